@@ -1,0 +1,67 @@
+"""Makes a Run: the same gradient step on many workers, all-reduced, updated, saved and resumed."""
+
+from importlib.util import find_spec as _find_spec
+
+_missing = [name for name in ("ray", "msgpack") if _find_spec(name) is None]
+if _missing:
+    raise ImportError(f"retape.cluster needs {' and '.join(_missing)}: pip install 'retape[cluster]'")
+
+from .data import Arrays, Examples, Order, Source  # noqa: E402 - the check above comes first, for its text
+from .errors import (  # noqa: E402
+    AbortedError,
+    ClusterSizeError,
+    ConfigError,
+    DataError,
+    DeadlineError,
+    NonFiniteLossError,
+    ReplicaMismatchError,
+    RunError,
+    SnapshotError,
+    WorkerDiedError,
+)
+from .job import TrainConfig  # noqa: E402
+from .optimizers import (  # noqa: E402
+    Optimizer,
+    adamw,
+    clip_by_global_norm,
+    constant,
+    global_norm,
+    sgd,
+    warmup_cosine,
+)
+from .run import TrainResult, train  # noqa: E402
+from .snapshot import Snapshot  # noqa: E402
+from .snapshot import latest as latest_snapshot  # noqa: E402
+from .snapshot import load as load_snapshot  # noqa: E402
+from .snapshot import save as save_snapshot  # noqa: E402
+
+__all__ = [
+    "AbortedError",
+    "Arrays",
+    "ClusterSizeError",
+    "ConfigError",
+    "DataError",
+    "DeadlineError",
+    "Examples",
+    "NonFiniteLossError",
+    "Optimizer",
+    "Order",
+    "ReplicaMismatchError",
+    "RunError",
+    "Snapshot",
+    "SnapshotError",
+    "Source",
+    "TrainConfig",
+    "TrainResult",
+    "WorkerDiedError",
+    "adamw",
+    "clip_by_global_norm",
+    "constant",
+    "global_norm",
+    "latest_snapshot",
+    "load_snapshot",
+    "save_snapshot",
+    "sgd",
+    "train",
+    "warmup_cosine",
+]

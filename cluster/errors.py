@@ -1,0 +1,41 @@
+"""Makes the errors of a run: each says what happened, the numbers, and the nearest cure."""
+
+
+class RunError(RuntimeError):
+    """A run could not start or go on; every error of this floor that a user can cure is one of these."""
+
+
+class ConfigError(RunError, ValueError):
+    """A setting is unreadable, unknown, or contradicts another one."""
+
+
+class DataError(RunError):
+    """The data is missing, empty, or too small for one step."""
+
+
+class ClusterSizeError(RunError):
+    """More workers were asked for than the cluster can start."""
+
+
+class SnapshotError(RunError):
+    """A snapshot is cut short, altered, of a newer format, or belongs to another model."""
+
+
+class NonFiniteLossError(RunError, ArithmeticError):
+    """The loss or its gradient became NaN or infinite; the parameters of the step before are kept."""
+
+
+class ReplicaMismatchError(RunError):
+    """The workers' parameters are no longer the same bits."""
+
+
+class WorkerDiedError(RunError):
+    """A worker process ended in the middle of the run."""
+
+
+class DeadlineError(RunError, TimeoutError):
+    """A worker waited for the others longer than the deadline."""
+
+
+class AbortedError(RunError):
+    """Another worker failed first, so this one gave up its wait."""

@@ -1,0 +1,17 @@
+"""Makes the models that the training script knows by name; each is a file with a loss in plain NumPy."""
+
+from ..errors import ConfigError
+from . import digits, transformer
+from .protocol import Model, ModelOptions
+
+BUILDERS = {"transformer": transformer.build, "digits": digits.build}
+
+
+def build(name: str, options: ModelOptions) -> Model:
+    """The model called ``name``, with its data. Raises ``ConfigError`` for an unknown name, listing the known ones."""
+    if name not in BUILDERS:
+        raise ConfigError(f"there is no model {name!r}; the models are: {', '.join(BUILDERS)}")
+    return BUILDERS[name](options)
+
+
+__all__ = ["BUILDERS", "Model", "ModelOptions", "build"]

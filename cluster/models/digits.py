@@ -1,0 +1,90 @@
+"""Makes an image classifier for scikit-learn's bundled digits: a small network over 8 x 8 pixels, in plain NumPy."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ...runtime.ops.softmax import log_softmax
+from ..data import Arrays
+from ..errors import ConfigError, DataError
+from .protocol import Model, ModelOptions
+
+_PIXELS, _CLASSES = 64, 10
+_VALIDATION = 360
+
+
+def init(seed: int, *, layers: int, width: int) -> list[dict[str, np.ndarray]]:
+    """The layers' weights and biases, float32; He et al. (2015) scaling for ReLU."""
+    draw = np.random.Generator(np.random.Philox(seed))
+    sizes = [_PIXELS] + [width] * layers + [_CLASSES]
+    return [
+        {
+            "weight": draw.standard_normal((a, b), np.float32) * np.float32((2.0 / a) ** 0.5),
+            "bias": np.zeros(b, np.float32),
+        }
+        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
+
+
+def loss(params: list[dict[str, Any]], batch: dict[str, np.ndarray]) -> Any:
+    """Mean cross-entropy in nats; ``batch`` holds ``image`` (n, 64) float32 and ``label`` (n,) integers."""
+    labels = batch["label"]
+    return -np.mean(log_softmax(_scores(params, batch["image"]))[np.arange(labels.size), labels])
+
+
+def evaluate(params: list[dict[str, Any]], batch: dict[str, np.ndarray]) -> dict[str, float]:
+    """``val_loss`` in nats and ``val_accuracy``, the share of right answers."""
+    right = np.argmax(np.asarray(_scores(params, batch["image"])), axis=-1) == batch["label"]
+    return {"val_loss": float(loss(params, batch)), "val_accuracy": float(np.mean(right))}
+
+
+def build(options: ModelOptions) -> Model:
+    """The classifier with its data; the last 360 of 1797 images, in a shuffled order, are for validation.
+
+    Raises ``ConfigError`` when scikit-learn is missing, and ``DataError`` for a ``--data`` path, which it cannot use.
+    """
+    if options.data is not None:
+        raise DataError("the digits model brings its own data set; leave --data out, or use --model transformer")
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ConfigError("the digits come with scikit-learn: pip install 'retape[cluster]'") from error
+    digits = load_digits()
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(digits.target))
+    images = (digits.data[order] / 16.0).astype(np.float32)
+    labels = digits.target[order].astype(np.int64)
+    train = Arrays({"image": images[:-_VALIDATION], "label": labels[:-_VALIDATION]})
+    validation = Arrays({"image": images[-_VALIDATION:], "label": labels[-_VALIDATION:]})
+    return Model(
+        name="digits",
+        init=partial(init, layers=options.layers, width=options.width),
+        loss=loss,
+        evaluate=evaluate,
+        train=train,
+        validation=validation,
+        units=1,
+        unit="images",
+        goal=("val_accuracy", ">", 0.9, "goal"),
+        facts={"images": f"{len(train)} of 8 x 8 pixels to train on, {len(validation)} to validate on"},
+        sample=partial(_sample_text, images=images[-_VALIDATION:], labels=labels[-_VALIDATION:]),
+    )
+
+
+def _scores(params: list[dict[str, Any]], images: np.ndarray) -> Any:
+    x = images
+    for layer in params[:-1]:
+        x = np.maximum(x @ layer["weight"] + layer["bias"], 0.0)
+    return x @ params[-1]["weight"] + params[-1]["bias"]
+
+
+def _sample_text(params: list[dict[str, Any]], seed: int, *, images: np.ndarray, labels: np.ndarray) -> str:
+    chosen = np.random.Generator(np.random.Philox(seed)).choice(len(images), 5, replace=False)
+    answers = np.argmax(np.asarray(_scores(params, images[chosen])), axis=-1)
+    shades = " .:*#"
+    pictures = []
+    for index, answer in zip(chosen, answers, strict=True):
+        rows = (images[index].reshape(8, 8) * 4.999).astype(int)
+        drawing = "\n".join("".join(shades[shade] for shade in row) for row in rows)
+        pictures.append(f"{drawing}\nlabel {labels[index]}, answer {answer}\n")
+    return "\n".join(pictures)
