@@ -1,0 +1,27 @@
+"""Errors of recording and differentiating; each says what happened and the nearest cure."""
+
+from __future__ import annotations
+
+
+class TapeError(Exception):
+    """Base of every error that recording or differentiating a program raises."""
+
+
+class NotDifferentiableError(TapeError, TypeError):
+    """A differentiable value was used where its gradient would have been lost."""
+
+
+class MissingRuleError(TapeError, NotImplementedError):
+    """A NumPy function, or a form of it, has no derivative rule here."""
+
+
+class EscapedError(TapeError, RuntimeError):
+    """A traced array was used after its transform had ended."""
+
+
+class InputError(TapeError, TypeError):
+    """An argument or an output of a transform has the wrong type, dtype or shape."""
+
+
+class NeedsValueError(TapeError):
+    """A program asked for a number while it was recorded by shapes alone."""

@@ -1,0 +1,221 @@
+"""The op table: every op beside its rule, its residuals, its shapes, its flops and its workspace.
+
+A rule is a function ``rule(g, *reads)`` that maps the output's cotangent to one input's. What it reads is
+declared by the names of its parameters:
+
+=====================  ==========================================================================
+name                   what the rule receives
+=====================  ==========================================================================
+an input's name        that input's value (a residual: the tape must be able to produce it)
+``y``                  the output's value (a residual)
+``<input>_shape``      the shape of that input, ``y_shape`` of the output (no residual)
+``<input>_dtype``      its dtype (no residual)
+a starred name         the values of all inputs from there on, as a tuple (residuals)
+``position``           which input of a variadic op the cotangent is wanted for
+``shapes``             the shapes of all inputs of a variadic op
+a parameter's name     that static parameter of the call
+=====================  ==========================================================================
+
+Rules are written with ``np.*`` on whatever they get, so they can be recorded and differentiated again. They use
+only functions that are ops themselves: the numbers are then the same whether a rule is run or recorded first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import phantom
+
+OUTPUT = -1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Rule:
+    """A vector-Jacobian product for one input, and what it reads (see the module's table).
+
+    `reads` holds one entry per parameter after ``g``: an integer for a value (the index of an input, or
+    `OUTPUT`), or a ``(kind, key)`` pair for what costs no memory. A rule that `adds` has the form
+    ``rule(total, g, *reads)`` and returns the input's whole cotangent so far with its own share added (a scatter).
+    """
+
+    function: Callable
+    reads: tuple
+    residuals: tuple[int, ...]
+    reads_rest: bool = False
+    adds: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Op:
+    """One primitive of the tape. Made by `define`; everything else is composed of these."""
+
+    name: str
+    run: Callable
+    inputs: tuple[str, ...]
+    rules: tuple[Rule | None, ...]
+    infer: Callable
+    flops: Callable | None
+    workspace: Callable | None
+    is_view: bool
+    is_variadic: bool
+    overwrites: int | None
+    run_into: Callable | None
+    zero_gradient: bool
+    _residuals: dict = field(default_factory=dict, repr=False)
+
+    def rule(self, position: int) -> Rule | None:
+        """Return the rule for the input at `position`; the starred inputs of a variadic op share the last one."""
+        return self.rules[min(position, len(self.rules) - 1)]
+
+    def residuals(self, mask: tuple[bool, ...]) -> tuple[int, ...]:
+        """Return which values (input indices, or `OUTPUT`) the rules read when the inputs in `mask` are active."""
+        found = self._residuals.get(mask)
+        if found is None:
+            wanted: set[int] = set()
+            for position, is_active in enumerate(mask):
+                rule = self.rule(position) if is_active else None
+                if rule is not None:
+                    wanted.update(rule.residuals)
+                    if rule.reads_rest:
+                        wanted.update(range(len(self.inputs) - 1, len(mask)))
+            found = self._residuals[mask] = tuple(sorted(wanted))
+        return found
+
+
+UFUNCS: dict[np.ufunc, Op] = {}
+FUNCTIONS: dict[Callable, Callable] = {}
+OPS: dict[str, Op] = {}
+
+
+def define(
+    name: str,
+    run: Callable,
+    *,
+    inputs: str,
+    rules: Sequence[Callable | None] | Callable = (),
+    infer: Callable,
+    parameters: Sequence[str] = (),
+    flops: Callable | None = None,
+    workspace: Callable | None = None,
+    is_view: bool = False,
+    overwrites: int | None = None,
+    run_into: Callable | None = None,
+    zero_gradient: bool = False,
+    adds: bool = False,
+) -> Op:
+    """Add an op to the table and return it.
+
+    `inputs` names the array inputs, separated by blanks; a last name ending in ``*`` stands for any number of them.
+    `infer(*phantoms, **parameters)` gives the output's phantom (a view op: the phantom, and whether it really is a view).
+    `flops(output, *phantoms, **parameters)` and `workspace(...)` give counts; None means one flop an element, no workspace.
+    `overwrites` is the input into whose buffer `run_into(out, *args, **parameters)` can write the output.
+    """
+    is_variadic = inputs.endswith("*")
+    names = tuple(inputs.rstrip("*").split())
+    if callable(rules):
+        rules = (rules,)
+    if not rules:
+        rules = (None,) * max(len(names), 1)
+    compiled = tuple(
+        None if rule is None else compile_rule(name, rule, names, parameters, is_variadic=is_variadic, adds=adds and position == 0)
+        for position, rule in enumerate(rules)
+    )
+    op = Op(
+        name, run, names, compiled, infer, flops, workspace, is_view, is_variadic, overwrites, run_into, zero_gradient
+    )
+    OPS[name] = op
+    return op
+
+
+def compile_rule(
+    op_name: str,
+    function: Callable,
+    inputs: tuple[str, ...],
+    parameters: Sequence[str],
+    *,
+    is_variadic: bool = False,
+    adds: bool = False,
+) -> Rule:
+    """Return the `Rule` of a plain function, reading its residuals off its parameter names.
+
+    Raises `ValueError` for a name that is neither an input, the output, a shape, a dtype nor a parameter.
+    """
+    reads: list[Any] = []
+    for parameter in list(inspect.signature(function).parameters)[2 if adds else 1 :]:
+        stem, _, suffix = parameter.rpartition("_")
+        if parameter in parameters:
+            reads.append(("parameter", parameter))
+        elif parameter == "y":
+            reads.append(OUTPUT)
+        elif is_variadic and parameter == inputs[-1]:
+            reads.append(("rest", len(inputs) - 1))
+        elif parameter in inputs:
+            reads.append(inputs.index(parameter))
+        elif suffix in ("shape", "dtype") and (stem in inputs or stem == "y"):
+            reads.append((suffix, OUTPUT if stem == "y" else inputs.index(stem)))
+        elif parameter in ("position", "shapes"):
+            reads.append((parameter, None))
+        else:
+            known = ", ".join([*inputs, "y", *parameters])
+            raise ValueError(f"the rule of {op_name!r} reads {parameter!r}, which is not one of: {known}")
+    residuals = tuple(read for read in reads if isinstance(read, int))
+    return Rule(function, tuple(reads), residuals, any(isinstance(r, tuple) and r[0] == "rest" for r in reads), adds)
+
+
+def elementwise(
+    ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0, name: str | None = None
+) -> Op:
+    """Add a ufunc with one partial derivative per input: a number, a function of what it reads, or None (piecewise constant).
+
+    `cost` is its flops per element. The product with the cotangent is formed here, so a partial is all there is to write.
+    """
+    name = name or ufunc.__name__
+    names = tuple(inputs.split())
+    rules = [None if partial is None else _times_cotangent(partial) for partial in partials]
+    is_constant = all(partial is None for partial in partials)
+    op = define(
+        name,
+        ufunc,
+        inputs=inputs,
+        rules=rules or (None,) * len(names),
+        infer=lambda *phantoms: phantom.of_ufunc(ufunc, phantoms),
+        flops=lambda out, *_: cost * out.size,
+        overwrites=0,
+        run_into=lambda out, *args: ufunc(*args, out=out),
+        zero_gradient=is_constant,
+    )
+    UFUNCS[ufunc] = op
+    return op
+
+
+def _times_cotangent(partial: Any) -> Callable:
+    if not callable(partial):
+        if partial == 1:
+            return lambda g: g
+        if partial == -1:
+            return lambda g: -g
+        return lambda g: g * partial
+
+    def rule(g: Any, *values: Any) -> Any:
+        return g * partial(*values)
+
+    parameters = [inspect.Parameter("g", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    parameters += inspect.signature(partial).parameters.values()
+    rule.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    return rule
+
+
+def implements(*functions: Callable) -> Callable:
+    """Register a function as what the given NumPy functions do when they meet a traced array."""
+
+    def register(handler: Callable) -> Callable:
+        for function in functions:
+            FUNCTIONS[function] = handler
+        return handler
+
+    return register

@@ -1,0 +1,292 @@
+"""Reading and writing by index: basic slices, integer arrays, masks; gathers and their scatter-add gradients.
+
+An index is recorded as a template: its slices, integers and new axes, with a `Slot` in place of each index array. The
+arrays themselves are inputs of the call (residuals that the planner counts), so the template compares and hashes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import phantom
+from ..array import Array, apply, read, record
+from ..op import FUNCTIONS, OPS, define, implements
+from ..views import as_view, repoint, write_index
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of the n-th index array in an index."""
+
+    number: int
+
+
+def _filled(index: tuple, arrays: tuple) -> tuple:
+    """Return the index with its arrays put back."""
+    return tuple(arrays[item.number] if type(item) is Slot else item for item in index) if arrays else index
+
+
+def _template(index: Any, shape: tuple[int, ...]) -> tuple[tuple, list]:
+    """Return the template of `index` and its arrays; masks become integer arrays. Raises `IndexError` as NumPy does."""
+    items = [_plain_item(item) for item in (index if isinstance(index, tuple) else (index,))]
+    consumed = sum(item.ndim if _is_mask(item) else 1 for item in items if item is not None and item is not Ellipsis)
+    template: list = []
+    arrays: list = []
+    axis = 0
+    for item in items:
+        if item is Ellipsis:
+            axis += len(shape) - consumed
+        if item is None or item is Ellipsis or isinstance(item, (slice, int)):
+            template.append(item)
+            axis += isinstance(item, (slice, int))
+            continue
+        if _is_mask(item):
+            if item.shape != shape[axis : axis + item.ndim]:
+                raise IndexError(f"a mask of shape {item.shape} does not match the axes from {axis} of shape {shape}")
+            parts = np.nonzero(item)
+        else:
+            parts = (item,)
+        for part in parts:
+            template.append(Slot(len(arrays)))
+            arrays.append(part)
+            axis += 1
+    return tuple(template), arrays
+
+
+def _is_mask(item: Any) -> bool:
+    return isinstance(item, np.ndarray) and item.dtype.kind == "b"
+
+
+def _plain_item(item: Any) -> Any:
+    """Return one item of an index as None, Ellipsis, a slice, a Python integer or an array of integers or booleans."""
+    if item is None or item is Ellipsis:
+        return item
+    if isinstance(item, slice):
+        return slice(*(None if k is None else int(k) for k in (item.start, item.stop, item.step)))
+    if isinstance(item, int) and not isinstance(item, bool):
+        return item
+    value = np.asarray(read(item, "an index") if type(item) is Array else item)
+    if value.size == 0 and value.dtype.kind == "f":
+        value = value.astype(np.intp)
+    if value.dtype.kind not in "iub":
+        raise IndexError(f"arrays used as indices must be of integer or boolean type, not {value.dtype}")
+    if value.ndim == 0:
+        if value.dtype.kind == "b":
+            raise IndexError("a traced array cannot be indexed by a single boolean: use np.where")
+        return int(value)
+    return value
+
+
+def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[int, ...]:
+    """Return the shape of ``x[index]``, by NumPy's rules for where the joint axes of index arrays go."""
+    if not arrays:
+        return phantom.contiguous(shape, np.bool_)[index].shape
+    items: list = []
+    named = sum(1 for item in index if item is not None and item is not Ellipsis)
+    for item in index:
+        items.extend([slice(None)] * (len(shape) - named) if item is Ellipsis else [item])
+    if Ellipsis not in index:
+        items.extend([slice(None)] * (len(shape) - named))
+    kept: list[int] = []
+    advanced: list[int] = []
+    before_first = 0
+    axis = 0
+    for place, item in enumerate(items):
+        if type(item) is Slot or isinstance(item, int):
+            if not advanced:
+                before_first = len(kept)
+            advanced.append(place)
+        else:
+            kept.append(1 if item is None else len(range(*item.indices(shape[axis]))))
+        axis += item is not None
+    is_adjacent = advanced[-1] - advanced[0] + 1 == len(advanced)
+    lead = before_first if is_adjacent else 0
+    joint = np.broadcast_shapes(*(np.shape(a) for a in arrays))
+    return (*kept[:lead], *joint, *kept[lead:])
+
+
+def _add_at(total: np.ndarray, g: Any, *indices: np.ndarray, index: tuple) -> np.ndarray:
+    """Add `g` into `total` in place; repeated indices add up in the order of their appearance."""
+    if not indices:
+        total[index] += g
+    else:
+        np.add.at(total, _filled(index, indices), g)
+    return total
+
+
+def _write(x: Any, value: Any, *indices: np.ndarray, index: tuple) -> np.ndarray:
+    y = np.array(x, order="C")
+    y[_filled(index, indices)] = value
+    return y
+
+
+def _same_shape(x: Any, *_: Any, index: tuple) -> np.ndarray:
+    return phantom.contiguous(x.shape, x.dtype)
+
+
+GET = define(
+    "getitem",
+    lambda x, index: x[index],
+    inputs="x",
+    parameters=("index",),
+    rules=lambda total, g, index: index_add(total, g, index, ()),
+    adds=True,
+    infer=lambda x, index: (x[index], True),
+    is_view=True,
+)
+GATHER = define(
+    "gather",
+    lambda x, *indices, index: x[_filled(index, indices)],
+    inputs="x indices*",
+    parameters=("index",),
+    rules=(lambda total, g, index, indices: index_add(total, g, index, indices), None),
+    adds=True,
+    infer=lambda x, *indices, index: phantom.contiguous(_indexed_shape(x.shape, indices, index), x.dtype),
+)
+INDEX_ADD = define(
+    "index_add",
+    lambda total, g, *indices, index: _add_at(np.array(total, order="C"), g, *indices, index=index),
+    inputs="total g indices*",
+    parameters=("index",),
+    rules=(lambda g: g, lambda g, index, indices: gather(g, index, indices), None),
+    infer=_same_shape,
+    overwrites=0,
+    run_into=lambda out, total, g, *indices, index: _add_at(out, g, *indices, index=index),
+)
+SET = define(
+    "setitem",
+    _write,
+    inputs="x value indices*",
+    parameters=("index",),
+    rules=(
+        lambda g, index, indices: apply(ERASE, (g, *indices), {"index": index}),
+        lambda g, index, indices: gather(g, index, indices),
+        None,
+    ),
+    infer=lambda x, value, *indices, index: phantom.contiguous(x.shape, x.dtype),
+)
+ERASE = define(
+    "erase",
+    lambda x, *indices, index: _write(x, 0, *indices, index=index),
+    inputs="x indices*",
+    parameters=("index",),
+    rules=(lambda g, index, indices: apply(ERASE, (g, *indices), {"index": index}), None),
+    infer=_same_shape,
+)
+ZEROS = define(
+    "zeros",
+    lambda shape, dtype: np.zeros(shape, dtype),
+    inputs="",
+    parameters=("shape", "dtype"),
+    infer=lambda shape, dtype: phantom.contiguous(shape, dtype),
+    zero_gradient=True,
+)
+
+
+def zeros_on(tape: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Record a call on `tape` that makes zeros."""
+    return record(tape, OPS["zeros"], (), {"shape": tuple(shape), "dtype": np.dtype(dtype)})
+
+
+def index_add(total: Any, g: Any, index: tuple, indices: tuple) -> Any:
+    """Return `total` with `g` added at an index; a plain `total` is written in place (the sweep owns it)."""
+    if type(total) is np.ndarray and type(g) is not Array and not any(type(a) is Array for a in indices):
+        return _add_at(total, g, *indices, index=index)
+    return apply(INDEX_ADD, (total, g, *indices), {"index": index})
+
+
+def gather(x: Any, index: tuple, indices: tuple) -> Any:
+    """Return ``x[index]`` for a template and its arrays."""
+    return apply(GATHER, (x, *indices), {"index": index}) if indices else apply(GET, (x,), {"index": index})
+
+
+@implements("getitem")  # pyright: ignore[reportArgumentType]
+def getitem(x: Array, index: Any) -> Any:
+    """Record ``x[index]``: a view for slices and integers, a gather for arrays and masks."""
+    template, arrays = _template(index, x.shape)
+    if arrays:
+        _check_bounds(template, arrays, x.shape)
+        return gather(x, template, tuple(arrays))
+
+    return as_view(
+        x,
+        apply(GET, (x,), {"index": template}),
+        lambda base: apply(GET, (base,), {"index": template}),
+        lambda base, value: updated(base, template, value),
+        index,
+    )
+
+
+def _check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None:
+    """Raise `IndexError` before anything is recorded, so that a program recorded by shapes fails alike."""
+    if len(template) == 1 and type(template[0]) is Slot and arrays[0].size:
+        low, high = int(arrays[0].min()), int(arrays[0].max())
+        if low < -shape[0] or high >= shape[0]:
+            raise IndexError(f"index {high if high >= shape[0] else low} is out of bounds for axis 0 with size {shape[0]}")
+
+
+def updated(x: Array, index: Any, value: Any) -> Any:
+    """Record a copy of `x` with ``[index]`` set to `value`."""
+    template, arrays = _template(index, x.shape)
+    if type(value) is not Array:
+        value = np.asarray(value).astype(x.dtype)
+    elif value.dtype != x.dtype:
+        value = value.astype(x.dtype)
+    shape = _indexed_shape(x.shape, tuple(arrays), template)
+    if value.ndim > len(shape):
+        value = np.reshape(value, value.shape[value.ndim - len(shape) :])
+    return apply(SET, (x, np.broadcast_to(value, shape), *arrays), {"index": template})
+
+
+@implements("setitem")  # pyright: ignore[reportArgumentType]
+def setitem(x: Array, index: Any, value: Any) -> None:
+    """Carry out ``x[index] = value``."""
+    write_index(x, index, value, updated)
+
+
+FUNCTIONS["repoint"] = repoint  # pyright: ignore[reportArgumentType]
+
+
+@implements(np.take)
+def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
+    """Compose `np.take` of an index."""
+    if axis is None:
+        a, axis = np.ravel(a), 0
+    axis = axis % a.ndim
+    indices = read(indices, "an index") if type(indices) is Array else np.asarray(indices)
+    if mode == "wrap":
+        indices = indices % a.shape[axis]
+    elif mode == "clip":
+        indices = np.clip(indices, 0, a.shape[axis] - 1)
+    return a[(slice(None),) * axis + (indices,)]
+
+
+@implements(np.take_along_axis)
+def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
+    """Compose `np.take_along_axis` of an index with one array per axis."""
+    if axis is None:
+        arr, axis = np.ravel(arr), 0
+    axis = axis % arr.ndim
+    indices = read(indices, "an index") if type(indices) is Array else np.asarray(indices)
+    grid = [
+        indices if k == axis else np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)])
+        for k, n in enumerate(arr.shape)
+    ]
+    return arr[tuple(grid)]
+
+
+@implements(np.compress)
+def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+    """Compose `np.compress` of an index."""
+    return take(a, np.flatnonzero(condition), axis)
+
+
+@implements(np.sort)
+def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    """Compose sorting of argsort and a gather."""
+    if axis is None:
+        a, axis = np.ravel(a), 0
+    return take_along_axis(a, np.argsort(a, axis=axis, kind="stable"), axis)

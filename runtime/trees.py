@@ -1,0 +1,63 @@
+"""Flat lists of leaves from nested containers (dicts, lists, tuples, named tuples, dataclasses), and back.
+
+A thin layer over `optree`; dataclasses are registered with it when they are first seen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import optree
+
+_NAMESPACE = "retape"
+
+
+def _is_unregistered_dataclass(node: Any) -> bool:
+    return dataclasses.is_dataclass(node) and not isinstance(node, type)
+
+
+def _register(cls: type) -> None:
+    names = tuple(field.name for field in dataclasses.fields(cls))
+
+    def flatten_node(node: Any) -> tuple[tuple, None, tuple]:
+        return tuple(getattr(node, name) for name in names), None, names
+
+    def unflatten_node(_: None, children: tuple) -> Any:
+        node = object.__new__(cls)
+        for name, child in zip(names, children, strict=True):
+            object.__setattr__(node, name, child)
+        return node
+
+    optree.register_pytree_node(cls, flatten_node, unflatten_node, namespace=_NAMESPACE)
+
+
+def flatten(tree: Any) -> tuple[list, Any]:
+    """Return the leaves of `tree` and its definition, from which `unflatten` builds it again."""
+    while True:
+        leaves, treedef = optree.tree_flatten(tree, namespace=_NAMESPACE)
+        unseen = {type(leaf) for leaf in leaves if _is_unregistered_dataclass(leaf)}
+        if not unseen:
+            return leaves, treedef
+        for cls in unseen:
+            _register(cls)
+
+
+def unflatten(treedef: Any, leaves: list) -> Any:
+    """Return the container that `treedef` describes, filled with `leaves`."""
+    return optree.tree_unflatten(treedef, leaves)
+
+
+def flatten_with_paths(tree: Any) -> tuple[list[str], list, Any]:
+    """Return a readable path for each leaf (such as ``['layers'][0].weight``), the leaves and the definition."""
+    leaves, treedef = flatten(tree)
+    accessors = optree.tree_accessors(tree, namespace=_NAMESPACE)
+    return [accessor.codify("") for accessor in accessors], leaves, treedef
+
+
+def map_leaves(function: Callable, tree: Any, *rest: Any) -> Any:
+    """Return a tree like `tree` whose leaves are `function(leaf, *leaves of the others)`."""
+    leaves, treedef = flatten(tree)
+    others = [flatten(other)[0] for other in rest]
+    return unflatten(treedef, [function(*group) for group in zip(leaves, *others, strict=True)])

@@ -1,0 +1,1 @@
+"""The Schedule: a plan with its means, checked without arrays, then run inside the budget."""
