@@ -1,4 +1,4 @@
-"""The package as users get it: what the wheel holds, what importing loads, what make says on a new machine."""
+"""The package as users get it: what the wheel holds, what importing loads, what make says on a fresh clone."""
 
 import ast
 import importlib
