@@ -1,12 +1,12 @@
 """Makes one node's all-reduce from a file in shared memory: a gradient slot for each rank, and one result.
 
-Every rank writes its gradients into its own slot; then rank r adds up its own share of the elements over all slots,
-in rank order, into the result. The sum therefore has the same bits whatever the timing, and costs about one pass over
-the memory (a direct reduce-scatter and all-gather in shared memory). Ranks meet at barriers made of one counter word
-per rank; no wait is without a deadline and an abort check.
+Every rank writes its gradients into its own slot; then rank r adds up its own share of the elements over all
+slots, in rank order, into the result. The sum therefore has the same bits whatever the timing, and costs
+about one pass over the memory (a direct reduce-scatter and all-gather in shared memory). Ranks meet at
+barriers made of one counter word per rank; no wait is without a deadline and an abort check.
 
-The file holds a page of control words, then W slots, then the result. It is unlinked once every rank has opened it, so
-that the kernel frees it with the last process, however that ends.
+The file holds a page of control words, then W slots, then the result. It is unlinked once every rank has
+opened it, so that the kernel frees it with the last process, however that ends.
 """
 
 import mmap
@@ -25,7 +25,8 @@ from .errors import AbortedError, DeadlineError, RunError
 _MAGIC = 0x5245544150450001  # "RETAPE", layout 1
 _PAGE = 4096
 _SCALARS = 16
-# Words of the control pages, 8 bytes each: one block for all, then one block for each rank (its own cache lines).
+# Words of the control pages, 8 bytes each: one block for all, then one block for each rank (its own cache
+# lines).
 _WORD_MAGIC, _WORD_GENERATION, _WORD_WORLD, _WORD_BYTES, _WORD_ABORT = range(5)
 _SHARED_WORDS = 64
 _WORD_ARRIVED, _WORD_BEAT, _WORD_WEIGHT, _WORD_SCALAR = 0, 1, 2, 8
@@ -34,7 +35,8 @@ _RANK_WORDS = 64
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each leaf lies inside a slot: (offset in bytes, shape, dtype) a leaf, and the slot's size in bytes."""
+    """Where each leaf lies inside a slot: (offset in bytes, shape, dtype) a leaf, and the slot's size in
+    bytes."""
 
     places: tuple[tuple[int, tuple[int, ...], np.dtype], ...]
     slot_bytes: int
@@ -65,9 +67,9 @@ class Arena:
     """One rank's view of the shared memory of a node.
 
     ``path`` is a file that rank 0 creates and the others open, in ``/dev/shm`` where there is one (see
-    :func:`arena_path`); ``generation`` tells one formation of workers from the next, so that a rank of an older one is
-    refused. Methods that wait raise ``DeadlineError`` after ``deadline_seconds`` and ``AbortedError`` once any rank
-    has called :meth:`abort`.
+    :func:`arena_path`); ``generation`` tells one formation of workers from the next, so that a rank of an
+    older one is refused. Methods that wait raise ``DeadlineError`` after ``deadline_seconds`` and
+    ``AbortedError`` once any rank has called :meth:`abort`.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class Arena:
         self._map = self._create() if rank == 0 else self._open()
         self._words = np.frombuffer(self._map, np.int64, self._control_bytes // 8)
         self._floats = self._words.view(np.float64)
-        self._ranks = self._words[_SHARED_WORDS : _SHARED_WORDS + world * _RANK_WORDS].reshape(world, _RANK_WORDS)
+        self._ranks = self._words[_SHARED_WORDS : _SHARED_WORDS + world * _RANK_WORDS].reshape(
+            world, _RANK_WORDS
+        )
         self._rank_floats = self._ranks.view(np.float64)
         self._arrivals = 0
         if rank == 0:
@@ -111,17 +115,19 @@ class Arena:
         return self._leaves(self._control_bytes + rank * self.layout.slot_bytes)
 
     def result(self) -> list[np.ndarray]:
-        """The leaves of the result, as arrays in shared memory (no copy); valid until the next :meth:`all_reduce`."""
+        """The leaves of the result, as arrays in shared memory (no copy); valid until the next
+        :meth:`all_reduce`."""
         return self._leaves(self._control_bytes + self.world * self.layout.slot_bytes)
 
     def all_reduce(
         self, leaves: Sequence[np.ndarray], *, weight: float = 1.0, scalars: Sequence[float] = ()
     ) -> tuple[list[np.ndarray], np.ndarray]:
-        """The weighted mean of every rank's ``leaves``, and every rank's ``scalars`` (at most 16) as (world, n) float64.
+        """The weighted mean of every rank's ``leaves``, and every rank's ``scalars`` (at most 16) as (world,
+        n) float64.
 
-        With equal weights the mean is the sum in rank order, divided by the number of ranks; otherwise the sum in rank
-        order of ``weight / total`` times each rank's leaves. The arrays returned lie in shared memory, the same for
-        all ranks, and hold until the next call.
+        With equal weights the mean is the sum in rank order, divided by the number of ranks; otherwise the
+        sum in rank order of ``weight / total`` times each rank's leaves. The arrays returned lie in shared
+        memory, the same for all ranks, and hold until the next call.
         """
         for place, leaf in zip(self.slot(self.rank), leaves, strict=True):
             np.copyto(place, leaf)
@@ -142,7 +148,8 @@ class Arena:
         return gathered
 
     def barrier(self, errand: str = "arrive") -> None:
-        """Waits until every rank has called this as often as this one has. ``errand`` goes into the error texts."""
+        """Waits until every rank has called this as often as this one has. ``errand`` goes into the error
+        texts."""
         self._arrivals += 1
         self._ranks[self.rank, _WORD_ARRIVED] = self._arrivals
         arrived = self._ranks[:, _WORD_ARRIVED]
@@ -186,7 +193,9 @@ class Arena:
             share = slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
             out = np.frombuffer(self._map, dtype, count, result_offset + start)[share]
             parts = [
-                np.frombuffer(self._map, dtype, count, self._control_bytes + r * self.layout.slot_bytes + start)[share]
+                np.frombuffer(
+                    self._map, dtype, count, self._control_bytes + r * self.layout.slot_bytes + start
+                )[share]
                 for r in range(self.world)
             ]
             if equal:
@@ -204,7 +213,9 @@ class Arena:
         """(offset in bytes, elements, dtype) of each dtype's run of elements inside a slot."""
         runs = []
         for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
-            of_dtype = [(offset, shape) for offset, shape, place_dtype in self.layout.places if place_dtype == dtype]
+            of_dtype = [
+                (offset, shape) for offset, shape, place_dtype in self.layout.places if place_dtype == dtype
+            ]
             if of_dtype:
                 start = min(offset for offset, _ in of_dtype)
                 runs.append((start, sum(int(np.prod(shape)) for _, shape in of_dtype), dtype))
@@ -220,8 +231,10 @@ class Arena:
         free = shutil.disk_usage(self.path.parent).free
         if free < self.total_bytes:
             raise RunError(
-                f"the workers' gradients need {self.total_bytes} bytes of shared memory ({self.world + 1} slots of "
-                f"{self.layout.slot_bytes}), and {self.path.parent} has {free} free; free some, or use fewer workers"
+                f"the workers' gradients need {self.total_bytes} bytes of shared memory ({self.world + 1} "
+                "slots of "
+                f"{self.layout.slot_bytes}), and {self.path.parent} has {free} free; free some, or use "
+                "fewer workers"
             )
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -265,7 +278,9 @@ class Arena:
         }
         wanted = {"generation": self.generation, "workers": self.world, "bytes": self.total_bytes}
         if found != wanted:
-            raise RunError(f"{self.path} is the arena of another formation of workers: it has {found}, not {wanted}")
+            raise RunError(
+                f"{self.path} is the arena of another formation of workers: it has {found}, not {wanted}"
+            )
 
     def _check_abort(self) -> None:
         rank = int(self._words[_WORD_ABORT])
@@ -282,7 +297,8 @@ class Arena:
             if int(self._ranks[rank, _WORD_ARRIVED]) < self._arrivals
         ]
         return DeadlineError(
-            f"rank {self.rank} waited {self.deadline_seconds:g} s for {', '.join(missing)} to {errand}; if a step may "
+            f"rank {self.rank} waited {self.deadline_seconds:g} s for {', '.join(missing)} to {errand}; if "
+            "a step may "
             "take that long, raise deadline_seconds"
         )
 

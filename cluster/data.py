@@ -13,9 +13,12 @@ from .errors import DataError
 
 @runtime_checkable
 class Source(Protocol):
-    """Anything with a length and a way to make a batch: a pytree of plain arrays, examples along the leading axis."""
+    """Anything with a length and a way to make a batch: a pytree of plain arrays, examples along the leading
+    axis."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """The number of examples."""
+        ...
 
     def batch(self, indices: np.ndarray) -> Any:
         """The examples at ``indices`` (int64, shape (n,)), stacked along the leading axis."""
@@ -31,9 +34,13 @@ class Arrays:
     def __post_init__(self) -> None:
         """Raises ``DataError`` unless all leaves have the same leading axis."""
         paths, leaves, _ = flatten_with_paths(self.tree)
-        lengths = {path: (len(leaf) if np.ndim(leaf) else None) for path, leaf in zip(paths, leaves, strict=True)}
+        lengths = {
+            path: (len(leaf) if np.ndim(leaf) else None) for path, leaf in zip(paths, leaves, strict=True)
+        }
         if len(set(lengths.values())) != 1 or None in lengths.values():
-            raise DataError(f"the arrays of a data set must share their leading axis; here they have {lengths}")
+            raise DataError(
+                f"the arrays of a data set must share their leading axis; here they have {lengths}"
+            )
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -57,11 +64,14 @@ class Examples:
     def batch(self, indices: np.ndarray) -> Any:
         """The examples at ``indices``, leaf by leaf in a new leading axis."""
         chosen = [flatten(self.items[int(index)]) for index in indices]
-        return unflatten(chosen[0][1], [np.stack(leaves) for leaves in zip(*(c[0] for c in chosen), strict=True)])
+        return unflatten(
+            chosen[0][1], [np.stack(leaves) for leaves in zip(*(c[0] for c in chosen), strict=True)]
+        )
 
 
 def as_source(data: Any) -> Source:
-    """``data`` as a source: a source itself, a pytree of arrays (dict or tuple), one array, or a list of examples.
+    """``data`` as a source: a source itself, a pytree of arrays (dict or tuple), one array, or a list of
+    examples.
 
     Raises ``DataError`` when it is none of these, or empty.
     """
@@ -73,7 +83,8 @@ def as_source(data: Any) -> Source:
         source = Examples(data)
     else:
         raise DataError(
-            f"data is a {type(data).__name__}; give an object with __len__ and batch(indices), a dict or tuple of "
+            f"data is a {type(data).__name__}; give an object with __len__ and batch(indices), a dict or "
+            "tuple of "
             "arrays that share their leading axis, or a list of examples"
         )
     if len(source) == 0:
@@ -83,7 +94,8 @@ def as_source(data: Any) -> Source:
 
 @dataclass(frozen=True)
 class Order:
-    """A place in the data order. The order of an epoch follows from ``(seed, epoch)`` alone, whatever the workers.
+    """A place in the data order. The order of an epoch follows from ``(seed, epoch)`` alone, whatever the
+    workers.
 
     ``position`` counts the examples of the epoch that have been used.
     """

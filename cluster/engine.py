@@ -1,4 +1,5 @@
-"""Makes Ray actors from a worker class: starts Ray on this machine when no cluster is given, and ends what it started."""
+"""Makes Ray actors from a worker class: starts Ray on this machine when no cluster is given, and ends what it
+started."""
 
 import os
 import pickle
@@ -28,11 +29,13 @@ def import_ray() -> Any:
 
 
 @contextmanager
-def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe: bool = False) -> Iterator[Any]:
+def cluster(
+    address: str | None, *, cpus: int, payload_bytes: int, oversubscribe: bool = False
+) -> Iterator[Any]:
     """Connects to the cluster at ``address``, or starts Ray on this machine, and yields the ray module.
 
-    A Ray that the caller has initialised already is used, and left running. ``payload_bytes`` is what will be put into
-    the object store. With ``oversubscribe`` a Ray started here pretends to have ``cpus`` CPUs.
+    A Ray that the caller has initialised already is used, and left running. ``payload_bytes`` is what will be
+    put into the object store. With ``oversubscribe`` a Ray started here pretends to have ``cpus`` CPUs.
     """
     ray = import_ray()
     if ray.is_initialized():
@@ -61,8 +64,11 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def spawn(ray: Any, worker_class: type, arguments: list[tuple[Any, ...]], *, threads: int, local: bool) -> list[Any]:
-    """One actor of ``worker_class`` for each tuple of arguments, all on one node, ``threads`` CPUs and BLAS threads each.
+def spawn(
+    ray: Any, worker_class: type, arguments: list[tuple[Any, ...]], *, threads: int, local: bool
+) -> list[Any]:
+    """One actor of ``worker_class`` for each tuple of arguments, all on one node, ``threads`` CPUs and BLAS
+    threads each.
 
     Raises ``ClusterSizeError`` when no node has that many CPUs, or they stay busy for two minutes.
     """
@@ -75,17 +81,22 @@ def spawn(ray: Any, worker_class: type, arguments: list[tuple[Any, ...]], *, thr
     if not group.wait(_START_SECONDS):
         free = ray.available_resources().get("CPU", 0)
         raise ClusterSizeError(
-            f"{workers} workers of {threads} CPU each could not be placed on one node within {_START_SECONDS:g} s; "
+            f"{workers} workers of {threads} CPU each could not be placed on one node within "
+            f"{_START_SECONDS:g} s; "
             f"{free:g} CPUs of the cluster are free now: wait for other jobs to end, or ask for fewer workers"
         )
-    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    variables = {
+        name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    }
     if local:
         variables["PYTHONPATH"] = _module_path()
     remote_class = ray.remote(
         num_cpus=threads, max_restarts=0, max_concurrency=3, runtime_env={"env_vars": variables}
     )(worker_class)
     return [
-        remote_class.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index)).remote(*values)
+        remote_class.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index)).remote(
+            *values
+        )
         for index, values in enumerate(arguments)
     ]
 
@@ -96,9 +107,11 @@ def check_size(ray: Any, workers: int, threads: int) -> None:
     largest = max(sizes, default=0)
     if workers * threads > largest:
         raise ClusterSizeError(
-            f"{workers} workers of {threads} CPU each need {workers * threads} CPUs on one node; the cluster has "
+            f"{workers} workers of {threads} CPU each need {workers * threads} CPUs on one node; the "
+            "cluster has "
             f"{len(sizes)} node{'s' if len(sizes) != 1 else ''}, the largest with {largest:g} CPUs: use "
-            f"{max(1, int(largest // threads))} worker{'s' if largest // threads > 1 else ''} or fewer, or on one "
+            f"{max(1, int(largest // threads))} worker{'s' if largest // threads > 1 else ''} or fewer, or "
+            "on one "
             "machine let workers share CPUs with oversubscribe (--oversubscribe)"
         )
 
@@ -130,7 +143,8 @@ def _temporary_folder() -> str | None:
 
 
 def _module_path() -> str:
-    """Where this process looks for modules beyond the installation: workers on the same machine look there too."""
+    """Where this process looks for modules beyond the installation: workers on the same machine look there
+    too."""
     installed = (sys.prefix, sys.base_prefix)
     folders = [os.path.abspath(folder) for folder in sys.path]
     return os.pathsep.join(f for f in folders if os.path.isdir(f) and not f.startswith(installed))

@@ -14,8 +14,8 @@ _RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.t
 def prepare_folder(out: str | Path, *, resume: bool) -> Path:
     """Makes ``out`` if needed and checks that it can be written; returns it as an absolute path.
 
-    Unless the run resumes, an earlier run's files move to ``out/earlier-N``. Raises ``ConfigError`` when the folder
-    cannot be made or written.
+    Unless the run resumes, an earlier run's files move to ``out/earlier-N``. Raises ``ConfigError`` when the
+    folder cannot be made or written.
     """
     out = Path(out).absolute()
     try:
@@ -25,7 +25,8 @@ def prepare_folder(out: str | Path, *, resume: bool) -> Path:
         probe.unlink()
     except OSError as error:
         raise ConfigError(
-            f"the output folder {out} cannot be written: {error.strerror or error}; choose another with out (--out)"
+            f"the output folder {out} cannot be written: {error.strerror or error}; choose another with "
+            "out (--out)"
         ) from error
     if not resume:
         _set_aside(out)
@@ -35,8 +36,8 @@ def prepare_folder(out: str | Path, *, resume: bool) -> Path:
 def find_snapshot(out: Path, resume: bool | str | Path | None) -> tuple[Path | None, list[SnapshotError]]:
     """The snapshot to resume from, and errors for newer ones that are damaged.
 
-    ``resume`` is a snapshot file, a folder of snapshots or of a run, or ``True`` for the newest in ``out``. A file that
-    is damaged raises ``SnapshotError``; in a folder the one before it is taken.
+    ``resume`` is a snapshot file, a folder of snapshots or of a run, or ``True`` for the newest in ``out``. A
+    file that is damaged raises ``SnapshotError``; in a folder the one before it is taken.
     """
     if not resume:
         return None, []

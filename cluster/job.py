@@ -15,11 +15,12 @@ from .optimizers import Optimizer
 class TrainConfig:
     """The numbers of a run.
 
-    ``global_batch`` examples make one step, over all workers; ``microbatch`` is the most that one worker differentiates
-    at a time, or ``"auto"``; ``memory_budget`` is in bytes for one worker's gradient call, or ``None``. ``steps`` counts
-    from the start of training, a resumed part included. ``clip_norm`` bounds the gradient's global norm (``None`` for no
-    bound). The parameters' checksums are compared across workers every ``check_every`` steps. ``units`` is what one
-    example counts for in throughput. Raises ``ConfigError`` for numbers that cannot work.
+    ``global_batch`` examples make one step, over all workers; ``microbatch`` is the most that one worker
+    differentiates at a time, or ``"auto"``; ``memory_budget`` is in bytes for one worker's gradient call, or
+    ``None``. ``steps`` counts from the start of training, a resumed part included. ``clip_norm`` bounds the
+    gradient's global norm (``None`` for no bound). The parameters' checksums are compared across workers
+    every ``check_every`` steps. ``units`` is what one example counts for in throughput. Raises
+    ``ConfigError`` for numbers that cannot work.
     """
 
     steps: int
@@ -39,7 +40,15 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name in ("steps", "global_batch", "workers", "snapshot_every", "validate_every", "check_every", "keep"):
+        for name in (
+            "steps",
+            "global_batch",
+            "workers",
+            "snapshot_every",
+            "validate_every",
+            "check_every",
+            "keep",
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number, 1 or more")
@@ -50,10 +59,13 @@ class TrainConfig:
                 f"use {lower or self.workers} or {lower + self.workers}"
             )
         if self.microbatch != "auto" and not (isinstance(self.microbatch, int) and self.microbatch >= 1):
-            raise ConfigError(f"microbatch is {self.microbatch!r}; it must be 'auto' or a whole number, 1 or more")
+            raise ConfigError(
+                f"microbatch is {self.microbatch!r}; it must be 'auto' or a whole number, 1 or more"
+            )
         if isinstance(self.microbatch, int) and self.microbatch > self.worker_batch:
             raise ConfigError(
-                f"a microbatch of {self.microbatch} is more than one worker's share of {self.worker_batch} examples "
+                f"a microbatch of {self.microbatch} is more than one worker's share of {self.worker_batch} "
+                "examples "
                 f"({self.global_batch} by {self.workers} workers)"
             )
         if self.clip_norm is not None and not self.clip_norm > 0:

@@ -24,7 +24,8 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
 
 
 class MetricsFile:
-    """An open metrics file: a resumed run keeps the rows up to its snapshot's ``step`` and appends after them."""
+    """An open metrics file: a resumed run keeps the rows up to its snapshot's ``step`` and appends after
+    them."""
 
     def __init__(self, path: str | Path, *, step: int) -> None:
         """Opens ``path``, dropping rows after ``step``. Raises ``OSError`` when it cannot be written."""

@@ -30,8 +30,8 @@ _GIVE_UP_SECONDS = 20.0
 class TrainResult:
     """How a run ended.
 
-    ``status`` is "finished" or "interrupted"; ``step`` counts updates; ``params`` and ``state`` are those of the last
-    snapshot, ``snapshot``. ``rows`` are this call's metrics in order; ``out`` holds the files.
+    ``status`` is "finished" or "interrupted"; ``step`` counts updates; ``params`` and ``state`` are those of
+    the last snapshot, ``snapshot``. ``rows`` are this call's metrics in order; ``out`` holds the files.
     """
 
     status: str
@@ -68,23 +68,25 @@ def train(
     on_event: Callable[[str], None] | None = None,
     **numbers: Any,
 ) -> TrainResult:
-    """Trains data-parallel: every worker differentiates its shard of each global batch, and all apply the same update.
+    """Trains data-parallel: every worker differentiates its shard of each global batch, and all apply the
+    same update.
 
-    ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its
-    parameters, a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a
-    pytree of arrays, or a list of examples. ``memory_budget`` (bytes, or "512MiB") bounds one worker's gradient call.
-    ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file
-    or folder: the run goes on bit for bit as if it had never stopped. ``evaluate(params, batch)`` returns means by name
-    for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without ``address`` (or RAY_ADDRESS) Ray
-    is started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences about the start, in this
-    process. SIGINT and SIGTERM end the run after the step in progress, with a snapshot.
+    ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes
+    its parameters, a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and
+    ``batch(indices)``), a pytree of arrays, or a list of examples. ``memory_budget`` (bytes, or "512MiB")
+    bounds one worker's gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True``
+    for the newest snapshot in ``out``, or a file or folder: the run goes on bit for bit as if it had never
+    stopped. ``evaluate(params, batch)`` returns means by name for ``validation``. ``numbers`` are further
+    fields of :class:`TrainConfig`. Without ``address`` (or RAY_ADDRESS) Ray is started on this machine.
+    ``on_row`` gets each metrics row, ``on_event`` sentences about the start, in this process. SIGINT and
+    SIGTERM end the run after the step in progress, with a snapshot.
 
-    Into ``out`` go ``metrics.jsonl`` and ``snapshots/``. On a cluster, ``out`` must be a folder that the workers' node
-    sees too, and retape must be installed there.
+    Into ``out`` go ``metrics.jsonl`` and ``snapshots/``. On a cluster, ``out`` must be a folder that the
+    workers' node sees too, and retape must be installed there.
 
     Raises ``ConfigError``, ``DataError``, ``ClusterSizeError`` and ``SnapshotError`` before anything runs;
-    ``NonFiniteLossError``, ``WorkerDiedError``, ``ReplicaMismatchError``, ``DeadlineError``, and what the loss itself
-    raises (``MemoryBudgetError`` among them) later.
+    ``NonFiniteLossError``, ``WorkerDiedError``, ``ReplicaMismatchError``, ``DeadlineError``, and what the
+    loss itself raises (``MemoryBudgetError`` among them) later.
     """
     started = time.perf_counter()
     say = on_event or (lambda sentence: None)
@@ -101,7 +103,9 @@ def train(
         raise ConfigError(f"threads is {threads}; it must be 1 or more")
     source = as_source(data)
     if len(source) < global_batch:
-        raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
+        raise DataError(
+            f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch"
+        )
     folder = prepare_folder(out, resume=bool(resume))
     resume_from, damaged = find_snapshot(folder, resume)
     notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
@@ -205,7 +209,8 @@ def _follow(
     if dead:
         step = rows[-1]["step"] if rows else 0
         raise WorkerDiedError(
-            f"worker {', '.join(map(str, dead))} of {len(actors)} died (killed, or out of memory) after step {step}; "
+            f"worker {', '.join(map(str, dead))} of {len(actors)} died (killed, or out of memory) after "
+            f"step {step}; "
             f"{last_good(out)}: start again with resume (--resume)"
         )
     return [outcomes[rank] for rank in range(len(actors))], rows
@@ -258,7 +263,8 @@ class _Stop:
 
 @contextmanager
 def _stop_signals() -> Iterator[_Stop]:
-    """Gives a stop flag, and puts the signal handlers back at the end. Signals have no handler outside the main thread."""
+    """Gives a stop flag, and puts the signal handlers back at the end. Signals have no handler outside the
+    main thread."""
     stop = _Stop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if stop.active:

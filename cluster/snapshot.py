@@ -1,8 +1,9 @@
-"""Makes saved training state (a snapshot) from a step's parameters, optimizer state and data order, and reads it back.
+"""Makes saved training state (a snapshot) from a step's parameters, optimizer state and data order, and reads
+it back.
 
-A snapshot is one file: a header of 56 bytes (magic, format version, payload length, BLAKE2b digest), then a msgpack
-payload, never pickle. It is written to a temporary file in the same folder, flushed to the disk and renamed, so that a
-process killed at any moment leaves the snapshots before it whole.
+A snapshot is one file: a header of 52 bytes (magic, format version, payload length, BLAKE2b digest), then a
+msgpack payload, never pickle. It is written to a temporary file in the same folder, flushed to the disk and
+renamed, so that a process killed at any moment leaves the snapshots before it whole.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import os
 import re
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from .errors import SnapshotError
 
 FORMAT_VERSION = 1
 _MAGIC = b"RETAPE\x1aS"
-_HEADER = struct.Struct("<8sIIQ32s")  # magic, version, zero, payload bytes, digest of version and payload
+_HEADER = struct.Struct("<8sIQ32s")  # magic, version, payload bytes, digest of version and payload
 _NAME = re.compile(r"step-(\d{9})\.snapshot")
 _NAMED_LEAVES = 4
 
@@ -31,8 +33,9 @@ _NAMED_LEAVES = 4
 class Snapshot:
     """Everything that a bit-exact resume needs.
 
-    ``step`` counts finished updates. ``order`` is the data order (``seed``, ``epoch``, ``position``), from which the
-    rest of the permutation follows; ``random`` is the random state; ``settings`` holds plain values of the run.
+    ``step`` counts finished updates. ``order`` is the data order (``seed``, ``epoch``, ``position``), from
+    which the rest of the permutation follows; ``random`` is the random state; ``settings`` holds plain values
+    of the run.
     """
 
     step: int
@@ -46,8 +49,8 @@ class Snapshot:
 def save(folder: str | Path, snapshot: Snapshot, *, keep: int = 3) -> Path:
     """Writes ``snapshot`` into ``folder`` and removes all but the last ``keep``; returns the file's path.
 
-    The file appears whole or not at all. Raises ``SnapshotError`` when the folder cannot be written or the disk is
-    full, and ``ValueError`` unless ``keep >= 1``.
+    The file appears whole or not at all. Raises ``SnapshotError`` when the folder cannot be written or the
+    disk is full, and ``ValueError`` unless ``keep >= 1``.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; at least 1 snapshot must be kept")
@@ -55,7 +58,7 @@ def save(folder: str | Path, snapshot: Snapshot, *, keep: int = 3) -> Path:
     path = folder / f"step-{snapshot.step:09d}.snapshot"
     temporary = folder / f".{path.name}.{os.getpid()}.partial"
     payload = _pack(snapshot)
-    header = _HEADER.pack(_MAGIC, FORMAT_VERSION, 0, len(payload), _digest(FORMAT_VERSION, payload))
+    header = _HEADER.pack(_MAGIC, FORMAT_VERSION, len(payload), _digest(FORMAT_VERSION, payload))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -66,9 +69,11 @@ def save(folder: str | Path, snapshot: Snapshot, *, keep: int = 3) -> Path:
         os.replace(temporary, path)
         _sync_folder(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise SnapshotError(
-            f"the snapshot of step {snapshot.step} ({len(header) + len(payload)} bytes) could not be written to "
+            f"the snapshot of step {snapshot.step} ({len(header) + len(payload)} bytes) could not be "
+            "written to "
             f"{folder}: {error.strerror or error}; earlier snapshots are untouched"
         ) from error
     for old in _files(folder)[:-keep]:
@@ -79,10 +84,11 @@ def save(folder: str | Path, snapshot: Snapshot, *, keep: int = 3) -> Path:
 
 
 def load(path: str | Path, *, params_like: Any, state_like: Any) -> Snapshot:
-    """Reads a snapshot back into the shape of ``params_like`` and ``state_like`` (trees of arrays, as ``init`` makes).
+    """Reads a snapshot back into the shape of ``params_like`` and ``state_like`` (trees of arrays, as
+    ``init`` makes).
 
-    Raises ``SnapshotError`` when the file is missing, cut short, altered, of a newer format, or when its leaves' paths,
-    shapes or dtypes differ from the trees given (the text names them).
+    Raises ``SnapshotError`` when the file is missing, cut short, altered, of a newer format, or when its
+    leaves' paths, shapes or dtypes differ from the trees given (the text names them).
     """
     payload = read(path)
     return Snapshot(
@@ -109,12 +115,13 @@ def read(path: str | Path) -> dict[str, Any]:
         raise SnapshotError(f"{path} is not a retape snapshot (its first bytes are {content[:8]!r})")
     if len(content) < _HEADER.size:
         raise _cut_short(path, len(content), _HEADER.size)
-    _, version, _, payload_bytes, digest = _HEADER.unpack_from(content)
+    _, version, payload_bytes, digest = _HEADER.unpack_from(content)
     expected = _HEADER.size + payload_bytes
     payload = memoryview(content)[_HEADER.size :]
     if version > FORMAT_VERSION:
         raise SnapshotError(
-            f"the snapshot {path} has format {version}; this retape reads up to {FORMAT_VERSION}: update retape"
+            f"the snapshot {path} has format {version}; this retape reads up to {FORMAT_VERSION}: update "
+            "retape"
         )
     if len(content) < expected:
         raise _cut_short(path, len(content), expected)
@@ -188,7 +195,8 @@ def _restore(packed: list[dict[str, Any]], like: Any, what: str, path: str | Pat
             + (f"; and {more} more" if more > 0 else "")
         )
     arrays = [
-        np.frombuffer(saved[name]["data"], saved[name]["dtype"]).reshape(saved[name]["shape"]).copy() for name in paths
+        np.frombuffer(saved[name]["data"], saved[name]["dtype"]).reshape(saved[name]["shape"]).copy()
+        for name in paths
     ]
     return unflatten(treedef, arrays)
 
@@ -213,4 +221,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _cut_short(path: Path, found: int, expected: int) -> SnapshotError:
-    return SnapshotError(f"the snapshot {path} is cut short: {found} of {expected} bytes; resume from the one before")
+    return SnapshotError(
+        f"the snapshot {path} is cut short: {found} of {expected} bytes; resume from the one before"
+    )

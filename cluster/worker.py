@@ -1,7 +1,7 @@
 """Makes one worker's part of a run: gradients of its shard, the all-reduce, the update, and rank 0's files.
 
-The class is plain Python; the driver makes a Ray actor of it. Its loop is its own: the driver asks nothing of it per
-step, and only reads rows and sets the stop flag from a second thread of the actor.
+The class is plain Python; the driver makes a Ray actor of it. Its loop is its own: the driver asks nothing of
+it per step, and only reads rows and sets the stop flag from a second thread of the actor.
 """
 
 import hashlib
@@ -29,7 +29,8 @@ SNAPSHOT_FOLDER = "snapshots"
 
 
 class Worker:
-    """Rank ``rank`` of a run. ``prepare`` makes or loads the training state, ``run`` trains until the end or a stop."""
+    """Rank ``rank`` of a run. ``prepare`` makes or loads the training state, ``run`` trains until the end or
+    a stop."""
 
     def __init__(self, rank: int, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
@@ -41,7 +42,8 @@ class Worker:
         self._microbatch = job.config.microbatch
 
     def prepare(self) -> int:
-        """Makes the parameters and optimizer state, or loads the snapshot to resume; returns this process's id.
+        """Makes the parameters and optimizer state, or loads the snapshot to resume; returns this process's
+        id.
 
         Raises ``SnapshotError`` for a bad snapshot and ``RunError`` for parameters that cannot be trained.
         """
@@ -59,7 +61,9 @@ class Worker:
         self.params = unflatten(treedef, [np.array(leaf, order="C") for leaf in leaves])
         self.state = state
         self._layout = Layout.of(flatten(self.params)[0])
-        self._step_function = accumulate(job.loss, microbatch=self._microbatch, memory_budget=config.memory_budget)
+        self._step_function = accumulate(
+            job.loss, microbatch=self._microbatch, memory_budget=config.memory_budget
+        )
         return os.getpid()
 
     def run(self, path: str, generation: int) -> Outcome:
@@ -138,7 +142,12 @@ class Worker:
         due = self.step % config.check_every == 0
         digest = _digest_words(self.params) if due else (0.0, 0.0)
         leaves, treedef = flatten(grads)
-        figures = (float(value), float(report.peak_bytes), float(report.projected_bytes), float(self._stop.is_set()))
+        figures = (
+            float(value),
+            float(report.peak_bytes),
+            float(report.projected_bytes),
+            float(self._stop.is_set()),
+        )
         mean, gathered = arena.all_reduce(leaves, weight=config.worker_batch, scalars=digest + figures)
         del grads, leaves
         reduced = time.perf_counter()
@@ -173,7 +182,8 @@ class Worker:
         return row, bool(gathered[0, 5])
 
     def _validate(self, metrics: MetricsFile | None, *, whole: bool) -> None:
-        """Evaluates this rank's part of the validation data (all of it, or an even sample) and records the means."""
+        """Evaluates this rank's part of the validation data (all of it, or an even sample) and records the
+        means."""
         job, config = self.job, self.job.config
         if job.validation is None or job.evaluate is None:
             return
@@ -223,9 +233,14 @@ class Worker:
     def _check_finite(self, values: np.ndarray, what: str) -> None:
         bad = [(rank, value) for rank, value in enumerate(values.tolist()) if not np.isfinite(value)]
         if bad:
-            where = ", ".join(f"{value} on worker {rank}" for rank, value in bad) if len(values) > 1 else f"{bad[0][1]}"
+            where = (
+                ", ".join(f"{value} on worker {rank}" for rank, value in bad)
+                if len(values) > 1
+                else f"{bad[0][1]}"
+            )
             raise NonFiniteLossError(
-                f"step {self.step + 1}: the {what} is {where}; the parameters were not updated. Lower the rate, lengthen "
+                f"step {self.step + 1}: the {what} is {where}; the parameters were not updated. Lower the "
+                "rate, lengthen "
                 "its warm-up, or look for a division by zero or an overflow in the loss"
             )
 
@@ -233,7 +248,8 @@ class Worker:
         different = [rank for rank in range(len(digests)) if (digests[rank] != digests[0]).any()]
         if different:
             raise ReplicaMismatchError(
-                f"after step {self.step} the parameters of workers {different} differ from worker 0's; a loss that "
+                f"after step {self.step} the parameters of workers {different} differ from worker 0's; a "
+                "loss that "
                 "writes into the parameters, or an update that depends on the worker, does this"
             )
 
@@ -255,8 +271,11 @@ def _digest_words(params: Any) -> tuple[float, float]:
 
 
 def _resumed_microbatch(config: Any, settings: dict[str, Any]) -> int | str:
-    """The microbatch that the snapshot's run had settled on, where "auto" would ask the same question again."""
-    same = all(settings.get(name) == getattr(config, name) for name in ("workers", "global_batch", "memory_budget"))
+    """The microbatch that the snapshot's run had settled on, where "auto" would ask the same question
+    again."""
+    same = all(
+        settings.get(name) == getattr(config, name) for name in ("workers", "global_batch", "memory_budget")
+    )
     if config.microbatch == "auto" and same:
         return settings.get("microbatch", "auto")
     return config.microbatch

@@ -5,13 +5,15 @@ from . import digits, transformer
 from .protocol import Model, ModelOptions
 
 BUILDERS = {"transformer": transformer.build, "digits": digits.build}
+DEFAULTS: dict[str, dict[str, int | float]] = {"transformer": transformer.DEFAULTS, "digits": digits.DEFAULTS}
 
 
 def build(name: str, options: ModelOptions) -> Model:
-    """The model called ``name``, with its data. Raises ``ConfigError`` for an unknown name, listing the known ones."""
+    """The model called ``name``, with its data. Raises ``ConfigError`` for an unknown name, listing the known
+    ones."""
     if name not in BUILDERS:
         raise ConfigError(f"there is no model {name!r}; the models are: {', '.join(BUILDERS)}")
     return BUILDERS[name](options)
 
 
-__all__ = ["BUILDERS", "Model", "ModelOptions", "build"]
+__all__ = ["BUILDERS", "DEFAULTS", "Model", "ModelOptions", "build"]

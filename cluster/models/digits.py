@@ -1,4 +1,5 @@
-"""Makes an image classifier for scikit-learn's bundled digits: a small network over 8 x 8 pixels, in plain NumPy."""
+"""Makes an image classifier for scikit-learn's bundled digits: a small network over 8 x 8 pixels, in plain
+NumPy."""
 
 from functools import partial
 from typing import Any
@@ -10,6 +11,15 @@ from ..data import Arrays
 from ..errors import ConfigError, DataError
 from .protocol import Model, ModelOptions
 
+DEFAULTS = {
+    "layers": 3,
+    "width": 128,
+    "heads": 1,
+    "context": 1,
+    "steps": 300,
+    "global_batch": 64,
+    "rate": 3e-3,
+}
 _PIXELS, _CLASSES = 64, 10
 _VALIDATION = 360
 
@@ -42,10 +52,13 @@ def evaluate(params: list[dict[str, Any]], batch: dict[str, np.ndarray]) -> dict
 def build(options: ModelOptions) -> Model:
     """The classifier with its data; the last 360 of 1797 images, in a shuffled order, are for validation.
 
-    Raises ``ConfigError`` when scikit-learn is missing, and ``DataError`` for a ``--data`` path, which it cannot use.
+    Raises ``ConfigError`` when scikit-learn is missing, and ``DataError`` for a ``--data`` path, which it
+    cannot use.
     """
     if options.data is not None:
-        raise DataError("the digits model brings its own data set; leave --data out, or use --model transformer")
+        raise DataError(
+            "the digits model brings its own data set; leave --data out, or use --model transformer"
+        )
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

@@ -11,8 +11,8 @@ from ..data import Source
 class ModelOptions:
     """What a model's builder may use; a builder ignores what does not concern it.
 
-    ``context`` is in bytes; ``data`` is a file or folder, or ``None`` for the model's own; ``data_limit_bytes`` bounds
-    how much of it is read.
+    ``context`` is in bytes; ``data`` is a file or folder, or ``None`` for the model's own;
+    ``data_limit_bytes`` bounds how much of it is read.
     """
 
     layers: int = 4
@@ -27,10 +27,11 @@ class ModelOptions:
 class Model:
     """A model with its data.
 
-    ``init(seed)`` makes the parameters; ``loss(params, batch)`` is the mean loss over the batch's leading axis;
-    ``evaluate(params, batch)`` returns means by name for validation; ``units`` is how many tokens one example counts
-    for in throughput. ``goal`` names the figure of ``evaluate`` to report and the value it should reach, from below
-    (``"<"``) or above (``">"``). ``sample(params, seed)`` makes a text to look at. ``facts`` is printed before the run.
+    ``init(seed)`` makes the parameters; ``loss(params, batch)`` is the mean loss over the batch's leading
+    axis; ``evaluate(params, batch)`` returns means by name for validation; ``units`` is how many tokens one
+    example counts for in throughput. ``goal`` names the figure of ``evaluate`` to report and the value it
+    should reach, from below (``"<"``) or above (``">"``). ``sample(params, seed)`` makes a text to look at.
+    ``facts`` is printed before the run.
     """
 
     name: str

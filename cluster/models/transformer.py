@@ -1,8 +1,8 @@
 """Makes a byte-level language model, a decoder-only transformer in plain NumPy, from text files.
 
-Pre-layer-norm blocks (Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020) of causal
-attention (Vaswani et al., "Attention Is All You Need", 2017) and a GELU layer in its tanh form (Hendrycks and Gimpel,
-2016), learned positions, and an output table tied to the input table.
+Pre-layer-norm blocks (Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020) of
+causal attention (Vaswani et al., "Attention Is All You Need", 2017) and a GELU layer in its tanh form
+(Hendrycks and Gimpel, 2016), learned positions, and an output table tied to the input table.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,16 @@ from ..errors import ConfigError, DataError
 from ..text import Windows, bigram_entropy, read_text
 from .protocol import Model, ModelOptions
 
+# Settings of a run of about three minutes on two cores.
+DEFAULTS = {
+    "layers": 4,
+    "width": 128,
+    "heads": 4,
+    "context": 64,
+    "steps": 600,
+    "global_batch": 16,
+    "rate": 3e-3,
+}
 VOCABULARY = 256
 _FAR_BELOW = np.float32(-1e9)
 
@@ -39,7 +49,8 @@ class Config:
 
 
 def init(seed: int, *, config: Config) -> dict[str, Any]:
-    """The parameters: a dict of float32 arrays. Outputs of the residual branches start smaller the deeper the model."""
+    """The parameters: a dict of float32 arrays. Outputs of the residual branches start smaller the deeper the
+    model."""
     draw = np.random.Generator(np.random.Philox(seed))
 
     def normal(*shape: int, scale: float) -> np.ndarray:
@@ -75,7 +86,8 @@ def init(seed: int, *, config: Config) -> dict[str, Any]:
 
 
 def logits(params: dict[str, Any], tokens: np.ndarray, *, config: Config) -> Any:
-    """Scores of the next byte at every place: (batch, length, 256) from ``tokens`` (batch, length) of integers."""
+    """Scores of the next byte at every place: (batch, length, 256) from ``tokens`` (batch, length) of
+    integers."""
     batch, length = tokens.shape
     mask = _causal_mask(length)
     x = params["bytes"][tokens] + params["positions"][:length]
@@ -108,7 +120,8 @@ def sample(
     config: Config,
     temperature: float = 0.8,
 ) -> bytes:
-    """``prompt`` and ``count`` more bytes, drawn one by one. Raises ``ValueError`` for a temperature not above 0."""
+    """``prompt`` and ``count`` more bytes, drawn one by one. Raises ``ValueError`` for a temperature not
+    above 0."""
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}; it must be above 0, for example 0.8")
     draw = np.random.Generator(np.random.Philox(seed))
@@ -128,14 +141,16 @@ def build(options: ModelOptions) -> Model:
     train, validation = Windows(text.train, config.context), Windows(text.validation, config.context)
     if not len(train) or not len(validation):
         raise DataError(
-            f"{text.name} is too short: {len(text.train)} training and {len(text.validation)} validation bytes, and a "
+            f"{text.name} is too short: {len(text.train)} training and {len(text.validation)} validation "
+            "bytes, and a "
             f"window takes {config.context + 1}; give more text or a shorter --context"
         )
     bigram = bigram_entropy(text.train, text.validation)
     facts = {
         "text": f"{text.name}: {text.files} files, {len(text.train):,} bytes to train on, "
         f"{len(text.validation):,} to validate on",
-        "bigram entropy": f"{bigram.conditional:.4f} bits per byte, H(next | previous) of the validation bytes; "
+        "bigram entropy": f"{bigram.conditional:.4f} bits per byte, H(next | previous) of the validation "
+        "bytes; "
         f"a bigram model counted on the training bytes reaches {bigram.fitted:.4f}",
     }
     return Model(

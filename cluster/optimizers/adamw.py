@@ -13,10 +13,11 @@ def adamw(
 ) -> Optimizer:
     """Adam with decoupled weight decay and bias-corrected moments.
 
-    ``p <- p - rate * (m' / (sqrt(v') + epsilon) + weight_decay * p)``, where ``m'`` and ``v'`` are the running means of
-    the gradient and of its square, divided by ``1 - beta ** step``. Weight decay leaves out leaves with fewer than two
-    axes (biases, gains). Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019. Raises
-    ``ValueError`` for betas outside [0, 1), ``epsilon <= 0`` or ``weight_decay < 0``.
+    ``p <- p - rate * (m' / (sqrt(v') + epsilon) + weight_decay * p)``, where ``m'`` and ``v'`` are the
+    running means of the gradient and of its square, divided by ``1 - beta ** step``. Weight decay leaves out
+    leaves with fewer than two axes (biases, gains). Source: Loshchilov and Hutter, "Decoupled Weight Decay
+    Regularization", ICLR 2019. Raises ``ValueError`` for betas outside [0, 1), ``epsilon <= 0`` or
+    ``weight_decay < 0``.
 
     >>> import numpy as np
     >>> optimizer = adamw(weight_decay=0.0)

@@ -20,9 +20,9 @@ def global_norm(grads: Any) -> float:
 def clip_by_global_norm(grads: Any, limit: float) -> tuple[Any, float]:
     """Returns ``(grads, norm)``: the gradients scaled by ``limit / norm`` where ``norm`` is above ``limit``.
 
-    Below the limit the same arrays come back, untouched. A NaN or infinite norm scales nothing, for it would turn every
-    leaf into NaN: the caller sees it in ``norm``. Source: Pascanu et al., "On the difficulty of training recurrent
-    neural networks", ICML 2013. Raises ``ValueError`` unless ``limit > 0``.
+    Below the limit the same arrays come back, untouched. A NaN or infinite norm scales nothing, for it would
+    turn every leaf into NaN: the caller sees it in ``norm``. Source: Pascanu et al., "On the difficulty of
+    training recurrent neural networks", ICML 2013. Raises ``ValueError`` unless ``limit > 0``.
     """
     if not limit > 0.0:
         raise ValueError(f"the clipping limit is {limit}; it must be above 0, for example 1.0")

@@ -11,10 +11,10 @@ from .protocol import Optimizer
 def sgd(*, momentum: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:
     """Stochastic gradient descent with (heavy-ball or Nesterov) momentum.
 
-    ``v <- momentum * v + g``; ``p <- p - rate * v``, or ``p - rate * (g + momentum * v)`` with Nesterov's look-ahead.
-    ``weight_decay`` is decoupled: ``p`` shrinks by ``rate * weight_decay * p``. Source: Sutskever et al., "On the
-    importance of initialization and momentum in deep learning", ICML 2013. Raises ``ValueError`` unless
-    ``0 <= momentum < 1`` and ``weight_decay >= 0``.
+    ``v <- momentum * v + g``; ``p <- p - rate * v``, or ``p - rate * (g + momentum * v)`` with Nesterov's
+    look-ahead. ``weight_decay`` is decoupled: ``p`` shrinks by ``rate * weight_decay * p``. Source: Sutskever
+    et al., "On the importance of initialization and momentum in deep learning", ICML 2013. Raises
+    ``ValueError`` unless ``0 <= momentum < 1`` and ``weight_decay >= 0``.
 
     >>> import numpy as np
     >>> optimizer = sgd(momentum=0.0)
