@@ -46,7 +46,7 @@ bench: .venv/.installed-bench ## print the benchmark tables, peers side by side 
 lint: .venv/.installed-test ## check style (ruff), types (pyright) and layers (import-linter)
 	@$(PY) -m ruff check .
 	@$(PY) -m pyright --pythonpath $(PY)
-	@.venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 wheel: .venv/.made-in ## build the wheel into dist/
 	@rm -rf build  # setuptools would pack what an older build left there
