@@ -1,4 +1,4 @@
-"""The package as users get it: what the wheel holds, what importing loads, what make says on a fresh clone."""
+"""The package as users get it: what the wheel holds, what importing loads, what make says on a new clone."""
 
 import ast
 import importlib
