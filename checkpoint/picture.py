@@ -1,0 +1,52 @@
+"""A picture of a plan: live memory over its steps, the peak without a budget, and the budget as a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .residency import Compute
+from .units import format_bytes
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+def draw(plan: Plan, path: Any, measured: Any = None) -> None:
+    """Draw `plan` into the file `path`. Raises `ImportError` without matplotlib, `FileNotFoundError` for a missing folder."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("a picture of a plan needs matplotlib: pip install 'retape[plot]'") from error
+    target = Path(path)
+    if not target.parent.exists():
+        raise FileNotFoundError(f"cannot draw into {target}: the folder {target.parent} does not exist")
+    mib = 1 / 2**20
+    during = [bytes_ * mib for _, bytes_, _ in plan.memory()]
+    seen: set[int] = set()
+    again = []
+    turn = None
+    for place, (step, _, _) in enumerate(plan.memory()):
+        if isinstance(step, Compute):
+            if step.value in seen:
+                again.append(place)
+            elif step.value >= plan.program.forward and turn is None:
+                turn = place
+            seen.add(step.value)
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.fill_between(range(len(during)), during, step="mid", color="#4878a8", alpha=0.45, label="projected, live")
+    if again:
+        axes.scatter(again, [during[k] for k in again], s=4, color="#7b3294", label="recomputed", zorder=3)
+    if measured is not None:
+        axes.plot([bytes_ * mib for bytes_ in measured], color="black", linewidth=0.8, label="measured")
+    if plan.budget_bytes is not None:
+        axes.axhline(plan.budget_bytes * mib, color="red", linestyle="--", label=f"budget {format_bytes(plan.budget_bytes)}")
+    without = plan.unbudgeted_peak_bytes
+    axes.axhline(without * mib, color="orange", linestyle=":", label=f"without a budget {format_bytes(without)}")
+    if turn is not None:
+        axes.axvline(turn, color="grey", linewidth=0.8)
+        axes.text(turn, axes.get_ylim()[1], " reverse sweep", va="top", fontsize=8, color="grey")
+    axes.set(xlabel="step of the plan", ylabel="MiB", ylim=(0, None), title=f"{plan.planner}: {100 * plan.extra_work:.1f} % extra work")
+    axes.legend(loc="best", fontsize=8)
+    figure.savefig(target, dpi=120)

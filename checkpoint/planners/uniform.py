@@ -1,0 +1,48 @@
+"""uniform: cut the forward sweep into about sqrt(n) segments, keep the boundaries, recompute each segment in reverse.
+
+Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost": one extra forward sweep at most, memory of order
+sqrt(n) on a chain of n equal steps. Several numbers of segments are tried; the cheapest that fits is returned.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..plan import Plan
+from ..program import Program
+from ..residency import Residency, simulate
+
+
+def uniform(program: Program, budget: float) -> Plan | None:
+    """Return the cheapest plan over a few numbers of segments, or None when none fits."""
+    root = math.sqrt(max(program.forward, 1))
+    tried: set[tuple[int, ...]] = set()
+    found: Plan | None = None
+    for count in sorted({max(round(root * scale), 1) for scale in (0.25, 0.5, 1.0, 2.0)}):
+        places = tuple(program.cuts(count))
+        if not places or places in tried:
+            continue
+        tried.add(places)
+        steps = simulate(program, math.inf, at=_drop_segment_at(program, places))
+        assert steps is not None
+        plan = Plan(program, steps, "uniform", None if budget == math.inf else int(budget))
+        if plan.projected_peak_bytes <= budget and (found is None or plan.work_seconds < found.work_seconds):
+            found = plan
+    return found
+
+
+def _drop_segment_at(program: Program, places: tuple[int, ...]):
+    """Return a hook that drops, at each cut, the values of the segment before it that are not live across the cut."""
+    edges = dict(zip(places, (0, *places[:-1]), strict=True))
+    last_use = list(range(program.forward))
+    for v in range(program.forward):
+        for u in program.inputs[v]:
+            last_use[u] = v
+
+    def at(residency: Residency, v: int) -> None:
+        if v in edges:
+            for u in range(edges[v], v):
+                if last_use[u] < v and residency.is_resident(u) and u not in residency.outputs:
+                    residency.evict(u)
+
+    return at

@@ -1,0 +1,110 @@
+"""Real memory: the ledger of every buffer a call creates, free lists that recycle them, and the allocator's settings."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+_SMALLEST = 32 * 1024
+_MMAP_THRESHOLD = 256 * 1024
+_TRIM_THRESHOLD = 1024 * 1024
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_pinned = False
+
+
+def pin_allocator() -> None:
+    """Let freed arrays go back to the system at once, so that the resident set follows live bytes (glibc only).
+
+    By default glibc raises its mmap threshold up to 32 MiB after large frees, and freed arrays stay in a fragmented
+    heap. Leaves everything alone where the user has set MALLOC_MMAP_THRESHOLD_ or MALLOC_ARENA_MAX, or RETAPE_MALLOPT=0.
+    """
+    global _pinned
+    if _pinned:
+        return
+    _pinned = True
+    if os.environ.get("RETAPE_MALLOPT") == "0" or "MALLOC_MMAP_THRESHOLD_" in os.environ:
+        return
+    if sys.platform == "linux":
+        try:
+            mallopt = ctypes.CDLL(None).mallopt
+        except (OSError, AttributeError):
+            return
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+
+
+class Ledger:
+    """Counts bytes: `live` now (recycled buffers included) and the `peak` so far."""
+
+    __slots__ = ("live", "peak", "idle", "_free", "limit")
+
+    def __init__(self) -> None:
+        self.live = 0
+        self.idle = 0
+        self.peak = 0
+        self.limit = 0
+        self._free: dict[int, list[np.ndarray]] = {}
+
+    def admit(self, limit: int, extra: int) -> None:
+        """Give idle buffers back until `extra` more bytes stay within `limit`, which also bounds idle buffers from now on."""
+        self.limit = limit
+        if self.idle and self.live + self.idle + extra > limit:
+            self._give_back(self.live + self.idle + extra - limit)
+        self.peak = max(self.peak, self.live + self.idle + extra)
+
+    def _give_back(self, count: int) -> None:
+        for size in sorted(self._free, reverse=True):
+            pile = self._free[size]
+            while pile and count > 0:
+                pile.pop()
+                self.idle -= size
+                count -= size
+            if not pile:
+                del self._free[size]
+            if count <= 0:
+                return
+
+    def has_idle(self, nbytes: int) -> bool:
+        """Tell whether a buffer of exactly `nbytes` lies idle."""
+        return nbytes in self._free
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> np.ndarray:
+        """Return an idle buffer as an uninitialised C-contiguous array."""
+        pile = self._free[nbytes]
+        raw = pile.pop()
+        if not pile:
+            del self._free[nbytes]
+        self.idle -= nbytes
+        return np.frombuffer(raw, dtype).reshape(shape)  # pyright: ignore
+
+    def count(self, nbytes: int) -> None:
+        """Note that `nbytes` are live from now on."""
+        self.live += nbytes
+        self.peak = max(self.peak, self.live + self.idle)
+
+    def release(self, value: Any, nbytes: int) -> None:
+        """Note that `value` is no longer live; keep its buffer for reuse when nobody else can see it."""
+        self.live -= nbytes
+        if nbytes < _SMALLEST or type(value) is not np.ndarray or not value.flags.c_contiguous:
+            return
+        # Held by: the caller's name, this name, getrefcount's argument.
+        if sys.getrefcount(value) > 3 or self.live + self.idle + nbytes > self.limit:
+            return
+        owner = value if value.base is None else value.base
+        if owner is not value:
+            if type(owner) is not np.ndarray or sys.getrefcount(owner) > 3 or owner.nbytes != nbytes:
+                return
+            raw = owner
+        else:
+            raw = value.reshape(-1).view(np.uint8)
+        self._free.setdefault(nbytes, []).append(raw)
+        self.idle += nbytes
+
+    def clear(self) -> None:
+        """Give all idle buffers back."""
+        self._free.clear()
+        self.idle = 0

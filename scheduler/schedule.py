@@ -1,0 +1,116 @@
+"""The schedule: a plan with its means (which call, which buffer is taken over), readable, and replayed without arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..checkpoint.plan import Plan
+from ..checkpoint.residency import Compute
+from ..checkpoint.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Run the call that makes `value` for the first time, into the buffer of `overwrites` if that is not -1."""
+
+    value: int
+    call: int
+    overwrites: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """Run the call that makes `value` again, because it was freed before its next use."""
+
+    value: int
+    call: int
+    overwrites: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Free the buffer of `value`."""
+
+    value: int
+
+
+Action = Run | Rerun | Free
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """Actions in order, for one plan. `print` reads them out as sentences."""
+
+    plan: Plan
+    actions: tuple[Action, ...]
+
+    def __str__(self) -> str:
+        program = self.plan.program
+        lines = []
+        for action in self.actions:
+            v = action.value
+            size = format_bytes(program.sizes[v])
+            if isinstance(action, Free):
+                lines.append(f"free v{v} ({size})")
+                continue
+            verb = "run" if isinstance(action, Run) else "run again"
+            into = f" into the buffer of v{action.overwrites}" if action.overwrites >= 0 else ""
+            where = f", {program.lines[v]}" if program.lines[v] else ""
+            lines.append(f"{verb} {program.labels[v]} to make v{v} ({size}){into}{where}")
+        return "\n".join(lines)
+
+
+def schedule(plan: Plan, call_of: list[int]) -> Schedule:
+    """Return the schedule of `plan`; `call_of[value]` is the tape's call that makes a value."""
+    seen = set(plan.start) | {v for v in range(min(plan.start_position, len(plan.program)))}
+    actions: list[Action] = []
+    for step in plan.steps:
+        if isinstance(step, Compute):
+            kind = Rerun if step.value in seen else Run
+            seen.add(step.value)
+            actions.append(kind(step.value, call_of[step.value], step.overwrites))
+        else:
+            actions.append(Free(step.value))
+    return Schedule(plan, tuple(actions))
+
+
+def replay(made: Schedule) -> int:
+    """Check a schedule without arrays and return its peak in bytes.
+
+    A fake executor made of asserts (the device of checkpoint_schedules' validity test): whatever an action reads is
+    there, nothing is freed twice, first runs come in order, the budget is never passed, and all outputs exist at the end.
+    """
+    plan = made.plan
+    program = plan.program
+    there = set(plan.start)
+    live = program.held_bytes + sum(program.sizes[v] for v in there)
+    peak = live
+    following = plan.start_position
+    for action in made.actions:
+        v = action.value
+        if isinstance(action, Free):
+            assert v in there, f"v{v} is freed, but is not in memory"
+            there.remove(v)
+            live -= program.sizes[v]
+            continue
+        assert v not in there, f"v{v} is made, but is in memory already"
+        for u in program.inputs[v]:
+            assert u in there, f"v{v} reads v{u}, which is not in memory"
+        if isinstance(action, Run):
+            assert v == following, f"v{v} is run first, where v{following} was to come"
+            following += 1
+        saved = 0
+        if action.overwrites >= 0:
+            assert action.overwrites in there, f"v{v} overwrites v{action.overwrites}, which is not in memory"
+            assert action.overwrites not in program.outputs, f"v{v} overwrites the output v{action.overwrites}"
+            saved = program.sizes[action.overwrites]
+            there.remove(action.overwrites)
+        peak = max(peak, live + program.sizes[v] + program.workspaces[v] - saved)
+        live += program.sizes[v] - saved
+        there.add(v)
+    assert following == len(program), f"only {following} of {len(program)} values are made"
+    for v in program.outputs:
+        assert v in there, f"the output v{v} is not in memory at the end"
+    if plan.budget_bytes is not None:
+        assert peak <= plan.budget_bytes, f"the peak of {peak} bytes is over the budget of {plan.budget_bytes}"
+    return peak
