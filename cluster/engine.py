@@ -64,27 +64,39 @@ def cluster(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def spawn(
-    ray: Any, worker_class: type, arguments: list[tuple[Any, ...]], *, threads: int, local: bool
-) -> list[Any]:
-    """One actor of ``worker_class`` for each tuple of arguments, all on one node, ``threads`` CPUs and BLAS
-    threads each.
+@contextmanager
+def placement(ray: Any, workers: int, *, threads: int) -> Iterator[Any]:
+    """Holds ``threads`` CPUs for each of ``workers`` workers, all on one node, and gives them back after.
 
     Raises ``ClusterSizeError`` when no node has that many CPUs, or they stay busy for two minutes.
     """
-    from ray.util.placement_group import placement_group
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+    from ray.util.placement_group import placement_group, remove_placement_group
 
-    workers = len(arguments)
     check_size(ray, workers, threads)
     group = placement_group([{"CPU": threads}] * workers, strategy="STRICT_PACK")
-    if not group.wait(_START_SECONDS):
-        free = ray.available_resources().get("CPU", 0)
-        raise ClusterSizeError(
-            f"{workers} workers of {threads} CPU each could not be placed on one node within "
-            f"{_START_SECONDS:g} s; "
-            f"{free:g} CPUs of the cluster are free now: wait for other jobs to end, or ask for fewer workers"
-        )
+    try:
+        if not group.wait(_START_SECONDS):
+            free = ray.available_resources().get("CPU", 0)
+            raise ClusterSizeError(
+                f"{workers} workers of {threads} CPU each could not be placed on one node within "
+                f"{_START_SECONDS:g} s; {free:g} CPUs of the cluster are free now: wait for other jobs to "
+                "end, or ask "
+                "for fewer workers"
+            )
+        yield group
+    finally:
+        remove_placement_group(group)
+
+
+def spawn(
+    ray: Any, group: Any, worker_class: type, arguments: list[tuple[Any, ...]], *, threads: int, local: bool
+) -> list[Any]:
+    """One actor of ``worker_class`` for each tuple of arguments, on the CPUs of ``group``.
+
+    Each has ``threads`` BLAS threads. With ``local``, the workers look for modules where this process does.
+    """
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
     variables = {
         name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     }

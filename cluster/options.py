@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         else:
             shown = known.get(name, kind.get("metavar", "none"))
         # Defaults are filled in last, so that a flag can be told from one that was not given.
-        group.add_argument(flag, default=None, help=f"{text} (default: {shown})", **kind)
+        group.add_argument(flag, default=None, help=f"{text} (default: {shown})".replace("%", "%%"), **kind)
 
     group = parser.add_argument_group("model and data")
     add(group, "--model", "what to train", choices=list(BUILDERS))
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         group,
         "--rate",
-        "peak learning rate; warm-up over 5%% of the steps, then a cosine",
+        "peak learning rate; warm-up over 5% of the steps, then a cosine",
         type=_positive,
         metavar="R",
     )

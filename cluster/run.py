@@ -15,7 +15,7 @@ from ..scheduler.budget import parse_bytes
 from . import snapshot as snapshots
 from .arena import arena_path
 from .data import as_source
-from .engine import cluster, payload_size, release, spawn
+from .engine import cluster, payload_size, placement, release, spawn
 from .errors import AbortedError, ConfigError, DataError, DeadlineError, NonFiniteLossError, WorkerDiedError
 from .folder import find_snapshot, last_good, prepare_folder
 from .job import Job, Outcome, TrainConfig
@@ -129,22 +129,23 @@ def train(
         _stop_signals() as stop,
         cluster(address, cpus=workers * threads, payload_bytes=size, oversubscribe=oversubscribe) as ray,
     ):
-        stop.install()
+        stop.interrupt_at_once()  # again, for Ray has set a handler of its own
         say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
-        shared_job = ray.put(job)
         local = address in (None, "local")
-        actors = spawn(
-            ray, Worker, [(rank, shared_job) for rank in range(workers)], threads=threads, local=local
-        )
-        process_ids: list[int] = []
-        path = arena_path(secrets.token_hex(6))
-        try:
-            process_ids = _call(ray, [actor.prepare.remote() for actor in actors], folder)
-            say(f"the workers are ready after {time.perf_counter() - started:.1f} s")
-            outcomes, rows = _follow(ray, actors, str(path), stop, on_row or (lambda row: None), folder)
-        finally:
-            release(ray, actors, process_ids if local else [])
-            path.unlink(missing_ok=True)
+        shared_job = ray.put(job)
+        arguments = [(rank, shared_job) for rank in range(workers)]
+        with placement(ray, workers, threads=threads) as group:
+            actors = spawn(ray, group, Worker, arguments, threads=threads, local=local)
+            process_ids: list[int] = []
+            path = arena_path(secrets.token_hex(6))
+            try:
+                process_ids = _call(ray, [actor.prepare.remote() for actor in actors], folder)
+                say(f"the workers are ready after {time.perf_counter() - started:.1f} s")
+                stop.finish_the_step()
+                outcomes, rows = _follow(ray, actors, str(path), stop, on_row or (lambda row: None), folder)
+            finally:
+                release(ray, actors, process_ids if local else [])
+                path.unlink(missing_ok=True)
     _raise_failure(outcomes, folder)
     newest, _ = snapshots.latest(folder / SNAPSHOT_FOLDER)
     params = init(config.seed)
@@ -243,19 +244,28 @@ def _raise_failure(outcomes: list[Outcome], out: Path) -> None:
 
 
 class _Stop:
-    """Whether SIGINT or SIGTERM has asked for an end; a second SIGINT is a KeyboardInterrupt."""
+    """What SIGINT and SIGTERM do: end things at once, or set ``requested`` so that the step in progress is
+    finished."""
 
     def __init__(self) -> None:
         self.requested = False
+        # Signals have no handler outside the main thread.
         self.active = threading.current_thread() is threading.main_thread()
 
-    def install(self) -> None:
-        """Takes both signals. Called again after Ray has started, for Ray sets its own handler."""
-        if self.active:
-            signal.signal(signal.SIGINT, self._handle)
-            signal.signal(signal.SIGTERM, self._handle)
+    def interrupt_at_once(self) -> None:
+        """Both signals raise KeyboardInterrupt."""
+        self._take(signal.default_int_handler)
 
-    def _handle(self, number: int, frame: Any) -> None:
+    def finish_the_step(self) -> None:
+        """The first signal sets ``requested``; a SIGINT after it raises KeyboardInterrupt."""
+        self._take(self._request)
+
+    def _take(self, handler: Any) -> None:
+        if self.active:
+            signal.signal(signal.SIGINT, handler)
+            signal.signal(signal.SIGTERM, handler)
+
+    def _request(self, number: int, frame: Any) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = True
@@ -263,13 +273,10 @@ class _Stop:
 
 @contextmanager
 def _stop_signals() -> Iterator[_Stop]:
-    """Gives a stop flag, and puts the signal handlers back at the end. Signals have no handler outside the
-    main thread."""
+    """Takes SIGINT and SIGTERM for the time of a run, and puts the handlers before it back."""
     stop = _Stop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    if stop.active:
-        # While Ray starts there is no step to finish: SIGTERM ends things as Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stop.interrupt_at_once()
     try:
         yield stop
     finally:

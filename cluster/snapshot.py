@@ -163,7 +163,8 @@ def _pack(snapshot: Snapshot) -> bytes:
         "params": _leaves(snapshot.params),
         "state": _leaves(snapshot.state),
     }
-    return msgpack.packb(fields)
+    packed: bytes = msgpack.Packer().pack(fields)
+    return packed
 
 
 def _leaves(tree: Any) -> list[dict[str, Any]]:

@@ -139,9 +139,8 @@ def _plan_step(options: argparse.Namespace, model: Model) -> Plan:
     size = config.worker_batch if config.microbatch == "auto" else int(config.microbatch)
     while True:
         try:
-            chosen = plan(
-                model.loss, params, map_leaves(lambda leaf: leaf[:size], share), memory_budget=budget
-            )
+            microbatch = model.train.batch(indices[:size])
+            chosen = plan(model.loss, params, microbatch, memory_budget=budget)
             break
         except MemoryBudgetError:
             if config.microbatch != "auto" or size == 1:

@@ -10,6 +10,7 @@ import pickle
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from . import snapshot as snapshots
 from .arena import Arena, Layout
 from .data import Order, shard, take
 from .errors import AbortedError, NonFiniteLossError, ReplicaMismatchError, RunError
-from .job import Job, Outcome
+from .job import Job, Outcome, TrainConfig
 from .metrics import METRICS_NAME, MetricsFile
 from .optimizers import clip_by_global_norm, global_norm
 
@@ -270,7 +271,7 @@ def _digest_words(params: Any) -> tuple[float, float]:
     return float(word >> 32), float(word & 0xFFFFFFFF)
 
 
-def _resumed_microbatch(config: Any, settings: dict[str, Any]) -> int | str:
+def _resumed_microbatch(config: TrainConfig, settings: Mapping[str, Any]) -> int | str:
     """The microbatch that the snapshot's run had settled on, where "auto" would ask the same question
     again."""
     same = all(

@@ -63,10 +63,10 @@ def build(options: ModelOptions) -> Model:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ConfigError("the digits come with scikit-learn: pip install 'retape[cluster]'") from error
-    digits = load_digits()
-    order = np.random.Generator(np.random.Philox(0)).permutation(len(digits.target))
-    images = (digits.data[order] / 16.0).astype(np.float32)
-    labels = digits.target[order].astype(np.int64)
+    pixels, targets = load_digits(return_X_y=True)
+    order = np.random.Generator(np.random.Philox(0)).permutation(len(targets))
+    images = (pixels[order] / 16.0).astype(np.float32)
+    labels = targets[order].astype(np.int64)
     train = Arrays({"image": images[:-_VALIDATION], "label": labels[:-_VALIDATION]})
     validation = Arrays({"image": images[-_VALIDATION:], "label": labels[-_VALIDATION:]})
     return Model(

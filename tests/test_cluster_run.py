@@ -1,0 +1,276 @@
+"""Runs on a local Ray: one Ray for the whole file, started when its first test needs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retape.cluster import (
+    ClusterSizeError,
+    ConfigError,
+    DataError,
+    NonFiniteLossError,
+    SnapshotError,
+    WorkerDiedError,
+    adamw,
+    train,
+    warmup_cosine,
+)
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def ray():
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    ray = pytest.importorskip("ray")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            object_store_memory=100 * 2**20,
+        )
+        yield ray
+        ray.shutdown()
+
+
+def problem():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 5), np.float32)
+    targets = np.tanh(x @ rng.standard_normal((5, 2), np.float32))
+
+    def init(seed):
+        draw = np.random.default_rng(seed)
+        return {
+            "a": draw.standard_normal((5, 8), np.float32) * 0.3,
+            "b": draw.standard_normal((8, 2), np.float32),
+        }
+
+    def loss(params, batch):
+        x, targets = batch
+        error = np.tanh(x @ params["a"]) @ params["b"] - targets
+        return np.mean(error * error)
+
+    return {
+        "loss": loss,
+        "init": init,
+        "data": (x, targets),
+        "optimizer": adamw(),
+        "global_batch": 8,
+        "rate": warmup_cosine(0.05, steps=6, warmup=1),
+    }
+
+
+def rows_of(out):
+    return [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_two_workers_train_and_a_resumed_run_has_the_same_bits(ray, tmp_path):
+    evaluate = {"evaluate": lambda params, batch: {"val_size": float(len(batch[0]))}, "validate_every": 2}
+    whole = train(**problem(), **evaluate, validation=problem()["data"], steps=6, out=tmp_path / "whole")
+    first = train(**problem(), steps=3, out=tmp_path / "parts")
+    second = train(**problem(), steps=6, out=tmp_path / "parts", resume=True)
+    assert (whole.status, first.step, second.step) == ("finished", 3, 6)
+    for name in "ab":
+        assert whole.params[name].tobytes() == second.params[name].tobytes()
+        for part in ("mean", "square"):
+            assert whole.state[part][name].tobytes() == second.state[part][name].tobytes()
+    losses = [
+        [row["loss"] for row in rows_of(tmp_path / name) if "loss" in row] for name in ("whole", "parts")
+    ]
+    assert losses[0] == losses[1] and len(losses[0]) == 6
+    needed = {"step", "loss", "tokens_per_second", "budget_bytes", "projected_bytes", "peak_bytes"}
+    assert needed <= set(whole.rows[0])
+    assert [row["step"] for row in whole.rows if "val_size" in row] == [2, 4, 6]
+
+
+def test_two_workers_get_the_gradient_of_the_whole_batch(ray, tmp_path):
+    losses = {}
+    for workers in (1, 2):
+        result = train(**problem(), steps=3, workers=workers, out=tmp_path / str(workers))
+        losses[workers] = [row["loss"] for row in result.rows]
+    np.testing.assert_allclose(losses[1], losses[2], rtol=1e-5)
+
+
+def test_a_nan_loss_is_named_with_its_step_and_the_last_good_snapshot_is_kept(ray, tmp_path):
+    settings = problem()
+    x, targets = settings["data"]
+    spoiled = np.where(np.arange(64)[:, None] < 4, np.float32(np.nan), targets)
+    with pytest.raises(
+        NonFiniteLossError, match=r"step \d+: the loss is .*nan.*last good snapshot is .*step-"
+    ):
+        train(**{**settings, "data": (x, spoiled)}, steps=20, snapshot_every=1, out=tmp_path)
+    assert list((tmp_path / "snapshots").glob("step-*.snapshot"))
+    assert all(np.isfinite(row["loss"]) for row in rows_of(tmp_path))
+
+
+def test_what_the_loss_raises_comes_back_as_itself_with_the_workers_traceback(ray, tmp_path):
+    def loss(params, batch):
+        raise KeyError("my own mistake")
+
+    with pytest.raises(KeyError, match="my own mistake") as caught:
+        train(**{**problem(), "loss": loss}, steps=2, out=tmp_path)
+    assert "in loss" in "".join(caught.value.__notes__)
+
+
+def test_a_loss_that_is_not_a_scalar_is_an_error_that_says_so(ray, tmp_path):
+    with pytest.raises(Exception, match="(?i)scalar"):
+        train(**{**problem(), "loss": lambda params, batch: batch[0] @ params["a"]}, steps=2, out=tmp_path)
+
+
+def test_more_workers_than_cpus_are_refused_with_both_numbers(ray, tmp_path):
+    with pytest.raises(ClusterSizeError, match="8 workers.*largest with 2 CPUs"):
+        train(**problem(), steps=2, workers=8, out=tmp_path)
+
+
+def test_a_worker_that_dies_ends_the_run_and_names_the_last_good_snapshot(ray, tmp_path):
+    settings = problem()
+    plain = settings["loss"]
+    marker = tmp_path / "died"
+
+    def loss(params, batch):
+        if (tmp_path / "out" / "snapshots" / "step-000000002.snapshot").exists():
+            try:
+                marker.touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+            except FileExistsError:
+                pass
+        return plain(params, batch)
+
+    with pytest.raises(WorkerDiedError, match=r"worker \d of 2 died.*snapshots/step-.*resume"):
+        train(**{**settings, "loss": loss}, steps=50, snapshot_every=1, out=tmp_path / "out")
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
+    assert train(**settings, steps=6, out=tmp_path / "out", resume=True).step >= 6
+
+
+def test_a_snapshot_of_another_model_is_refused(ray, tmp_path):
+    train(**problem(), steps=1, out=tmp_path)
+    smaller = {**problem(), "init": lambda seed: {"a": np.zeros((5, 3), np.float32)}}
+    with pytest.raises(SnapshotError, match="another model"):
+        train(**smaller, steps=2, out=tmp_path, resume=True)
+
+
+def test_a_damaged_snapshot_is_named_and_the_one_before_is_used(ray, tmp_path):
+    train(**problem(), steps=2, snapshot_every=1, out=tmp_path)
+    newest = tmp_path / "snapshots" / "step-000000002.snapshot"
+    newest.write_bytes(newest.read_bytes()[:-9])
+    result = train(**problem(), steps=3, out=tmp_path, resume=True)
+    assert result.step == 3 and [row["step"] for row in result.rows] == [2, 3]
+    assert "step-000000002" in result.notes[0] and "cut short" in result.notes[0]
+    assert [row["step"] for row in rows_of(tmp_path)] == [1, 2, 3]
+
+
+def test_a_new_run_sets_the_files_of_an_earlier_one_aside(ray, tmp_path):
+    for _ in range(2):
+        train(**problem(), steps=1, out=tmp_path)
+    assert (tmp_path / "earlier-1" / "metrics.jsonl").exists()
+    assert (tmp_path / "earlier-1" / "snapshots").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"global_batch": 7}, ConfigError, "7 cannot be shared equally by 2 workers; use 6 or 8"),
+        ({"global_batch": 128}, DataError, "128 examples and the data holds 64"),
+        ({"steps": 0}, ConfigError, "steps is 0"),
+        ({"workers": 0}, ConfigError, "workers is 0"),
+        ({"microbatch": 9}, ConfigError, "microbatch of 9"),
+        ({"microbatch": "some"}, ConfigError, "microbatch is 'some'"),
+        ({"memory_budget": "many"}, ValueError, "many"),
+        ({"memory_budget": 0}, ValueError, "0"),
+        ({"memory_budget": -5}, ValueError, "-5"),
+        ({"threads": 0}, ConfigError, "threads is 0"),
+        ({"clip_norm": -1.0}, ConfigError, "clip_norm"),
+        ({"resume": True}, SnapshotError, "no snapshot"),
+        ({"out": "/dev/null/x"}, ConfigError, "cannot be written"),
+        ({"data": []}, DataError, "no examples"),
+    ],
+)
+def test_bad_settings_are_refused_before_ray_starts(tmp_path, change, error, text):
+    with pytest.raises(error, match=text):
+        train(**{"steps": 2, "out": tmp_path, **problem(), **change})
+
+
+def script(tmp_path, *arguments, **settings):
+    root = Path(sys.modules["retape.cluster"].__file__).parent
+    return subprocess.Popen(
+        [sys.executable, str(root / "train.py"), *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **settings,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--help"], 0, "--memory-budget"),
+        (["--steps", "none"], 2, "'none' is not a whole number"),
+        (["--memory-budget", "0%"], 2, "0%"),
+        (["--memory-budget", "lots"], 2, "lots"),
+        (["--model", "digits", "--global-batch", "7"], 2, "cannot be shared equally"),
+        (["--data", "no/such/place"], 1, "no/such/place does not exist"),
+        (["--config", "run.toml"], 2, "unknown keys stepps; the known ones are"),
+    ],
+)
+def test_the_script_refuses_bad_arguments_in_one_paragraph(tmp_path, arguments, status, text):
+    (tmp_path / "run.toml").write_text("stepps = 3\n")
+    process = script(tmp_path, *arguments)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == status
+    assert text in output and "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_an_interrupted_script_writes_a_snapshot_leaves_nothing_behind_and_resumes(tmp_path):
+    small = ["--model", "digits", "--out", str(tmp_path / "run")]
+    process = script(tmp_path, *small, "--steps", "100000", start_new_session=True)
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 180
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "interrupted after step" in output
+    step = int(output.split("interrupted after step ")[1].split(";")[0])
+    assert (tmp_path / "run" / "snapshots" / f"step-{step:09d}.snapshot").exists()
+    assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
+    assert not _session_members(process.pid)
+    resumed = script(tmp_path, *small, "--resume", "--steps", str(step + 5))
+    output = resumed.communicate(timeout=180)[0]
+    assert resumed.returncode == 0, output
+    steps = [row["step"] for row in rows_of(tmp_path / "run") if "loss" in row]
+    assert steps == list(range(1, step + 6))
+    for name in ("loss.png", "memory.png", "sample.txt", "result.json"):
+        assert (tmp_path / "run" / name).stat().st_size > 0
+
+
+def _session_members(session):
+    """Process ids of a session that are not zombies."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                members.append(int(entry.name))
+    return members
