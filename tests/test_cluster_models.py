@@ -1,0 +1,91 @@
+from functools import partial
+
+import numpy as np
+import pytest
+
+from retape.cluster.errors import ConfigError, DataError
+from retape.cluster.models import DEFAULTS, ModelOptions, build, digits, transformer
+from retape.runtime.trees import flatten, map_leaves
+from retape.scheduler.gradients import value_and_grad
+
+SMALL = transformer.Config(layers=2, width=12, heads=3, context=10)
+
+
+@pytest.fixture
+def batch():
+    return np.random.default_rng(0).integers(0, 256, (3, 11), dtype=np.uint8)
+
+
+def test_an_untrained_transformer_is_as_unsure_as_a_uniform_guess(batch):
+    params = transformer.init(0, config=SMALL)
+    assert {leaf.dtype for leaf in flatten(params)[0]} == {np.dtype(np.float32)}
+    value = transformer.loss(params, batch, config=SMALL)
+    assert value.dtype == np.float32
+    assert float(value) == pytest.approx(np.log(256), rel=0.02)
+    bits = transformer.evaluate(params, batch, config=SMALL)["val_bits_per_byte"]
+    assert bits == pytest.approx(float(value) / np.log(2))
+
+
+def test_a_later_byte_does_not_change_earlier_scores(batch):
+    params = transformer.init(0, config=SMALL)
+    tokens = batch[:, :10].astype(np.int64)
+    before = transformer.logits(params, tokens, config=SMALL)
+    tokens[:, 6] = (tokens[:, 6] + 1) % 256
+    after = transformer.logits(params, tokens, config=SMALL)
+    np.testing.assert_array_equal(before[:, :6], after[:, :6])
+    assert (before[:, 6:] != after[:, 6:]).any()
+
+
+def test_the_transformers_gradient_agrees_with_differences(batch):
+    params = map_leaves(lambda leaf: leaf.astype(np.float64) * 2, transformer.init(1, config=SMALL))
+    loss = partial(transformer.loss, config=SMALL)
+    _, grads = value_and_grad(loss)(params, batch)
+    rng = np.random.default_rng(2)
+    direction = map_leaves(lambda leaf: rng.standard_normal(leaf.shape), params)
+    slope = sum(float(np.sum(g * d)) for g, d in zip(flatten(grads)[0], flatten(direction)[0], strict=True))
+    step = 1e-6
+    ahead, behind = (map_leaves(lambda p, d, s=s: p + s * d, params, direction) for s in (step, -step))
+    difference = (float(loss(ahead, batch)) - float(loss(behind, batch))) / (2 * step)
+    assert slope == pytest.approx(difference, rel=1e-5)
+
+
+def test_a_sample_follows_from_its_seed_and_continues_its_prompt():
+    params = transformer.init(0, config=SMALL)
+    texts = [transformer.sample(params, b"def ", 20, seed, config=SMALL) for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[0].startswith(b"def ") and len(texts[0]) == 24
+    with pytest.raises(ValueError, match="temperature"):
+        transformer.sample(params, b"", 1, 0, config=SMALL, temperature=0.0)
+
+
+def test_the_digits_model_learns_from_its_gradients():
+    model = build("digits", ModelOptions(layers=1, width=32))
+    params = model.init(0)
+    step = value_and_grad(model.loss)
+    batch = model.train.batch(np.arange(256))
+    first, _ = step(params, batch)
+    for _ in range(60):
+        _, grads = step(params, batch)
+        params = map_leaves(lambda p, g: p - np.float32(0.3) * g, params, grads)
+    assert float(model.loss(params, batch)) < 0.3 * float(first)
+    assert model.evaluate(params, model.validation.batch(np.arange(360)))["val_accuracy"] > 0.7
+    assert model.sample(params, 0).count("answer") == 5
+
+
+def test_defaults_are_settings_that_every_model_has():
+    assert set(DEFAULTS) == {"transformer", "digits"}
+    assert set(digits.DEFAULTS) == set(transformer.DEFAULTS)
+
+
+def test_bad_models_and_sizes_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no model 'gpt'; the models are: transformer, digits"):
+        build("gpt", ModelOptions())
+    with pytest.raises(ConfigError, match="width 10 is not divisible by 4 heads"):
+        transformer.Config(width=10, heads=4)
+    with pytest.raises(ConfigError, match="layers is 0"):
+        transformer.Config(layers=0)
+    (tmp_path / "short.txt").write_text("too little")
+    with pytest.raises(DataError, match="too short"):
+        build("transformer", ModelOptions(data=str(tmp_path / "short.txt")))
+    with pytest.raises(DataError, match="leave --data out"):
+        build("digits", ModelOptions(data=str(tmp_path)))
