@@ -70,7 +70,6 @@ class ProgressLine:
             parts.append(f"{self.goal.removeprefix('val_').replace('_', ' ')} {row[self.goal]:.3f}")
         if "tokens_per_second" in row:
             parts.append(f"{row['tokens_per_second']:,.0f} {self.unit}/s")
-        if "peak_bytes" in row:
-            budget = format_bytes(row["budget_bytes"]) if row["budget_bytes"] else "no budget"
-            parts.append(f"peak {format_bytes(row['peak_bytes'])} of {budget}")
+        if row.get("peak_bytes") is not None:
+            parts.append(f"peak {format_bytes(row['peak_bytes'])} of {format_bytes(row['budget_bytes'])}")
         return "  ".join(parts)

@@ -138,17 +138,15 @@ class Worker:
         batch = job.data.batch(shard(indices, self.rank, config.workers))
         value, grads = self._step_function(self.params, batch)
         report = self._step_function.report
-        self._microbatch = report.microbatch
+        if report is not None:
+            self._microbatch = report.microbatch
         computed = time.perf_counter()
         due = self.step % config.check_every == 0
         digest = _digest_words(self.params) if due else (0.0, 0.0)
         leaves, treedef = flatten(grads)
-        figures = (
-            float(value),
-            float(report.peak_bytes),
-            float(report.projected_bytes),
-            float(self._stop.is_set()),
-        )
+        # Without a budget nothing is measured; -1 stands for that among the numbers.
+        peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
+        figures = (float(value), float(peak), float(projected), float(self._stop.is_set()))
         mean, gathered = arena.all_reduce(leaves, weight=config.worker_batch, scalars=digest + figures)
         del grads, leaves
         reduced = time.perf_counter()
@@ -170,12 +168,12 @@ class Worker:
             "loss": float(losses.mean()),
             "tokens_per_second": config.global_batch * config.units / (ended - started),
             "budget_bytes": config.memory_budget,
-            "projected_bytes": int(gathered[:, 4].max()),
-            "peak_bytes": int(gathered[:, 3].max()),
+            "projected_bytes": int(gathered[:, 4].max()) if report is not None else None,
+            "peak_bytes": int(gathered[:, 3].max()) if report is not None else None,
             "rate": rate,
             "gradient_norm": norm,
-            "microbatch": report.microbatch,
-            "extra_work": report.extra_work,
+            "microbatch": self._microbatch,
+            "extra_work": report.extra_work if report is not None else None,
             "step_seconds": ended - started,
             "gradient_seconds": computed - started,
             "reduce_seconds": reduced - computed,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retape.checkpoint.errors import MemoryBudgetError
 from retape.cluster import (
     ClusterSizeError,
     ConfigError,
@@ -103,6 +104,18 @@ def test_two_workers_get_the_gradient_of_the_whole_batch(ray, tmp_path):
         result = train(**problem(), steps=3, workers=workers, out=tmp_path / str(workers))
         losses[workers] = [row["loss"] for row in result.rows]
     np.testing.assert_allclose(losses[1], losses[2], rtol=1e-5)
+
+
+def test_each_steps_peak_is_within_what_was_projected_and_allowed(ray, tmp_path):
+    result = train(**problem(), steps=2, memory_budget="64KiB", out=tmp_path)
+    assert len(result.rows) == 2
+    for row in result.rows:
+        assert 0 < row["peak_bytes"] <= row["projected_bytes"] <= row["budget_bytes"] == 64 * 1024
+
+
+def test_a_budget_that_is_too_small_comes_back_from_the_workers_with_its_numbers(ray, tmp_path):
+    with pytest.raises(MemoryBudgetError):
+        train(**problem(), steps=2, memory_budget=64, out=tmp_path)
 
 
 def test_a_nan_loss_is_named_with_its_step_and_the_last_good_snapshot_is_kept(ray, tmp_path):
