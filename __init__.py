@@ -1,4 +1,46 @@
 """retape: exact gradients of plain NumPy programs inside a memory budget, on one machine or on a Ray cluster."""
 
+from .checkpoint.errors import MemoryBudgetError
+from .checkpoint.plan import Plan
+from .runtime.check import GradientMismatch, check_grads
+from .runtime.errors import (
+    EscapedError,
+    InputError,
+    MissingRuleError,
+    NotDifferentiableError,
+    TapeError,
+)
 from .runtime.ops import creation as numpy
+from .runtime.ops.elementwise import stop_gradient
+from .runtime.ops.softmax import log_softmax, logsumexp, softmax
+from .runtime.tape import Tape
 from .runtime.transforms import checkpoint, record, vjp
+from .scheduler.gradients import grad, plan, value_and_grad
+from .scheduler.microbatch import accumulate
+from .scheduler.report import Report
+
+__all__ = [
+    "EscapedError",
+    "GradientMismatch",
+    "InputError",
+    "MemoryBudgetError",
+    "MissingRuleError",
+    "NotDifferentiableError",
+    "Plan",
+    "Report",
+    "Tape",
+    "TapeError",
+    "accumulate",
+    "check_grads",
+    "checkpoint",
+    "grad",
+    "log_softmax",
+    "logsumexp",
+    "numpy",
+    "plan",
+    "record",
+    "softmax",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

@@ -309,6 +309,8 @@ class Residency:
         count = len(self.made)
         locked = self._resident[:count].copy()
         locked[self._size[:count] == 0] = False
+        for p in self.outputs:  # must all be there at the end, so they stay from their making on
+            locked[p] = False
         for p in inputs:
             locked[p] = False
         free = locked.copy()
@@ -338,7 +340,7 @@ class Residency:
         if not self.knows_future:
             score /= self._clock - self._last[places] + 1.0
         elif self.weigh == "next_use":
-            score /= self._next[places] - self.position + 1.0
+            score /= np.maximum(self._next[places] - self.position + 1.0, 1.0)
         return int(places[np.argmin(score)])
 
 

@@ -65,6 +65,7 @@ class Op:
     is_variadic: bool
     overwrites: int | None
     run_into: Callable | None
+    reads_target: bool
     zero_gradient: bool
     _residuals: dict = field(default_factory=dict, repr=False)
 
@@ -105,6 +106,7 @@ def define(
     is_view: bool = False,
     overwrites: int | None = None,
     run_into: Callable | None = None,
+    reads_target: bool = False,
     zero_gradient: bool = False,
     adds: bool = False,
 ) -> Op:
@@ -113,7 +115,8 @@ def define(
     `inputs` names the array inputs, separated by blanks; a last name ending in ``*`` stands for any number of them.
     `infer(*phantoms, **parameters)` gives the output's phantom (a view op: the phantom, and whether it really is a view).
     `flops(output, *phantoms, **parameters)` and `workspace(...)` give counts; None means one flop an element, no workspace.
-    `overwrites` is the input into whose buffer `run_into(out, *args, **parameters)` can write the output.
+    `run_into(out, *args, **parameters)` writes the output into a given buffer, which may be that of the input number
+    `overwrites`; with `reads_target` it must be that one, for it is read (an update in place).
     """
     is_variadic = inputs.endswith("*")
     names = tuple(inputs.rstrip("*").split())
@@ -126,8 +129,9 @@ def define(
         for position, rule in enumerate(rules)
     )
     op = Op(
-        name, run, names, compiled, infer, flops, workspace, is_view, is_variadic, overwrites, run_into, zero_gradient
-    )
+        name, run, names, compiled, infer, flops, workspace, is_view, is_variadic, overwrites,
+        run_into, reads_target, zero_gradient,
+    )  # fmt: skip
     OPS[name] = op
     return op
 

@@ -16,7 +16,8 @@ def pull(tape: Tape, cotangents: dict[int, Any], values: Any, zeros: Callable, *
     """Return the cotangents of all slots (None where nothing arrived) of `tape`.
 
     `cotangents` seeds output slots; `values[slot]` gives residuals; `zeros(shape, dtype)` makes an accumulator for
-    rules that scatter. Calls from number `last` on are left out.
+    rules that scatter. Calls from number `last` on are left out. A rule receives a Python scalar as an array of the
+    output's dtype, so that it computes the same whether it is run or recorded.
     """
     calls = tape.calls
     active = tape.active
@@ -55,8 +56,9 @@ def pull(tape: Tape, cotangents: dict[int, Any], values: Any, zeros: Callable, *
                 continue
             reads = rule.reads
             if len(reads) == 1 and type(reads[0]) is int:
-                read = reads[0]
-                arguments = (values[output if read == OUTPUT else inputs[read]],)
+                source = output if reads[0] == OUTPUT else inputs[reads[0]]
+                value = values[source]
+                arguments = (value,) if dtypes[source] is not None else (_scalar(value, dtypes[output]),)
             elif reads:
                 arguments = _fetch(tape, rule, number, position, values)
             else:
@@ -91,7 +93,9 @@ def _fetch(tape: Tape, rule: Rule, number: int, position: int, values: Any) -> l
     found = []
     for read in rule.reads:
         if type(read) is int:
-            found.append(values[output if read == OUTPUT else inputs[read]])
+            source = output if read == OUTPUT else inputs[read]
+            value = values[source]
+            found.append(value if tape.dtypes[source] is not None else _scalar(value, tape.dtypes[output]))
             continue
         kind, key = read
         if kind == "parameter":
@@ -107,6 +111,10 @@ def _fetch(tape: Tape, rule: Rule, number: int, position: int, values: Any) -> l
         else:
             found.append(tuple(tape.shapes[slot] for slot in inputs))
     return found
+
+
+def _scalar(value: Any, dtype: Any) -> Any:
+    return value.astype(dtype) if type(value) is Array else np.asarray(value, dtype)
 
 
 def _replay(tape: Tape, start: int, end: int) -> list[int]:

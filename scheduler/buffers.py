@@ -37,21 +37,45 @@ def pin_allocator() -> None:
         mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
 
 
-class Ledger:
-    """Counts bytes: `live` now (recycled buffers included) and the `peak` so far."""
+def _references(value: Any) -> tuple[int, int]:
+    """Return the reference counts of an array and of its owner, as seen from here."""
+    owner = value.base
+    return sys.getrefcount(value), 0 if owner is None else sys.getrefcount(owner)
 
-    __slots__ = ("live", "peak", "idle", "_free", "limit")
+
+def _unshared() -> tuple[int, int]:
+    """Return the counts that `_references` gives for an array (and an owner) that nobody else holds.
+
+    Measured, because interpreters differ in how many references a call itself takes.
+    """
+
+    def release(value: Any) -> tuple[int, int]:
+        return _references(value)
+
+    value = np.empty(8).reshape(2, 4)
+    return release(value)
+
+
+_UNSHARED = _unshared()
+
+
+class Ledger:
+    """Counts the bytes of every buffer that a call creates, and recycles buffers of equal size.
+
+    `live` counts values in use, `idle` buffers that wait for reuse, `peak` the most of both together. Idle buffers are
+    given back first under pressure, and never kept beyond the limit that `admit` was last told.
+    """
 
     def __init__(self) -> None:
         self.live = 0
         self.idle = 0
         self.peak = 0
-        self.limit = 0
+        self._limit = 0
         self._free: dict[int, list[np.ndarray]] = {}
 
     def admit(self, limit: int, extra: int) -> None:
-        """Give idle buffers back until `extra` more bytes stay within `limit`, which also bounds idle buffers from now on."""
-        self.limit = limit
+        """Give idle buffers back until `extra` more bytes stay within `limit`, and note the peak with them."""
+        self._limit = limit
         if self.idle and self.live + self.idle + extra > limit:
             self._give_back(self.live + self.idle + extra - limit)
         self.peak = max(self.peak, self.live + self.idle + extra)
@@ -68,18 +92,16 @@ class Ledger:
             if count <= 0:
                 return
 
-    def has_idle(self, nbytes: int) -> bool:
-        """Tell whether a buffer of exactly `nbytes` lies idle."""
-        return nbytes in self._free
-
-    def take(self, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> np.ndarray:
-        """Return an idle buffer as an uninitialised C-contiguous array."""
-        pile = self._free[nbytes]
-        raw = pile.pop()
+    def take(self, shape: tuple[int, ...], dtype: np.dtype, nbytes: int) -> np.ndarray | None:
+        """Return an idle buffer of exactly `nbytes` as an uninitialised C-contiguous array, or None."""
+        pile = self._free.get(nbytes)
+        if pile is None:
+            return None
+        owner = pile.pop()
         if not pile:
             del self._free[nbytes]
         self.idle -= nbytes
-        return np.frombuffer(raw, dtype).reshape(shape)  # pyright: ignore
+        return owner.reshape(-1).view(dtype).reshape(shape)
 
     def count(self, nbytes: int) -> None:
         """Note that `nbytes` are live from now on."""
@@ -91,18 +113,13 @@ class Ledger:
         self.live -= nbytes
         if nbytes < _SMALLEST or type(value) is not np.ndarray or not value.flags.c_contiguous:
             return
-        # Held by: the caller's name, this name, getrefcount's argument.
-        if sys.getrefcount(value) > 3 or self.live + self.idle + nbytes > self.limit:
+        array, owner = _references(value)
+        if array > _UNSHARED[0] or owner > _UNSHARED[1] or self.live + self.idle + nbytes > self._limit:
             return
-        owner = value if value.base is None else value.base
-        if owner is not value:
-            if type(owner) is not np.ndarray or sys.getrefcount(owner) > 3 or owner.nbytes != nbytes:
-                return
-            raw = owner
-        else:
-            raw = value.reshape(-1).view(np.uint8)
-        self._free.setdefault(nbytes, []).append(raw)
-        self.idle += nbytes
+        buffer = value if value.base is None else value.base
+        if type(buffer) is np.ndarray and buffer.nbytes == nbytes and buffer.flags.owndata:
+            self._free.setdefault(nbytes, []).append(buffer)
+            self.idle += nbytes
 
     def clear(self) -> None:
         """Give all idle buffers back."""

@@ -23,6 +23,7 @@ class Lowering:
         self.program = Program()
         self.value_of: list[int] = []
         self.call_of: list[int] = []
+        self.call_of_slot: dict[int, int] = {}
         self._calls = 0
 
     def add_calls(self) -> None:
@@ -30,13 +31,13 @@ class Lowering:
         tape = self.tape
         while self._calls < len(tape.calls):
             self.add_call(self._calls)
-            self._calls += 1
 
     def add_call(self, number: int) -> int:
         """Lower one call and return its value, or -1 for a view (which shares its base's)."""
         tape, value_of = self.tape, self.value_of
         op, inputs, parameters, output = tape.calls[number]
         value_of.extend([-1] * (output + 1 - len(value_of)))
+        self.call_of_slot[output] = number
         alias = tape.aliases[output]
         if alias >= 0:
             value_of[output] = value_of[alias]
@@ -71,8 +72,10 @@ class Lowering:
             return -1
         before = tape.phantoms[slot]
         same = before.shape == made.shape and before.dtype == made.dtype and before.strides == made.strides
-        read_twice = sum(1 for other in inputs if self.value_of[other] == value) > 1
-        return value if same and not (read_twice and op.overwrites is not None and op.is_variadic) else -1
+        is_read_through_view = any(
+            self.value_of[other] == value and other != slot for other in inputs if other < len(self.value_of)
+        )
+        return value if same and not is_read_through_view else -1
 
 
 def _seconds(op: Op, made: Any, phantoms: list, parameters: dict | None) -> float:

@@ -161,20 +161,24 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
     return np.where(np.equal(x, -math.inf), float(info.min) if neginf is None else neginf, y)
 
 
+def _infer_cast(x: Any, dtype: Any) -> np.ndarray:
+    return phantom.elementwise([x], np.dtype(dtype)) if isinstance(x, np.ndarray) else phantom.contiguous((), dtype)
+
+
 CAST = define(
     "astype",
     lambda x, dtype: np.asarray(x).astype(dtype),
     inputs="x",
     parameters=("dtype",),
     rules=lambda g, x_dtype: g.astype(x_dtype),
-    infer=lambda x, dtype: phantom.elementwise([x], np.dtype(dtype)),
+    infer=_infer_cast,
 )
 CAST_TO_CONSTANT = define(
     "astype_integer",
     lambda x, dtype: np.asarray(x).astype(dtype),
     inputs="x",
     parameters=("dtype",),
-    infer=lambda x, dtype: phantom.elementwise([x], np.dtype(dtype)),
+    infer=_infer_cast,
     zero_gradient=True,
 )
 COPY = define(

@@ -154,6 +154,7 @@ INDEX_ADD = define(
     rules=(lambda g: g, lambda g, index, indices: gather(g, index, indices), None),
     infer=_same_shape,
     overwrites=0,
+    reads_target=True,
     run_into=lambda out, total, g, *indices, index: _add_at(out, g, *indices, index=index),
 )
 SET = define(
@@ -179,6 +180,14 @@ ERASE = define(
 ZEROS = define(
     "zeros",
     lambda shape, dtype: np.zeros(shape, dtype),
+    inputs="",
+    parameters=("shape", "dtype"),
+    infer=lambda shape, dtype: phantom.contiguous(shape, dtype),
+    zero_gradient=True,
+)
+ONES = define(
+    "ones",
+    lambda shape, dtype: np.ones(shape, dtype),
     inputs="",
     parameters=("shape", "dtype"),
     infer=lambda shape, dtype: phantom.contiguous(shape, dtype),

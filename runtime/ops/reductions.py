@@ -121,25 +121,25 @@ def _reduce(op: Any, x: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any,
 
 
 @implements(np.sum, (np.add, "reduce"))  # pyright: ignore[reportArgumentType]
-def sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
+def total(a, axis=None, dtype=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a sum."""
     return _reduce(SUM, a, axis, dtype, keepdims, initial, where, 0)
 
 
 @implements(np.prod, (np.multiply, "reduce"))  # pyright: ignore[reportArgumentType]
-def prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
+def product(a, axis=None, dtype=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a product."""
     return _reduce(PRODUCT, a, axis, dtype, keepdims, initial, where, 1)
 
 
 @implements(np.max, np.amax, (np.maximum, "reduce"))  # pyright: ignore[reportArgumentType]
-def max(a, axis=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
+def maximum(a, axis=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a maximum; ties share the gradient equally."""
     return _reduce(MAXIMUM, a, axis, None, keepdims, initial, where, None)
 
 
 @implements(np.min, np.amin, (np.minimum, "reduce"))  # pyright: ignore[reportArgumentType]
-def min(a, axis=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
+def minimum(a, axis=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a minimum; ties share the gradient equally."""
     return _reduce(MINIMUM, a, axis, None, keepdims, initial, where, None)
 
@@ -153,10 +153,10 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> A
     """Compose a mean of a sum."""
     if where is not True and where is not np._NoValue:
         count = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims is True).astype(a.dtype)
-        return sum(a, axis, dtype, keepdims=keepdims, where=where) / count
+        return total(a, axis, dtype, keepdims=keepdims, where=where) / count
     if np.dtype(a.dtype).kind in "biu":
         a = a.astype(dtype or np.float64)
-    return sum(a, axis, dtype, keepdims=keepdims) / float(_count(a, axis))
+    return total(a, axis, dtype, keepdims=keepdims) / float(_count(a, axis))
 
 
 @implements(np.var)
@@ -167,7 +167,7 @@ def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tru
     ddof = correction if correction not in (None, np._NoValue) else ddof
     centre = mean if mean not in (None, np._NoValue) else np.mean(a, axis=axis, dtype=dtype, keepdims=True)
     deviation = a - centre
-    return sum(deviation * deviation, axis, keepdims=keepdims) / float(_count(a, axis) - ddof)
+    return total(deviation * deviation, axis, keepdims=keepdims) / float(_count(a, axis) - ddof)
 
 
 @implements(np.std)
@@ -256,4 +256,4 @@ def count_nonzero(a, axis=None, *, keepdims=False) -> Any:
 @implements(np.ptp)
 def ptp(a, axis=None, out=None, keepdims=False) -> Any:
     """Compose the range of the values."""
-    return max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims)
+    return maximum(a, axis, keepdims=keepdims) - minimum(a, axis, keepdims=keepdims)

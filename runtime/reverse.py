@@ -1,0 +1,47 @@
+"""The joint program: a tape's reverse sweep recorded on the same tape, by shapes alone, before it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .array import Array, record
+from .op import OPS
+from .ops.indexing import zeros_on
+from .sweep import pull
+from .tape import ShapesOnly, Tape
+
+
+class _Handles:
+    """Gives traced arrays for slots; a Python scalar is cast by a recorded call, for its value may differ next time."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+
+    def __getitem__(self, slot: int) -> Any:
+        return Array(self.tape, slot, None)
+
+
+def record_reverse(tape: Tape, end: int | None, inputs: list[int]) -> tuple[int, ...]:
+    """Append the reverse sweep from the scalar in slot `end` to `tape`; return the slots of the gradients of `inputs`.
+
+    Every gradient is a storage of its own. The calls run the same kernels in the same order as the sweep without a
+    tape, so the numbers are the same bit for bit.
+    """
+    tape.keeper = ShapesOnly()
+    recorded = len(tape.calls)
+    before = len(tape.values)
+    sums: list[Any] = [None] * before
+    if end is not None and tape.active[end]:
+        seed = record(tape, OPS["ones"], (), {"shape": (), "dtype": tape.dtypes[end]})
+        sums = pull(tape, {end: seed}, _Handles(tape), lambda shape, dtype: zeros_on(tape, shape, dtype), last=recorded)
+    gradients: list[int] = []
+    for slot in inputs:
+        g = sums[slot]
+        if g is None:
+            g = zeros_on(tape, tape.shapes[slot], tape.dtypes[slot])
+        is_own = tape.aliases[g._slot] < 0 and g._slot >= before and g._slot not in gradients
+        if not is_own:
+            g = record(tape, OPS["copy"], (g,))
+        gradients.append(g._slot)
+    tape.lines[recorded:] = [tape.lines[recorded - 1] if recorded else None] * (len(tape.calls) - recorded)
+    return tuple(gradients)

@@ -1,0 +1,212 @@
+"""grad, value_and_grad and plan: a function becomes a tape, a plan, a schedule, and gradients inside a budget."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint.plan import Plan
+from ..checkpoint.planners import PLANNERS, best
+from ..checkpoint.units import parse_bytes
+from ..runtime.errors import InputError, NeedsValueError
+from ..runtime.array import Array
+from ..runtime.tape import ShapesOnly, Tape
+from ..runtime.transforms import (
+    assemble,
+    check_scalar,
+    plain_value_and_grad,
+    positions,
+    split_aux,
+    trace_arguments,
+)
+from ..runtime import trees
+from .keeper import Known
+from .report import Report
+from .run import Attempt, StartOver
+
+_MOST_KNOWN = 32
+
+
+def grad(
+    f: Callable,
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: bool = False,
+    memory_budget: int | str | None = None,
+    planner: str = "best",
+) -> Gradient:
+    """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
+
+    The gradient has the containers, shapes and dtypes of the arguments that `argnums` names (a tuple of gradients for
+    several). With `has_aux`, `f` returns ``(loss, auxiliary)`` and the result is ``(gradient, auxiliary)``.
+
+    `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
+    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. See `.report`
+    of the returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
+    arguments or outputs that have no derivative, `ValueError` for a budget that cannot be read.
+
+    >>> import numpy as np, retape as rt
+    >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()
+    [0.0, 0.0]
+    """
+    return Gradient(f, argnums, has_aux=has_aux, memory_budget=memory_budget, planner=planner, with_value=False)
+
+
+def value_and_grad(
+    f: Callable,
+    argnums: int | Sequence[int] = 0,
+    *,
+    has_aux: bool = False,
+    memory_budget: int | str | None = None,
+    planner: str = "best",
+) -> Gradient:
+    """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
+
+    >>> import numpy as np, retape as rt
+    >>> value, gradient = rt.value_and_grad(lambda x: x**2)(3.0)
+    >>> float(value), float(gradient)
+    (9.0, 6.0)
+    """
+    return Gradient(f, argnums, has_aux=has_aux, memory_budget=memory_budget, planner=planner, with_value=True)
+
+
+class Gradient:
+    """A function's gradient, made by `grad` or `value_and_grad`. `report` tells of the last call under a budget.
+
+    Programs that were seen before are kept, up to 32: the same program with the same shapes is planned once.
+    """
+
+    def __init__(
+        self,
+        f: Callable,
+        argnums: int | Sequence[int],
+        *,
+        has_aux: bool,
+        memory_budget: int | str | None,
+        planner: str,
+        with_value: bool,
+    ) -> None:
+        if not callable(f):
+            raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
+        if planner not in (*PLANNERS, "best"):
+            raise ValueError(f"unknown planner {planner!r}; known are best, {', '.join(PLANNERS)}")
+        functools.update_wrapper(self, f, updated=())
+        self.function = f
+        self.argnums = argnums
+        self.has_aux = has_aux
+        self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.planner = planner
+        self.with_value = with_value
+        self.report: Report | None = None
+        self._known: OrderedDict[Any, Known] = OrderedDict()
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Return the gradient (and the value) at the arguments."""
+        if self.budget_bytes is None:
+            value, aux, gradients = plain_value_and_grad(self.function, args, self.argnums, self.has_aux, keywords)
+        else:
+            value, aux, gradients = self._within_budget(args, keywords, self.budget_bytes)
+        if not self.with_value:
+            return (gradients, aux) if self.has_aux else gradients
+        return ((value, aux), gradients) if self.has_aux else (value, gradients)
+
+    def _within_budget(self, args: tuple, keywords: dict, budget: int) -> tuple[Any, Any, Any]:
+        key = signature(args, keywords, self.argnums)
+        known = self._known.get(key)
+        if known is not None and known.plan is None:
+            known.plan = best(known.program, budget, self.planner)
+        attempt = Attempt(self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, known)
+        try:
+            result = attempt.run()
+        except StartOver as again:
+            attempt = Attempt(
+                self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, again.known
+            )
+            result = attempt.run()
+        self.report = attempt.report
+        if attempt.learned is not None:
+            self._known[key] = attempt.learned
+            self._known.move_to_end(key)
+            while len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return result
+
+
+def signature(args: tuple, keywords: dict, argnums: Any) -> Any:
+    """Return what must be equal for two calls to be compared at all: containers, shapes and dtypes of all arguments."""
+    leaves, treedef = trees.flatten((args, keywords))
+    kinds = tuple(
+        (leaf.shape, leaf.dtype, leaf.strides) if isinstance(leaf, np.ndarray) else type(leaf).__name__ for leaf in leaves
+    )
+    return treedef, kinds, argnums if isinstance(argnums, int) else tuple(argnums)
+
+
+def plan(
+    f: Callable,
+    *args: Any,
+    memory_budget: int | str | None = None,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    planner: str = "best",
+) -> Plan:
+    """Return the plan by which `grad(f, memory_budget=...)` would run on arguments like `args`.
+
+    `f` is recorded by shapes alone where it can be; a program whose path depends on values is run once, inside the
+    budget. Without a budget the plan keeps everything. Raises `MemoryBudgetError` when no plan fits.
+
+    >>> import numpy as np, retape as rt
+    >>> made = rt.plan(lambda w: np.sum(np.tanh(np.tanh(w))), np.zeros(1000), memory_budget="1MiB")
+    >>> made.planner, made.projected_peak_bytes <= made.budget_bytes
+    ('keep_all', True)
+    """
+    budget = None if memory_budget is None else parse_bytes(memory_budget)
+    try:
+        known = known_by_shapes(f, args, argnums, has_aux)
+    except NeedsValueError:
+        most = budget if budget is not None else 2**62
+        attempt = Attempt(f, args, {}, argnums, has_aux, most, planner, None)
+        try:
+            attempt.run()
+            known = attempt.learned
+        except StartOver as again:
+            known = again.known
+        assert known is not None
+    if budget is None:
+        made = PLANNERS["keep_all"](known.program, float("inf"))
+        assert made is not None
+        return made
+    return best(known.program, budget, planner)
+
+
+def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:
+    """Return a program recorded without computing anything. Raises `NeedsValueError` when its path depends on values."""
+    from .run import complete
+
+    tape = Tape(ShapesOnly())
+    traced, arrays, _, _ = trace_arguments(tape, args, positions(argnums, len(args)))
+    slots = [array._slot for array in arrays]
+    output, aux = split_aux(f(*traced), has_aux)
+    check_scalar(output)
+    end = output._slot if type(output) is Array and output._tape is tape else None
+    kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._tape is tape]
+    tape.values[: len(slots)] = [None] * len(slots)
+    return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
+
+
+def constants_bytes(tape: Tape, args: tuple) -> int:
+    """Return an estimate of the bytes of the constants that the program made itself; what is large is looked up."""
+    from .keeper import BudgetKeeper
+
+    leaves = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
+    counter = BudgetKeeper(tape, 2**62, leaves, args, None)
+    for slot, value in enumerate(tape.values):
+        if isinstance(value, np.ndarray) and slot not in tape.inputs:
+            counter.capture(slot)
+    return counter.held_bytes
+
+
+__all__ = ["Gradient", "assemble", "grad", "plan", "value_and_grad"]

@@ -1,0 +1,167 @@
+"""Microbatches: a batch is split along its leading axis until a plan fits, and the gradients are added up."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint.errors import MemoryBudgetError
+from ..checkpoint.units import format_bytes, parse_bytes
+from ..runtime import trees
+from ..runtime.errors import InputError
+from .gradients import Gradient, signature, value_and_grad
+from .report import Report
+
+
+def accumulate(
+    f: Callable,
+    argnums: int | Sequence[int] = 0,
+    *,
+    microbatch: int | str = "auto",
+    memory_budget: int | str | None = None,
+    planner: str = "best",
+) -> Accumulate:
+    """Return a function like `value_and_grad(f)` that runs a batch as microbatches and adds up their gradients.
+
+    `f(params, batch)` is a mean over the rows of `batch`, nested containers of arrays that share their leading extent.
+    `microbatch` is a number of rows, or "auto": the largest of the batch, its half, its quarter and so on for which a plan
+    fits into `memory_budget` together with the sum of the gradients. The last microbatch may be smaller; each is weighed
+    by its rows. `.report` tells of the last call, its `microbatch` included.
+
+    Raises `MemoryBudgetError` when not even one row fits, `InputError` for batches without a common leading axis.
+
+    >>> import numpy as np, retape as rt
+    >>> step = rt.accumulate(lambda w, x: np.mean((x @ w) ** 2), microbatch=2)
+    >>> value, gradient = step(np.ones(3), np.eye(3))
+    >>> round(float(value), 6), gradient.round(3).tolist()
+    (1.0, [0.667, 0.667, 0.667])
+    """
+    return Accumulate(f, argnums, microbatch=microbatch, memory_budget=memory_budget, planner=planner)
+
+
+class Accumulate:
+    """A function's value and gradient over microbatches, made by `accumulate`."""
+
+    def __init__(
+        self,
+        f: Callable,
+        argnums: int | Sequence[int],
+        *,
+        microbatch: int | str,
+        memory_budget: int | str | None,
+        planner: str,
+    ) -> None:
+        if microbatch != "auto" and (not isinstance(microbatch, int) or microbatch < 1):
+            raise ValueError(f"microbatch={microbatch!r} must be a positive number of rows or 'auto'")
+        functools.update_wrapper(self, f, updated=())
+        self.microbatch = microbatch
+        self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.report: Report | None = None
+        self._make = functools.partial(value_and_grad, f, argnums, planner=planner)
+        self._whole = self._make(memory_budget=memory_budget)
+        self._partial: dict[int, Gradient] = {}
+        self._chosen: dict[Any, int] = {}
+
+    def __call__(self, params: Any, batch: Any, *args: Any, **keywords: Any) -> tuple[Any, Any]:
+        """Return ``(value, gradient)`` of the mean over all rows of `batch`."""
+        rows = row_count(batch)
+        if self.microbatch != "auto":
+            return self._run(min(int(self.microbatch), rows), rows, params, batch, args, keywords)
+        if self.budget_bytes is None:
+            return self._run(rows, rows, params, batch, args, keywords)
+        key = signature((params, batch, *args), keywords, 0)
+        if key in self._chosen:
+            return self._run(self._chosen[key], rows, params, batch, args, keywords)
+        size = rows
+        while True:
+            try:
+                result = self._run(size, rows, params, batch, args, keywords)
+            except MemoryBudgetError as error:
+                if size == 1:
+                    raise MemoryBudgetError(
+                        f"not even a microbatch of one row fits: {error}",
+                        needed_bytes=error.needed_bytes,
+                        budget_bytes=error.budget_bytes,
+                    ) from None
+                size = -(-size // 2)
+                continue
+            self._chosen[key] = size
+            return result
+
+    def _step(self, size: int, rows: int, params: Any) -> Gradient:
+        """Return the gradient function for microbatches of `size`: with the budget less the sum of gradients it adds to."""
+        if size >= rows or self.budget_bytes is None:
+            return self._whole
+        held = sum(np.asarray(leaf).nbytes for leaf in trees.flatten(params)[0])
+        left = self.budget_bytes - held
+        if left <= 0:
+            raise MemoryBudgetError(
+                f"the sum of the gradients alone takes {format_bytes(held)} ({held} bytes), the budget is "
+                f"{format_bytes(self.budget_bytes)} ({self.budget_bytes} bytes): raise the budget",
+                needed_bytes=held,
+                budget_bytes=self.budget_bytes,
+            )
+        if left not in self._partial:
+            self._partial[left] = self._make(memory_budget=left)
+        return self._partial[left]
+
+    def _run(self, size: int, rows: int, params: Any, batch: Any, args: tuple, keywords: dict) -> tuple[Any, Any]:
+        step = self._step(size, rows, params)
+        value, total = None, None
+        reports = []
+        for start in range(0, rows, size):
+            piece = batch if size >= rows else trees.map_leaves(lambda leaf: leaf[start : start + size], batch)
+            share = min(size, rows - start) / rows
+            one, gradient = step(params, piece, *args, **keywords)
+            reports.append(step.report)
+            if size >= rows:
+                value, total = one, gradient
+                break
+            gradient = trees.map_leaves(lambda leaf: _scaled(leaf, share), gradient)
+            value = one * share if value is None else value + one * share
+            total = gradient if total is None else trees.map_leaves(_added, total, gradient)
+        self.report = self._summary(reports, size, step)
+        return value, total
+
+    def _summary(self, reports: list, size: int, step: Gradient) -> Report | None:
+        if self.budget_bytes is None or not reports or reports[0] is None:
+            return None
+        held = self.budget_bytes - (step.budget_bytes or self.budget_bytes)
+        return replace(
+            reports[-1],
+            budget_bytes=self.budget_bytes,
+            projected_bytes=max(report.projected_bytes for report in reports) + held,
+            peak_bytes=max(report.peak_bytes for report in reports) + held,
+            microbatch=size,
+        )
+
+
+def _scaled(leaf: Any, share: float) -> Any:
+    if isinstance(leaf, np.ndarray):
+        leaf *= share
+        return leaf
+    return leaf * leaf.dtype.type(share)
+
+
+def _added(total: Any, leaf: Any) -> Any:
+    if isinstance(total, np.ndarray):
+        total += leaf
+        return total
+    return total + leaf
+
+
+def row_count(batch: Any) -> int:
+    """Return the common leading extent of a batch. Raises `InputError` where there is none."""
+    paths, leaves, _ = trees.flatten_with_paths(batch)
+    extents = {path: np.shape(leaf)[:1] for path, leaf in zip(paths, leaves, strict=True)}
+    if not extents or () in extents.values() or len(set(extents.values())) != 1:
+        shapes = ", ".join(f"batch{path}: {np.shape(leaf)}" for path, leaf in zip(paths, leaves, strict=True))
+        raise InputError(f"a batch must hold arrays with one common leading extent to be split, not {shapes or 'nothing'}")
+    rows = next(iter(extents.values()))[0]
+    if rows == 0:
+        raise InputError("the batch has no rows")
+    return rows
