@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import cloudpickle
-
 from .errors import ClusterSizeError
 
 _START_SECONDS = 120.0
@@ -139,6 +137,8 @@ def release(ray: Any, actors: list[Any], process_ids: list[int], *, seconds: flo
 
 def payload_size(value: Any) -> int:
     """The bytes that ``value`` takes in the object store. Raises ``TypeError`` when it cannot be pickled."""
+    from ray import cloudpickle
+
     buffers: list[pickle.PickleBuffer] = []
     head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     return len(head) + sum(buffer.raw().nbytes for buffer in buffers)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .data import Source
-from .errors import ConfigError
+from .errors import ConfigError, RunError
 from .optimizers import Optimizer
 
 
@@ -96,11 +96,42 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A worker's exception in pieces that travel between processes, with its traceback's text.
+
+    An exception whose ``__init__`` takes anything but its ``args`` cannot be unpickled; its pieces can.
+    """
+
+    kind: type[Exception]
+    args: tuple[Any, ...]
+    attributes: dict[str, Any]
+    traceback: str
+
+    @staticmethod
+    def of(error: Exception, traceback: str) -> "Failure":
+        """The pieces of ``error``, or of a ``RunError`` with its text where they cannot be pickled."""
+        from ray import cloudpickle
+
+        failure = Failure(type(error), error.args, dict(vars(error)), traceback)
+        try:
+            cloudpickle.dumps(failure)
+        except Exception:
+            return Failure(RunError, (f"{type(error).__name__}: {error}",), {}, traceback)
+        return failure
+
+    def rebuild(self) -> Exception:
+        """The exception again, in this process."""
+        error = self.kind.__new__(self.kind, *self.args)
+        error.args = self.args
+        vars(error).update(self.attributes)
+        return error
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How one worker's run ended: its ``status`` is "finished", "interrupted" or "failed"."""
 
     rank: int
     status: str
     step: int
-    error: BaseException | None = None
-    traceback: str = ""
+    failure: Failure | None = None

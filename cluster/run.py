@@ -230,16 +230,15 @@ def _call(ray: Any, refs: list[Any], out: Path) -> list[Any]:
 
 def _raise_failure(outcomes: list[Outcome], out: Path) -> None:
     """Raises the failure that came first: the others only gave up their waits, or ran into their deadline."""
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if not failed:
+    failures = [(outcome, outcome.failure) for outcome in outcomes if outcome.failure is not None]
+    if not failures:
         return
     order = {AbortedError: 2, DeadlineError: 1}
-    first = min(failed, key=lambda outcome: (order.get(type(outcome.error), 0), outcome.rank))
-    error = first.error
-    assert error is not None
+    first, failure = min(failures, key=lambda pair: (order.get(pair[1].kind, 0), pair[0].rank))
+    error = failure.rebuild()
     if isinstance(error, NonFiniteLossError):
         error = NonFiniteLossError(f"{error}; {last_good(out)}")
-    error.add_note(f"on worker {first.rank}, in step {first.step + 1}; {last_good(out)}\n{first.traceback}")
+    error.add_note(f"on worker {first.rank}, in step {first.step + 1}; {last_good(out)}\n{failure.traceback}")
     raise error
 
 

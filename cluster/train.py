@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ try:
     from retape.cluster.options import parse_options, resolve_budget
     from retape.cluster.pictures import draw_loss
     from retape.cluster.progress import ProgressLine
+    from retape.runtime.trees import flatten
     from retape.scheduler.budget import format_bytes
     from retape.scheduler.gradients import plan
 except ImportError as error:
@@ -45,6 +47,15 @@ except ImportError as error:
     ) from None
 
 FINISHED, FAILED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """The plan of a microbatch, what a worker's share of a step needs without a budget, and the budget."""
+
+    microbatch: Plan
+    needed_bytes: int
+    budget_bytes: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,12 +124,12 @@ def _run(options: argparse.Namespace) -> int:
             on_row=progress.row,
             on_event=progress.say,
         )
-    step_plan.plot(result.out / "memory.png")
-    _write_files(options, model, result, step_plan.unbudgeted_peak_bytes)
+    step_plan.microbatch.plot(result.out / "memory.png")
+    _write_files(options, model, result, step_plan.needed_bytes)
     return FINISHED if result.status == "finished" else INTERRUPTED
 
 
-def _plan_step(options: argparse.Namespace, model: Model) -> Plan:
+def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
     """Prints and returns the plan of one worker's gradient call, a microbatch of its share of the first
     step."""
     config = TrainConfig(
@@ -137,17 +148,19 @@ def _plan_step(options: argparse.Namespace, model: Model) -> Plan:
         f"{format_bytes(needed)} that its {config.worker_batch} examples of a step need without one"
     )
     size = config.worker_batch if config.microbatch == "auto" else int(config.microbatch)
+    sum_bytes = sum(leaf.nbytes for leaf in flatten(params)[0])
     while True:
+        # Several microbatches add up into a second set of gradients, which comes out of the same budget.
+        allowed = budget if size == config.worker_batch else max(1, budget - sum_bytes)
         try:
-            microbatch = model.train.batch(indices[:size])
-            chosen = plan(model.loss, params, microbatch, memory_budget=budget)
+            chosen = plan(model.loss, params, model.train.batch(indices[:size]), memory_budget=allowed)
             break
         except MemoryBudgetError:
             if config.microbatch != "auto" or size == 1:
                 raise
             size = -(-size // 2)
     print(f"plan of one microbatch of {size}:\n{chosen}")
-    return chosen
+    return StepPlan(chosen, needed, budget)
 
 
 def _write_files(options: argparse.Namespace, model: Model, result: TrainResult, needed_bytes: int) -> None:

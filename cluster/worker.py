@@ -6,7 +6,6 @@ it per step, and only reads rows and sets the stop flag from a second thread of 
 
 import hashlib
 import os
-import pickle
 import threading
 import time
 import traceback
@@ -21,8 +20,8 @@ from ..scheduler.microbatch import accumulate
 from . import snapshot as snapshots
 from .arena import Arena, Layout
 from .data import Order, shard, take
-from .errors import AbortedError, NonFiniteLossError, ReplicaMismatchError, RunError
-from .job import Job, Outcome, TrainConfig
+from .errors import NonFiniteLossError, ReplicaMismatchError, RunError
+from .job import Failure, Job, Outcome, TrainConfig
 from .metrics import METRICS_NAME, MetricsFile
 from .optimizers import clip_by_global_norm, global_norm
 
@@ -85,7 +84,7 @@ class Worker:
         except Exception as error:
             if self._arena is not None:
                 self._arena.abort()
-            return Outcome(self.rank, "failed", self.step, _portable(error), traceback.format_exc())
+            return Outcome(self.rank, "failed", self.step, Failure.of(error, traceback.format_exc()))
         finally:
             if self._arena is not None:
                 self._arena.close()
@@ -278,15 +277,3 @@ def _resumed_microbatch(config: TrainConfig, settings: Mapping[str, Any]) -> int
     if config.microbatch == "auto" and same:
         return settings.get("microbatch", "auto")
     return config.microbatch
-
-
-def _portable(error: Exception) -> Exception:
-    """The error itself where it survives pickling, else one that carries its text."""
-    if isinstance(error, AbortedError):
-        return error
-    try:
-        if type(pickle.loads(pickle.dumps(error))) is type(error):
-            return error
-    except Exception:  # noqa: BLE001, S110 - any failure here means: send the text
-        pass
-    return RunError(f"{type(error).__name__}: {error}")
