@@ -140,7 +140,7 @@ def payload_size(value: Any) -> int:
     from ray import cloudpickle
 
     buffers: list[pickle.PickleBuffer] = []
-    head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)  # pyright: ignore[reportPrivateImportUsage]
     return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
 
 

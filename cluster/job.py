@@ -114,7 +114,7 @@ class Failure:
 
         failure = Failure(type(error), error.args, dict(vars(error)), traceback)
         try:
-            cloudpickle.dumps(failure)
+            cloudpickle.dumps(failure)  # pyright: ignore[reportPrivateImportUsage]
         except Exception:
             return Failure(RunError, (f"{type(error).__name__}: {error}",), {}, traceback)
         return failure

@@ -1,210 +1,29 @@
-"""Makes a trained model from the command line: ``python cluster/train.py``, or ``retape-train`` once
-installed."""
+"""Starts a training run from a shell: ``python cluster/train.py``, or ``retape-train`` once installed."""
 
-import argparse
-import json
 import sys
-import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
-
-if __name__ == "__main__":
-    # Python puts a script's folder first on the path, where the neighbours of this file would pass for top-
-    # level modules.
-    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
-
-try:
-    from retape.checkpoint.errors import MemoryBudgetError
-    from retape.checkpoint.plan import Plan
-    from retape.cluster import (
-        ConfigError,
-        Order,
-        RunError,
-        TrainConfig,
-        TrainResult,
-        adamw,
-        sgd,
-        train,
-        warmup_cosine,
-    )
-    from retape.cluster.data import take
-    from retape.cluster.metrics import METRICS_NAME, read_rows
-    from retape.cluster.models import Model, ModelOptions, build
-    from retape.cluster.options import parse_options, resolve_budget
-    from retape.cluster.pictures import draw_loss
-    from retape.cluster.progress import ProgressLine
-    from retape.runtime.trees import flatten
-    from retape.scheduler.budget import format_bytes
-    from retape.scheduler.gradients import plan
-except ImportError as error:
-    if __name__ != "__main__":
-        raise
-    raise SystemExit(
-        f"retape-train: {error}. Install the package first, in the folder that has pyproject.toml: "
-        "pip install -e '.[cluster]'"
-    ) from None
-
-FINISHED, FAILED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
-
-
-@dataclass(frozen=True)
-class StepPlan:
-    """The plan of a microbatch, what a worker's share of a step needs without a budget, and the budget."""
-
-    microbatch: Plan
-    needed_bytes: int
-    budget_bytes: int
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the script with ``argv`` (default: the process's) and returns its exit status."""
-    verbose = "--verbose" in (sys.argv if argv is None else argv)
+    """Runs the training command with ``argv`` (default: the process's) and returns its exit status."""
     try:
-        return _run(parse_options(argv))
-    except KeyboardInterrupt:
-        print("retape-train: interrupted before a step could be finished", file=sys.stderr)
-        return INTERRUPTED
-    except Exception as error:
-        if verbose:
-            traceback.print_exc()
-        known = isinstance(error, RunError | MemoryBudgetError | ValueError)
-        text = str(error) if known else f"{type(error).__name__}: {error}"
-        hint = "" if known or verbose else " (--verbose shows where)"
-        print(f"retape-train: {text}{hint}", file=sys.stderr)
-        return BAD_ARGUMENTS if isinstance(error, ConfigError) else FAILED
-
-
-def _run(options: argparse.Namespace) -> int:
-    model = build(
-        options.model,
-        ModelOptions(
-            layers=options.layers,
-            width=options.width,
-            heads=options.heads,
-            context=options.context,
-            data=options.data,
-            data_limit_bytes=options.data_limit,
-        ),
-    )
-    print(
-        f"{model.name}: {options.workers} workers, {options.steps} steps of {options.global_batch} examples"
-    )
-    for name, fact in model.facts.items():
-        print(f"{name}: {fact}")
-    step_plan = _plan_step(options, model)
-    optimizer = adamw if options.optimizer == "adamw" else sgd
-    with ProgressLine(steps=options.steps, unit=model.unit, goal=model.goal[0]) as progress:
-        result = train(
-            loss=model.loss,
-            init=model.init,
-            data=model.train,
-            optimizer=optimizer(weight_decay=options.weight_decay),
-            rate=warmup_cosine(options.rate, steps=options.steps, warmup=options.steps // 20, floor=0.05),
-            steps=options.steps,
-            global_batch=options.global_batch,
-            workers=options.workers,
-            threads=options.threads,
-            microbatch=options.microbatch,
-            memory_budget=step_plan.budget_bytes,
-            out=options.out,
-            resume=options.resume,
-            validation=model.validation,
-            evaluate=model.evaluate,
-            address=options.address,
-            oversubscribe=options.oversubscribe,
-            seed=options.seed,
-            clip_norm=options.clip,
-            snapshot_every=options.snapshot_every,
-            validate_every=options.validate_every,
-            keep=options.keep,
-            units=model.units,
-            deadline_seconds=options.deadline,
-            on_row=progress.row,
-            on_event=progress.say,
-        )
-    step_plan.microbatch.plot(result.out / "memory.png")
-    _write_files(options, model, result, step_plan.needed_bytes)
-    return FINISHED if result.status == "finished" else INTERRUPTED
-
-
-def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
-    """Prints and returns the plan of one worker's gradient call, a microbatch of its share of the first
-    step."""
-    config = TrainConfig(
-        steps=options.steps,
-        global_batch=options.global_batch,
-        workers=options.workers,
-        microbatch=options.microbatch,
-    )
-    params = model.init(options.seed)
-    indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
-    share = model.train.batch(indices[: config.worker_batch])
-    needed = plan(model.loss, params, share, memory_budget=None).unbudgeted_peak_bytes
-    budget = resolve_budget(options.memory_budget, needed)
-    print(
-        f"memory budget: {format_bytes(budget)} for one worker's gradients, {budget / needed:.0%} of the "
-        f"{format_bytes(needed)} that its {config.worker_batch} examples of a step need without one"
-    )
-    size = config.worker_batch if config.microbatch == "auto" else int(config.microbatch)
-    sum_bytes = sum(leaf.nbytes for leaf in flatten(params)[0])
-    while True:
-        # Several microbatches add up into a second set of gradients, which comes out of the same budget.
-        allowed = budget if size == config.worker_batch else max(1, budget - sum_bytes)
-        try:
-            chosen = plan(model.loss, params, model.train.batch(indices[:size]), memory_budget=allowed)
-            break
-        except MemoryBudgetError:
-            if config.microbatch != "auto" or size == 1:
-                raise
-            size = -(-size // 2)
-    print(f"plan of one microbatch of {size}:\n{chosen}")
-    return StepPlan(chosen, needed, budget)
-
-
-def _write_files(options: argparse.Namespace, model: Model, result: TrainResult, needed_bytes: int) -> None:
-    """Draws the pictures, writes the sample and result.json, and prints the figures."""
-    out = result.out
-    rows = read_rows(out / METRICS_NAME)
-    steps = [row for row in rows if "loss" in row]
-    name, sense, bar, meaning = model.goal
-    figures: dict[str, Any] = {
-        "status": result.status,
-        "model": model.name,
-        "step": result.step,
-        "loss": steps[-1]["loss"] if steps else None,
-        "goal": f"{name} {sense} {bar:.4f}, the {meaning}",
-        "goal_value": bar,
-        "unbudgeted_bytes": needed_bytes,
-        "budget_bytes": steps[-1]["budget_bytes"] if steps else None,
-        "projected_bytes": max((row["projected_bytes"] for row in steps), default=None),
-        "peak_bytes": max((row["peak_bytes"] for row in steps), default=None),
-        "wall_seconds": round(result.wall_seconds, 2),
-        "snapshot": str(result.snapshot),
-    }
-    reached = [row for row in rows if name in row]
-    if reached:
-        figures[name] = reached[-1][name]
-        figures["goal_reached"] = reached[-1][name] < bar if sense == "<" else reached[-1][name] > bar
-    draw_loss(out / "loss.png", rows, goal=model.goal)
-    (out / "sample.txt").write_text(model.sample(result.params, options.seed), encoding="utf-8")
-    (out / "result.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    if result.status == "finished":
-        print(f"finished after step {result.step} in {result.wall_seconds:.0f} s")
-    else:
-        print(f"interrupted after step {result.step}; go on with --resume --out {options.out}")
-    if reached:
-        verdict = "reached" if figures["goal_reached"] else "not reached"
-        print(f"{name} {figures[name]:.4f}; {meaning} {bar:.4f} ({verdict}: {sense})")
-    if steps:
+        # By its full name, for a script has no package to import from.
+        command = import_module("retape.cluster.command")
+    except ImportError as error:
         print(
-            f"memory of one worker's gradients: peak {format_bytes(figures['peak_bytes'])} <= projected "
-            f"{format_bytes(figures['projected_bytes'])} <= budget {format_bytes(figures['budget_bytes'])}; "
-            f"without a budget {format_bytes(needed_bytes)}"
+            f"retape-train: {error}. Install the package first, in the folder that has pyproject.toml: "
+            "pip install -e '.[cluster]'",
+            file=sys.stderr,
         )
-    print(f"files in {out}: metrics.jsonl, loss.png, memory.png, sample.txt, result.json, snapshots/")
+        return 1
+    return command.main(argv)
 
 
 if __name__ == "__main__":
+    # Python puts a script's folder first on the path, where the neighbours of this file would pass for
+    # top-level modules.
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != here]
     sys.exit(main())
