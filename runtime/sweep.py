@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .array import Array, apply
-from .op import OUTPUT, Rule
+from .op import OPS, OUTPUT, Rule
 from .tape import Tape
 
 
@@ -114,7 +114,7 @@ def _fetch(tape: Tape, rule: Rule, number: int, position: int, values: Any) -> l
 
 
 def _scalar(value: Any, dtype: Any) -> Any:
-    return value.astype(dtype) if type(value) is Array else np.asarray(value, dtype)
+    return apply(OPS["astype"], (value,), {"dtype": dtype}) if type(value) is Array else np.asarray(value, dtype)
 
 
 def _replay(tape: Tape, start: int, end: int) -> list[int]:
