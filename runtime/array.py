@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -307,7 +308,7 @@ class Array:
         return _unary(UFUNCS[np.negative], self)
 
     def __pos__(self) -> Any:
-        return self
+        return _unary(UFUNCS[np.positive], self)
 
     def __abs__(self) -> Any:
         return _unary(UFUNCS[np.absolute], self)
@@ -339,7 +340,11 @@ class Array:
         handler = FUNCTIONS.get(function)
         if handler is None:
             return _without_handler(function, args, keywords)
-        return handler(*args, **keywords)
+        try:
+            return handler(*args, **keywords)
+        except TypeError:
+            _require_form(function, handler, args, keywords)
+            raise
 
 
 _new_array = Array.__new__
@@ -365,40 +370,72 @@ def _plainly(tree: Any) -> Any:
     return tree
 
 
+def _name(function: Callable) -> str:
+    return f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}"
+
+
+def _require_form(function: Callable, handler: Callable, args: tuple, keywords: dict) -> None:
+    """Raise `MissingRuleError` for arguments that NumPy's function takes and its handler does not."""
+    try:
+        inspect.signature(handler).bind(*args, **keywords)
+    except TypeError as error:
+        raise MissingRuleError(
+            f"{_name(function)} of a traced array does not take these arguments here ({error}). Leave them out, or "
+            "compose the same of functions that have a rule"
+        ) from None
+
+
 def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
     """Run a function that has no handler: plainly where no gradient is at stake, else through NumPy's own source."""
     if not _is_active(args) and not _is_active(keywords):
+        if function in _WRITERS and args and type(args[0]) is Array:
+            raise MissingRuleError(
+                f"{_name(function)} does not write into a traced array here: write by index (x[i] = v), or use np.where"
+            )
         return function(*_plainly(args), **_plainly(keywords))
     implementation = getattr(function, "_implementation", None)
     try:
         if implementation is None or not hasattr(implementation, "__code__"):
             raise NotDifferentiableError("it is written in C")
         return implementation(*args, **keywords)
-    except NotDifferentiableError as error:
-        name = f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}"
+    except (NotDifferentiableError, AttributeError) as error:
         raise MissingRuleError(
-            f"{name} has no derivative rule here ({error}). Compose it of functions that have one, or call it on "
+            f"{_name(function)} has no derivative rule here ({error}). Compose it of functions that have one, or call it on "
             "retape.stop_gradient(x) if no gradient is wanted"
         ) from error
+
+
+_WRITERS = (np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis)
+
+
+def write_out(out: Any, result: Any, name: str) -> Any:
+    """Write a result into a traced array, as ``out=`` asks, and return that array.
+
+    Raises `NotDifferentiableError` for a plain array: it cannot hold a traced value.
+    """
+    target = out[0] if isinstance(out, tuple) else out
+    if type(target) is not Array:
+        raise NotDifferentiableError(
+            f"{name} was asked to write a traced result into a plain array (out= or an in-place operator on it): make "
+            "that array with retape.numpy (array, full) or np.zeros_like of a traced one, or use the result it returns"
+        )
+    return FUNCTIONS["repoint"](target, result)  # pyright: ignore[reportArgumentType]
+
+
+FUNCTIONS["write_out"] = write_out  # pyright: ignore[reportArgumentType]
 
 
 def _ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
     """Handle a ufunc's methods and keyword forms."""
     out = keywords.pop("out", None)
-    if out is not None:
-        target = out[0] if isinstance(out, tuple) else out
-        if type(target) is not Array:
-            raise NotDifferentiableError(
-                f"numpy.{ufunc.__name__} was asked to write a traced result into a plain array (out= or an in-place "
-                "operator on it): make that array with retape.numpy (zeros, array, full), or use the result it returns"
-            )
-        result = getattr(ufunc, method)(*inputs, **keywords)
-        return FUNCTIONS["repoint"](target, result)  # pyright: ignore[reportArgumentType]
+    is_masked = keywords.get("where", True) is not True
+    if out is not None and not (is_masked and method == "__call__"):
+        return write_out(out, getattr(ufunc, method)(*inputs, **keywords), f"numpy.{ufunc.__name__}")
     if method == "__call__":
-        if keywords.get("where", True) is True and keywords.get("casting", "same_kind") == "same_kind":
-            dtype = keywords.pop("dtype", None)
-            keywords.pop("where", None)
-            keywords.pop("casting", None)
+        dtype = keywords.get("dtype")
+        is_cast = dtype is not None and (np.dtype(dtype).kind != "f" or ufunc in UFUNCS and UFUNCS[ufunc].zero_gradient)
+        if not is_masked and not is_cast and keywords.get("casting", "same_kind") == "same_kind":
+            keywords = {k: v for k, v in keywords.items() if k not in ("dtype", "where", "casting")}
             if not keywords:
                 handler = FUNCTIONS.get(ufunc)
                 if dtype is not None:
@@ -411,7 +448,7 @@ def _ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> 
         handler = FUNCTIONS.get((ufunc, method))  # pyright: ignore[reportArgumentType]
         if handler is not None:
             return handler(*inputs, **keywords)
-    if not _is_active(inputs) and not _is_active(keywords):
+    if out is None and method != "at" and not _is_active(inputs) and not _is_active(keywords):
         return getattr(ufunc, method)(*_plainly(inputs), **_plainly(keywords))
     form = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
     words = f" with {', '.join(sorted(keywords))}=" if keywords else ""

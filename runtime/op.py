@@ -22,6 +22,7 @@ only functions that are ops themselves: the numbers are then the same whether a 
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -215,11 +216,33 @@ def _times_cotangent(partial: Any) -> Callable:
 
 
 def implements(*functions: Callable) -> Callable:
-    """Register a function as what the given NumPy functions do when they meet a traced array."""
+    """Register a function as what the given NumPy functions do when they meet a traced array.
+
+    A handler with a parameter ``out`` need not look at it: the result is written into the array given there.
+    """
 
     def register(handler: Callable) -> Callable:
+        entry = _with_out(handler) if "out" in inspect.signature(handler).parameters else handler
         for function in functions:
-            FUNCTIONS[function] = handler
+            FUNCTIONS[function] = entry
         return handler
 
     return register
+
+
+def _with_out(handler: Callable) -> Callable:
+    signature = inspect.signature(handler)
+    place = list(signature.parameters).index("out")
+
+    @functools.wraps(handler)
+    def entry(*args: Any, **keywords: Any) -> Any:
+        if len(args) <= place and keywords.get("out") is None:
+            return handler(*args, **keywords)
+        bound = signature.bind(*args, **keywords)
+        out = bound.arguments["out"]
+        bound.arguments["out"] = None
+        result = handler(*bound.args, **bound.kwargs)
+        name = f"numpy.{handler.__name__}"
+        return result if out is None else FUNCTIONS["write_out"](out, result, name)  # pyright: ignore[reportArgumentType]
+
+    return entry

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import phantom
 from ..array import Array, apply
+from ..errors import MissingRuleError
 from ..op import define, implements
 
 
@@ -139,7 +140,9 @@ def einsum(*operands: Any, optimize: Any = True, out: Any = None, **keywords: An
     The subscripts form only; an index repeated within one operand takes a diagonal.
     """
     if not isinstance(operands[0], str):
-        raise NotImplementedError("np.einsum of traced arrays takes its subscripts as a string, such as 'ij,jk->ik'")
+        raise MissingRuleError("numpy.einsum of traced arrays takes its subscripts as a string, such as 'ij,jk->ik'")
+    if keywords:
+        raise MissingRuleError(f"numpy.einsum of traced arrays takes no {', '.join(sorted(keywords))}=: cast the operands")
     subscripts, *arrays = operands
     arrays = [a if type(a) is Array else np.asarray(a) for a in arrays]
     terms, result = _parse(subscripts, [a.ndim for a in arrays])
@@ -189,6 +192,8 @@ def _without_repeats(term: str, a: Any) -> tuple[str, Any]:
         while term.count(label) > 1:
             first = term.index(label)
             second = term.index(label, first + 1)
+            if a.shape[first] != a.shape[second]:
+                raise ValueError(f"einsum: the label {label!r} has the extents {a.shape[first]} and {a.shape[second]}")
             a = np.diagonal(a, 0, first, second)
             term = term[:first] + term[first + 1 : second] + term[second + 1 :] + label
     return term, a
@@ -212,7 +217,7 @@ def _contract(s: str, a: Any, t: str, b: Any, keep: set) -> tuple[str, Any]:
         if n != extent[label] and 1 not in (n, extent[label]):
             raise ValueError(f"einsum: the label {label!r} has the extents {extent[label]} and {n}")
     if any(n != extent[label] for label, n in zip(t, b.shape, strict=True)):
-        raise NotImplementedError("np.einsum of traced arrays does not broadcast extents of 1: sum or index them away first")
+        raise MissingRuleError("numpy.einsum of traced arrays does not broadcast extents of 1: sum or index them away first")
 
     def arranged(term: str, x: Any, *groups: list[str]) -> Any:
         order = [term.index(label) for group in groups for label in group]
@@ -228,19 +233,19 @@ def _contract(s: str, a: Any, t: str, b: Any, keep: set) -> tuple[str, Any]:
 @implements(np.linalg.norm)
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """Compose vector norms and the Frobenius norm; the gradient of the 2-norm at 0 is 0 (the least subgradient)."""
-    if ord not in (None, 2, 1, math.inf, "fro") or (ord in (1, 2, math.inf) and axis is None and x.ndim != 1):
-        raise NotImplementedError(f"np.linalg.norm of a traced array with ord={ord!r} for {x.ndim} dimensions has no rule here")
-    if axis is None and x.ndim != 1:
-        x = np.ravel(x)
-        if keepdims:
-            raise NotImplementedError("np.linalg.norm of a traced array with keepdims needs an axis")
+    axes = x.ndim if axis is None else len(axis) if isinstance(axis, tuple) else 1
+    if ord not in (None, 2, 1, math.inf, "fro") or axes != 1 and ord in (1, 2, math.inf) or axes != 2 and ord == "fro":
+        raise MissingRuleError(
+            f"numpy.linalg.norm of a traced array with ord={ord!r} over {axes} dimensions has no rule here: vector norms "
+            "have 1, 2 and inf, matrix norms 'fro'"
+        )
     if ord == 1:
         return np.sum(np.absolute(x), axis=axis, keepdims=keepdims)
     if ord == math.inf:
         return np.max(np.absolute(x), axis=axis, keepdims=keepdims)
     squares = np.sum(x * x, axis=axis, keepdims=keepdims)
-    positive = np.greater(squares, 0)
-    return np.where(positive, np.sqrt(np.where(positive, squares, 1)), 0)
+    is_zero = np.equal(squares, 0)
+    return np.where(is_zero, 0, np.sqrt(np.where(is_zero, 1, squares)))
 
 
 SOLVE = define(
@@ -270,7 +275,7 @@ INVERSE = define(
 def solve(a: Any, b: Any) -> Any:
     """Record the solution of linear systems."""
     if np.ndim(b) == 1:
-        return np.reshape(solve(a, np.reshape(b, (-1, 1))), (-1,))
+        return solve(a, np.reshape(b, (-1, 1)))[..., 0]
     return apply(SOLVE, (a, b))
 
 

@@ -120,25 +120,40 @@ def _reduce(op: Any, x: Any, axis: Any, dtype: Any, keepdims: Any, initial: Any,
     return combine(y, initial)
 
 
-@implements(np.sum, (np.add, "reduce"))  # pyright: ignore[reportArgumentType]
+def _along_first(handler: Any) -> Any:
+    """Return a reduction as a ufunc's method has it: its axis is 0 unless one is given."""
+
+    def method(array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, *args: Any, **keywords: Any) -> Any:
+        if dtype is not None:
+            array = array.astype(dtype)
+        return handler(array, axis, None, None, *args, **keywords)
+
+    return method
+
+
+def _extremum_along_first(handler: Any) -> Any:
+    return _along_first(lambda array, axis, dtype, out, *args, **keywords: handler(array, axis, None, *args, **keywords))
+
+
+@implements(np.sum)
 def total(a, axis=None, dtype=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a sum."""
     return _reduce(SUM, a, axis, dtype, keepdims, initial, where, 0)
 
 
-@implements(np.prod, (np.multiply, "reduce"))  # pyright: ignore[reportArgumentType]
+@implements(np.prod)
 def product(a, axis=None, dtype=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a product."""
     return _reduce(PRODUCT, a, axis, dtype, keepdims, initial, where, 1)
 
 
-@implements(np.max, np.amax, (np.maximum, "reduce"))  # pyright: ignore[reportArgumentType]
+@implements(np.max, np.amax)
 def maximum(a, axis=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a maximum; ties share the gradient equally."""
     return _reduce(MAXIMUM, a, axis, None, keepdims, initial, where, None)
 
 
-@implements(np.min, np.amin, (np.minimum, "reduce"))  # pyright: ignore[reportArgumentType]
+@implements(np.min, np.amin)
 def minimum(a, axis=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a minimum; ties share the gradient equally."""
     return _reduce(MINIMUM, a, axis, None, keepdims, initial, where, None)
@@ -156,26 +171,34 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> A
         return total(a, axis, dtype, keepdims=keepdims, where=where) / count
     if np.dtype(a.dtype).kind in "biu":
         a = a.astype(dtype or np.float64)
+    if a.dtype == np.float16 and dtype is None:
+        # As NumPy does: a half-precision sum would soon overflow.
+        return mean(a.astype(np.float32), axis, keepdims=keepdims).astype(np.float16)
     return total(a, axis, dtype, keepdims=keepdims) / float(_count(a, axis))
 
 
 @implements(np.var)
 def var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None) -> Any:
     """Compose a variance."""
-    if where is not True and where is not np._NoValue:
-        raise NotImplementedError("np.var with where= of a traced array: weigh by the mask and use np.sum")
-    ddof = correction if correction not in (None, np._NoValue) else ddof
-    centre = mean if mean not in (None, np._NoValue) else np.mean(a, axis=axis, dtype=dtype, keepdims=True)
-    deviation = a - centre
-    return total(deviation * deviation, axis, keepdims=keepdims) / float(_count(a, axis) - ddof)
+    if correction is not None and correction is not np._NoValue:
+        ddof = correction
+    is_masked = where is not True and where is not np._NoValue
+    if mean is None or mean is np._NoValue:
+        mean = np.mean(a, axis=axis, dtype=dtype, keepdims=True, where=where)
+    deviation = np.where(where, a - mean, 0) if is_masked else a - mean
+    if is_masked:
+        count = np.sum(np.broadcast_to(where, a.shape), axis=axis, keepdims=keepdims is True).astype(a.dtype) - ddof
+    else:
+        count = float(_count(a, axis) - ddof)
+    return total(deviation * deviation, axis, dtype, keepdims=keepdims) / count
 
 
 @implements(np.std)
 def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, **keywords) -> Any:
     """Compose a standard deviation; its gradient is 0 where all values are equal."""
     variance = var(a, axis, dtype, out, ddof, keepdims, **keywords)
-    positive = np.greater(variance, 0)
-    return np.where(positive, np.sqrt(np.where(positive, variance, 1)), 0)
+    is_zero = np.equal(variance, 0)
+    return np.where(is_zero, 0, np.sqrt(np.where(is_zero, 1, variance)))
 
 
 @implements(np.average)
@@ -190,7 +213,7 @@ def average(a, axis=None, weights=None, returned=False, *, keepdims=False) -> An
             shape = [1] * a.ndim
             shape[axis] = -1
             weights = np.reshape(weights, shape)
-        weights = weights + a * 0 if weights.shape != a.shape else weights
+        weights = np.broadcast_to(weights, a.shape)
         total = np.sum(weights, axis=axis, keepdims=keepdims is True)
         result = np.sum(a * weights, axis=axis, keepdims=keepdims is True) / total
     return (result, total) if returned else result
@@ -206,7 +229,7 @@ CUMSUM = define(
 )
 
 
-@implements(np.cumsum, (np.add, "accumulate"))  # pyright: ignore[reportArgumentType]
+@implements(np.cumsum)
 def cumsum(a, axis=None, dtype=None, out=None) -> Any:
     """Record running sums."""
     if dtype is not None:
@@ -216,7 +239,7 @@ def cumsum(a, axis=None, dtype=None, out=None) -> Any:
     return apply(CUMSUM, (a,), {"axis": int(axis)})
 
 
-@implements(np.cumprod, (np.multiply, "accumulate"))  # pyright: ignore[reportArgumentType]
+@implements(np.cumprod)
 def cumprod(a, axis=None, dtype=None, out=None) -> Any:
     """Compose running products."""
     if dtype is not None:
@@ -224,6 +247,14 @@ def cumprod(a, axis=None, dtype=None, out=None) -> Any:
     if axis is None:
         a, axis = np.reshape(a, (-1,)), 0
     return np.swapaxes(cumulative_product(np.swapaxes(a, axis, -1)), axis, -1)
+
+
+for _ufunc, _reduced in ((np.add, total), (np.multiply, product)):
+    implements((_ufunc, "reduce"))(_along_first(_reduced))  # pyright: ignore[reportArgumentType]
+for _ufunc, _reduced in ((np.maximum, maximum), (np.minimum, minimum)):
+    implements((_ufunc, "reduce"))(_extremum_along_first(_reduced))  # pyright: ignore[reportArgumentType]
+for _ufunc, _running in ((np.add, cumsum), (np.multiply, cumprod)):
+    implements((_ufunc, "accumulate"))(_along_first(_running))  # pyright: ignore[reportArgumentType]
 
 
 def _constant_reduction(name: str, function: Any, dtype: Any) -> None:
