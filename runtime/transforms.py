@@ -265,7 +265,8 @@ def checkpoint(f: Callable) -> Callable:
             return f(*args, **keywords)
         finally:
             tape.region = None
-            tape.regions.append((start, len(tape.calls), first))
+            if len(tape.calls) > start:
+                tape.regions.append((start, len(tape.calls), first))
 
     return checkpointed
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import phantom
+from .. import phantom, trees
 from ..array import Array, apply
-from ..op import UFUNCS, define, elementwise, implements
+from ..errors import MissingRuleError
+from ..op import FUNCTIONS, UFUNCS, define, elementwise, implements
 
 LOG2, LOG10 = math.log(2.0), math.log(10.0)
 
@@ -66,11 +67,25 @@ def _picked(chosen: Any, other: Any, y: Any) -> Any:
 for _ufunc in (np.maximum, np.minimum, np.fmax, np.fmin):
     elementwise(_ufunc, "a b", lambda a, b, y: _picked(a, b, y), lambda a, b, y: _picked(b, a, y))
 
+
+def _log_or_zero(a: Any) -> Any:
+    """Return log(a), and 0 at 0: there 0 ** b does not move with b > 0. NaN for negative bases, as the power is then."""
+    return np.log(np.where(np.equal(a, 0), 1, a))
+
+
 elementwise(
-    np.float_power, "a b", lambda a, b: b * np.float_power(a, b - 1), lambda a, y: np.log(a) * y, cost=40
+    np.float_power,
+    "a b",
+    lambda a, b: b * np.float_power(a, np.where(np.equal(b, 0), 1, b - 1)),
+    lambda a, y: _log_or_zero(a) * y,
+    cost=40,
 )
 POWER = elementwise(
-    np.power, "a b", lambda a, b: b * np.power(a, b - 1), lambda a, y: np.log(np.where(a > 0, a, 1)) * y, cost=40
+    np.power,
+    "a b",
+    lambda a, b: b * np.power(a, np.where(np.equal(b, 0), 1, b - 1)),
+    lambda a, y: _log_or_zero(a) * y,
+    cost=40,
 )
 
 for _ufunc in (
@@ -148,7 +163,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, out: Any = None, *, min: 
     """Compose clipping of maximum and minimum; on the edge the gradient is shared, as theirs is."""
     low = a_min if a_min is not None else min
     high = a_max if a_max is not None else max
-    result = a if low is None else np.maximum(a, low)
+    result = np.copy(a) if low is None else np.maximum(a, low)
     return result if high is None else np.minimum(result, high)
 
 
@@ -158,7 +173,8 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
     info = np.finfo(x.dtype)
     y = np.where(np.isnan(x), nan, x)
     y = np.where(np.equal(x, math.inf), float(info.max) if posinf is None else posinf, y)
-    return np.where(np.equal(x, -math.inf), float(info.min) if neginf is None else neginf, y)
+    y = np.where(np.equal(x, -math.inf), float(info.min) if neginf is None else neginf, y)
+    return y if copy else FUNCTIONS["repoint"](x, y)  # pyright: ignore[reportArgumentType]
 
 
 def _infer_cast(x: Any, dtype: Any) -> np.ndarray:
@@ -201,9 +217,17 @@ READ = define(
 )
 
 
-def cast(x: Any, dtype: Any, *args: Any, **keywords: Any) -> Any:
+def cast(
+    x: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+) -> Any:
     """Return `x` in another dtype; a cast to integers or booleans is piecewise constant."""
     dtype = np.dtype(dtype)
+    if dtype.kind in "cO":
+        raise MissingRuleError(f"a traced array has no cast to {dtype}: differentiable programs are real-valued here")
+    if not np.can_cast(x.dtype, dtype, casting):
+        raise TypeError(f"cannot cast an array from {x.dtype} to {dtype} according to the rule {casting!r}")
+    if not copy and x.dtype == dtype:
+        return x
     return apply(CAST if dtype.kind in "fc" else CAST_TO_CONSTANT, (x,), {"dtype": dtype})
 
 
@@ -222,13 +246,15 @@ def rounded(a: Any, decimals: int = 0, out: Any = None) -> Any:
 
 
 def stop_gradient(x: Any) -> Any:
-    """Return `x` with its dependence on differentiated inputs cut: a constant to every derivative.
+    """Return `x`, an array or a container of arrays, cut off from its derivatives: a constant to each of them.
 
     >>> import numpy as np, retape as rt
     >>> float(rt.grad(lambda x: x * rt.stop_gradient(x))(3.0))
     3.0
     """
-    return apply(STOP_GRADIENT, (x,)) if type(x) is Array else x
+    if type(x) is Array:
+        return apply(STOP_GRADIENT, (x,))
+    return trees.map_leaves(lambda leaf: apply(STOP_GRADIENT, (leaf,)) if type(leaf) is Array else leaf, x)
 
 
 @implements(np.real)

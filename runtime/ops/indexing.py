@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import phantom
+from .. import phantom, trees
 from ..array import Array, apply, read, record
 from ..op import FUNCTIONS, OPS, define, implements
 from ..views import as_view, repoint, write_index
@@ -291,6 +291,36 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
     """Compose `np.compress` of an index."""
     return take(a, np.flatnonzero(condition), axis)
+
+
+@implements((np.add, "at"))  # pyright: ignore[reportArgumentType]
+def add_at(a: Any, indices: Any, b: Any) -> None:
+    """Carry out ``np.add.at(a, indices, b)``: repeated indices add up."""
+    if type(a) is not Array:
+        FUNCTIONS["write_out"](a, b, "numpy.add.at")  # pyright: ignore[reportArgumentType]
+    template, arrays = _template(indices, a.shape)
+    _check_bounds(template, arrays, a.shape)
+    b = b if type(b) is Array else np.asarray(b)
+    b = np.broadcast_to(b.astype(a.dtype, casting="same_kind"), _indexed_shape(a.shape, tuple(arrays), template))
+    repoint(a, apply(INDEX_ADD, (a, b, *arrays), {"index": template}))
+
+
+def _piecewise_constant(*functions: Any) -> None:
+    """Register functions whose results are indices or truths: they are computed on plain values."""
+
+    def plainly(tree: Any) -> Any:
+        return trees.map_leaves(
+            lambda leaf: read(apply(OPS["stop_gradient"], (leaf,)), "an index") if type(leaf) is Array else leaf, tree
+        )
+
+    for function in functions:
+        FUNCTIONS[function] = lambda *args, _function=function, **keywords: _function(*plainly(args), **plainly(keywords))
+
+
+_piecewise_constant(
+    np.argsort, np.argpartition, np.nonzero, np.flatnonzero, np.argwhere, np.searchsorted, np.digitize, np.isclose,
+    np.allclose, np.array_equal, np.array_equiv,
+)  # fmt: skip
 
 
 @implements(np.sort)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import phantom
-from ..array import Array, apply
-from ..op import define, implements
+from ..array import Array, apply, record
+from ..errors import MissingRuleError
+from ..op import Op, define, implements
 from ..views import as_view
+from .indexing import ONES, ZEROS
 
 
 def _infer_reshape(x: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
@@ -60,7 +63,7 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = None, copy: Any = None) -> Any:
     """Record a reshape (C order)."""
     if order != "C":
-        raise NotImplementedError("reshape of a traced array is in C order only: transpose before and after")
+        raise MissingRuleError("reshape of a traced array is in C order only: transpose before and after")
     shape = newshape if shape is None else shape
     wanted = (int(shape),) if np.ndim(shape) == 0 else tuple(int(n) for n in shape)
     size = math.prod(a.shape)
@@ -71,19 +74,25 @@ def reshape(a: Any, /, shape: Any = None, order: str = "C", *, newshape: Any = N
         wanted = tuple(size // rest if n == -1 else n for n in wanted)
     if math.prod(wanted) != size:
         raise ValueError(f"cannot reshape array of size {size} into shape {wanted}")
+    if copy:
+        return np.copy(np.reshape(a, wanted))
     if wanted == a.shape:
         return a
     before = a.shape
-    put = (lambda base, value: reshape(value, before)) if _is_contiguous(a) else None
-    return as_view(a, apply(RESHAPE, (a,), {"shape": wanted}), lambda base: reshape(base, wanted), put)
+    result = apply(RESHAPE, (a,), {"shape": wanted})
+    if not _reshapes_to_view(a, wanted):
+        if copy is False:
+            raise ValueError("unable to avoid creating a copy while reshaping")
+        return result
+    return as_view(a, result, lambda base: reshape(base, wanted), lambda base, value: reshape(value, before))
 
 
-def _is_contiguous(a: Any) -> bool:
-    """Tell whether a reshape of `a` is surely a view, as it is of C-contiguous memory."""
-    if type(a) is not Array or a._tape.keeper is not None:
-        layout = a._tape.phantoms[a._slot] if type(a) is Array else a
-        return layout.flags.c_contiguous
-    return isinstance(a._value, np.ndarray) and a._value.flags.c_contiguous
+def _reshapes_to_view(a: Any, shape: tuple[int, ...]) -> bool:
+    """Tell whether NumPy's reshape of `a` shares its memory: a copy is not carried along when `a` is written."""
+    while type(a) is Array and a._tape.keeper is None:
+        a = a._value
+    layout = a._tape.phantoms[a._slot] if type(a) is Array else a
+    return isinstance(layout, np.ndarray) and (layout.flags.c_contiguous or _infer_reshape(layout, shape)[1])
 
 
 @implements(np.transpose, np.permute_dims)
@@ -183,7 +192,9 @@ def atleast_2d(*arrays: Any) -> Any:
 def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     """Record a broadcast view."""
     shape = (int(shape),) if np.ndim(shape) == 0 else tuple(int(n) for n in shape)
-    return array if array.shape == shape else apply(BROADCAST, (array,), {"shape": shape})
+    if array.shape == shape:
+        return array
+    return as_view(array, apply(BROADCAST, (array,), {"shape": shape}), lambda base: np.broadcast_to(base, shape), None)
 
 
 @implements(np.broadcast_arrays)
@@ -234,27 +245,27 @@ def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = Non
     if len(shapes) != 1 or any(a.ndim != ndim for a in arrays):
         raise ValueError(f"cannot concatenate shapes {[a.shape for a in arrays]} along axis {axis}")
     y = apply(CONCATENATE, tuple(arrays), {"axis": axis % ndim})
-    return y if dtype is None else y.astype(dtype)
+    return y if dtype is None else y.astype(dtype, casting=casting)
 
 
 @implements(np.stack)
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Compose a stack of a concatenation."""
     arrays = _as_arrays(arrays)
-    return concatenate([np.expand_dims(a, axis) for a in arrays], axis % (arrays[0].ndim + 1), dtype=dtype)
+    return concatenate([np.expand_dims(a, axis) for a in arrays], axis % (arrays[0].ndim + 1), dtype=dtype, casting=casting)
 
 
 @implements(np.vstack)
 def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Compose a stack of rows."""
-    return concatenate([np.atleast_2d(a) for a in _as_arrays(tup)], 0, dtype=dtype)
+    return concatenate([np.atleast_2d(a) for a in _as_arrays(tup)], 0, dtype=dtype, casting=casting)
 
 
 @implements(np.hstack)
 def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Compose a stack of columns."""
     arrays = [np.atleast_1d(a) for a in _as_arrays(tup)]
-    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype)
+    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements(np.column_stack)
@@ -370,6 +381,10 @@ def tile(A: Any, reps: Any) -> Any:
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> Any:
     """Compose padding: constants by concatenation, the other modes by an integer index."""
     widths = np.broadcast_to(np.asarray(pad_width), (array.ndim, 2)).tolist()
+    if set(keywords) - ({"constant_values"} if mode == "constant" else set()):
+        raise MissingRuleError(f"numpy.pad of a traced array with mode {mode!r} takes no {', '.join(sorted(keywords))}= here")
+    if not np.any(widths):
+        return np.copy(array)
     if mode == "constant":
         fill = np.broadcast_to(np.asarray(keywords.get("constant_values", 0)), (array.ndim, 2)).tolist()
         for axis, ((before, after), (low, high)) in enumerate(zip(widths, fill, strict=True)):
@@ -381,7 +396,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> 
             array = concatenate(pieces, axis) if len(pieces) > 1 else array
         return array
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise NotImplementedError(f"np.pad of a traced array: mode {mode!r} is not one of constant, edge, reflect, symmetric, wrap")
+        raise MissingRuleError(f"numpy.pad of a traced array: mode {mode!r} is not one of constant, edge, reflect, symmetric, wrap")
     for axis, width in enumerate(widths):
         if any(width):
             array = np.take(array, np.pad(np.arange(array.shape[axis]), width, mode=mode), axis=axis)
@@ -403,12 +418,15 @@ def triu(m: Any, k: int = 0) -> Any:
 @implements(np.diagonal)
 def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """Compose a diagonal of an integer index."""
-    moved = np.moveaxis(a, (axis1, axis2), (-2, -1))
-    rows, columns = moved.shape[-2:]
+    rows, columns = a.shape[axis1], a.shape[axis2]
     start = max(-offset, 0)
     count = max(min(rows - start, columns - max(offset, 0)), 0)
     index = np.arange(count)
-    return moved[..., index + start, index + max(offset, 0)]
+
+    def taken(base: Any) -> Any:
+        return np.moveaxis(base, (axis1, axis2), (-2, -1))[..., index + start, index + max(offset, 0)]
+
+    return as_view(a, taken(a), taken, None)
 
 
 @implements(np.diag)
@@ -448,29 +466,28 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append:
     return a
 
 
-def _zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any) -> Any:
-    return np.zeros(a.shape if shape is None else shape, a.dtype if dtype is None else dtype)
+def _constant_like(op: Op) -> Callable:
+    def like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Any:
+        shape = a.shape if shape is None else (int(shape),) if np.ndim(shape) == 0 else tuple(int(n) for n in shape)
+        return record(a._tape, op, (), {"shape": shape, "dtype": np.dtype(a.dtype if dtype is None else dtype)})
+
+    return like
 
 
-@implements(np.zeros_like, np.empty_like)
-def zeros_like(a: Any, *args: Any, **keywords: Any) -> Any:
-    """Return plain zeros: they depend on nothing."""
-    return _zeros_like(a, *args, **keywords)
-
-
-@implements(np.ones_like)
-def ones_like(a: Any, *args: Any, **keywords: Any) -> Any:
-    """Return plain ones: they depend on nothing."""
-    return _zeros_like(a, *args, **keywords) + np.ones((), a.dtype if not args else args[0])
+# Traced although they depend on nothing: traced values may be written into them.
+zeros_like = implements(np.zeros_like, np.empty_like)(_constant_like(ZEROS))
+ones_like = implements(np.ones_like)(_constant_like(ONES))
 
 
 @implements(np.full_like)
-def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, **_: Any) -> Any:
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Any:
     """Compose a filled array of a broadcast; its gradient reaches the fill value."""
     shape = np.shape(a) if shape is None else shape
     dtype = a.dtype if dtype is None else dtype
     if type(fill_value) is not Array:
-        return np.full(shape, fill_value, dtype)
+        return zeros_like(a, dtype, shape=shape) + np.asarray(fill_value, dtype)
     return np.copy(np.broadcast_to(fill_value.astype(dtype), shape))
 
 
