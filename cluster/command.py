@@ -127,16 +127,19 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
     )
     size = config.worker_batch if config.microbatch == "auto" else int(config.microbatch)
     sum_bytes = sum(leaf.nbytes for leaf in flatten(params)[0])
+    allowed = budget if size == config.worker_batch else max(1, budget - sum_bytes)
+    refusal: MemoryBudgetError | None = None
     while True:
-        # Several microbatches add up into a second set of gradients, which comes out of the same budget.
-        allowed = budget if size == config.worker_batch else max(1, budget - sum_bytes)
         try:
             chosen = plan(model.loss, params, model.train.batch(indices[:size]), memory_budget=allowed)
             break
-        except MemoryBudgetError:
-            if config.microbatch != "auto" or size == 1:
-                raise
-            size = -(-size // 2)
+        except MemoryBudgetError as error:
+            refusal = refusal or error
+        # Several microbatches add up into a second set of gradients, which comes out of the same budget.
+        allowed = budget - sum_bytes
+        if config.microbatch != "auto" or size == 1 or allowed <= 0:
+            raise refusal
+        size = -(-size // 2)
     print(f"plan of one microbatch of {size}:\n{chosen}")
     return StepPlan(chosen, needed, budget)
 

@@ -55,7 +55,6 @@ def _defaults(model: str) -> dict[str, Any]:
         "threads": 1,
         "oversubscribe": False,
         "microbatch": "auto",
-        "memory_budget": "40%",
         "optimizer": "adamw",
         "weight_decay": 0.01,
         "clip": 1.0,

@@ -5,7 +5,10 @@ from . import digits, transformer
 from .protocol import Model, ModelOptions
 
 BUILDERS = {"transformer": transformer.build, "digits": digits.build}
-DEFAULTS: dict[str, dict[str, int | float]] = {"transformer": transformer.DEFAULTS, "digits": digits.DEFAULTS}
+DEFAULTS: dict[str, dict[str, int | float | str]] = {
+    "transformer": transformer.DEFAULTS,
+    "digits": digits.DEFAULTS,
+}
 
 
 def build(name: str, options: ModelOptions) -> Model:

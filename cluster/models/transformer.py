@@ -25,6 +25,7 @@ DEFAULTS = {
     "steps": 600,
     "global_batch": 16,
     "rate": 3e-3,
+    "memory_budget": "40%",
 }
 VOCABULARY = 256
 _FAR_BELOW = np.float32(-1e9)
