@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -232,7 +233,8 @@ def implements(*functions: Callable) -> Callable:
 
 def _with_out(handler: Callable) -> Callable:
     signature = inspect.signature(handler)
-    place = list(signature.parameters).index("out")
+    is_positional = signature.parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    place = list(signature.parameters).index("out") if is_positional else sys.maxsize
 
     @functools.wraps(handler)
     def entry(*args: Any, **keywords: Any) -> Any:

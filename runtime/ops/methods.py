@@ -11,8 +11,8 @@ from ..views import repoint
 from .elementwise import cast
 
 
-def _reshape(self: Array, *shape: Any, order: str = "C") -> Any:
-    return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # pyright: ignore
+def _reshape(self: Array, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
+    return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)  # pyright: ignore
 
 
 def _transpose(self: Array, *axes: Any) -> Any:

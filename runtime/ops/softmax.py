@@ -73,10 +73,9 @@ LOG_SOFTMAX = define(
 )
 
 
-def _logsumexp_rule(g: Any, x: Any, y: Any, axis: int, keepdims: bool) -> Any:
-    y = y if keepdims else np.expand_dims(y, axis)
-    g = g if keepdims else np.expand_dims(g, axis)
-    return g * np.exp(x - y)
+def _logsumexp_rule(g: Any, x: Any, axis: int, keepdims: bool) -> Any:
+    # Not exp(x - y): where x is large, y has no digits left for the logarithm of the count.
+    return (g if keepdims else np.expand_dims(g, axis)) * softmax(x, axis)
 
 
 LOGSUMEXP = define(
