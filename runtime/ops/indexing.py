@@ -6,6 +6,7 @@ arrays themselves are inputs of the call (residuals that the planner counts), so
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,7 +248,37 @@ def updated(x: Array, index: Any, value: Any) -> Any:
     shape = _indexed_shape(x.shape, tuple(arrays), template)
     if value.ndim > len(shape):
         value = np.reshape(value, value.shape[value.ndim - len(shape) :])
-    return apply(SET, (x, np.broadcast_to(value, shape), *arrays), {"index": template})
+    value = np.broadcast_to(value, shape)
+    if type(value) is Array and _may_repeat(index):
+        stays = _last_writes(x.shape, template, arrays)
+        if stays is not None:
+            value = np.where(stays, value, apply(OPS["stop_gradient"], (value,)))
+    return apply(SET, (x, value, *arrays), {"index": template})
+
+
+def _may_repeat(index: Any) -> bool:
+    """Tell whether `index` holds integer arrays, which may name a place twice (masks cannot)."""
+    items = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(i, list) or getattr(getattr(i, "dtype", None), "kind", None) in ("i", "u") for i in items)
+
+
+def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.ndarray | None:
+    """Return where a written value stays: of several writes to one place the last one does. None where all stay."""
+    named = sum(1 for item in template if item is not None and item is not Ellipsis)
+    place: Any = 0
+    axis = 0
+    for item in template:
+        if type(item) is Slot:
+            place = place * shape[axis] + arrays[item.number] % max(shape[axis], 1)
+        axis += len(shape) - named if item is Ellipsis else item is not None
+    if np.unique(place).size == np.size(place):
+        return None
+    index = _filled(template, tuple(arrays))
+    written = _indexed_shape(shape, tuple(arrays), template)
+    number = np.arange(math.prod(written)).reshape(written)
+    last = np.zeros(shape, np.intp)
+    last[index] = number
+    return last[index] == number
 
 
 @implements("setitem")  # pyright: ignore[reportArgumentType]
