@@ -52,8 +52,10 @@ UNARY = [
     ("absolute", np.abs, inside), ("fabs", np.fabs, inside), ("negative", np.negative, real),
     ("positive", np.positive, real), ("square", np.square, real), ("sqrt", np.sqrt, positive),
     ("cbrt", np.cbrt, positive), ("reciprocal", np.reciprocal, positive), ("exp", np.exp, real),
-    ("exp2", np.exp2, real), ("expm1", np.expm1, real), ("log", np.log, positive), ("log2", np.log2, positive),
-    ("log10", np.log10, positive), ("log1p", np.log1p, positive), ("sin", np.sin, real), ("cos", np.cos, real),
+    ("exp2", np.exp2, real), ("expm1", np.expm1, real), ("log", np.log, positive),
+    ("log2", np.log2, positive),
+    ("log10", np.log10, positive), ("log1p", np.log1p, positive), ("sin", np.sin, real),
+    ("cos", np.cos, real),
     ("tan", np.tan, inside), ("arcsin", np.arcsin, inside), ("arccos", np.arccos, inside),
     ("arctan", np.arctan, real), ("sinh", np.sinh, real), ("cosh", np.cosh, real), ("tanh", np.tanh, real),
     ("arcsinh", np.arcsinh, real), ("arccosh", lambda x: np.arccosh(x + 2), positive),
@@ -122,7 +124,8 @@ REST = [
     ("prod with where", lambda x: np.prod(x, axis=0, where=x > 0.8), [positive(3, 3)]),
     ("max", lambda x: np.max(x, axis=0) ** 2, [distinct(3, 4)]),
     ("max of everything", lambda x: np.max(x) ** 2, [distinct(3, 4)]),
-    ("max with initial and where", lambda x: np.max(x, axis=0, initial=-1, where=x > 1) ** 2, [distinct(3, 4)]),
+    ("max with initial and where", lambda x: np.max(x, axis=0, initial=-1, where=x > 1) ** 2,
+     [distinct(3, 4)]),
     ("min", lambda x: np.min(x, axis=(0, 1), keepdims=True) * x, [distinct(3, 4)]),
     ("ptp", lambda x: np.ptp(x, axis=1) ** 2, [distinct(3, 4)]),
     ("mean", lambda x: np.mean(x**2, axis=0), [real(3, 4)]),
@@ -130,7 +133,8 @@ REST = [
     ("var", lambda x: np.var(x, axis=0), [real(3, 4)]),
     ("var with ddof", lambda x: np.var(x, ddof=1), [real(3, 4)]),
     ("var with where", lambda x: np.var(x, axis=0, where=np.eye(3, 4) < 1), [real(3, 4)]),
-    ("var with a mean given", lambda x: np.var(x, axis=0, mean=np.mean(x, axis=0, keepdims=True)), [real(3, 4)]),
+    ("var with a mean given", lambda x: np.var(x, axis=0, mean=np.mean(x, axis=0, keepdims=True)),
+     [real(3, 4)]),
     ("std", lambda x: np.std(x, axis=1, ddof=1), [real(3, 4)]),
     ("average", lambda x, w: np.average(x, axis=0, weights=w), [real(3, 4), positive(3)]),
     ("average without weights", lambda x: np.average(x * x), [real(3, 4)]),
@@ -147,16 +151,19 @@ REST = [
     ("reshape", lambda x: np.reshape(x * x, (3, -1)), [real(2, 6)]),
     ("reshape that copies", lambda x: x.reshape((3, 4), copy=True) ** 2, [real(2, 6)]),
     ("transpose", lambda x: np.transpose(x * x, (2, 0, 1)), [real(2, 3, 4)]),
-    ("swapaxes, moveaxis and rollaxis", lambda x: np.rollaxis(np.moveaxis(x.swapaxes(0, 1), 0, -1), 2), [real(2, 3, 4)]),
+    ("swapaxes, moveaxis and rollaxis", lambda x: np.rollaxis(np.moveaxis(x.swapaxes(0, 1), 0, -1), 2),
+     [real(2, 3, 4)]),
     ("T and mT", lambda x: x.T[0] * x.mT.sum(), [real(2, 3, 4)]),
     ("squeeze and expand_dims", lambda x: np.squeeze(np.expand_dims(x * x, (0, 2))), [real(2, 3)]),
     ("atleast_1d and atleast_2d", lambda x: np.atleast_2d(np.atleast_1d(np.sum(x * x))), [real(2)]),
-    ("broadcast_to", lambda x: np.broadcast_to(x * x, (4, 2, 3)) * np.arange(4.0)[:, None, None], [real(2, 3)]),
+    ("broadcast_to", lambda x: np.broadcast_to(x * x, (4, 2, 3)) * np.arange(4.0)[:, None, None],
+     [real(2, 3)]),
     ("broadcast_arrays", lambda x, y: np.broadcast_arrays(x, y)[0] * y, [real(3, 1), real(2)]),
     ("concatenate", lambda x, y: np.concatenate([x * x, y, x], axis=1), [real(2, 3), real(2, 1)]),
     ("concatenate flat", lambda x, y: np.concatenate([x * x, y], axis=None), [real(2, 3), real(2, 1)]),
     ("stack", lambda x, y: np.stack([x * y, y], axis=-1), [real(2, 3), real(2, 3)]),
-    ("vstack, hstack and column_stack", lambda x: np.hstack([np.vstack([x, x * x]), np.column_stack([x, x])[:2]]),
+    ("vstack, hstack and column_stack",
+     lambda x: np.hstack([np.vstack([x, x * x]), np.column_stack([x, x])[:2]]),
      [real(3)]),
     ("split and array_split", lambda x: np.split(x, 3)[1] * np.array_split(x, [2, 3])[0], [real(6)]),
     ("unequal array_split", lambda x: np.array_split(x * x, 4)[0], [real(6)]),
@@ -169,7 +176,8 @@ REST = [
     ("pad with constants", lambda x: np.pad(x * x, ((1, 0), (0, 2)), constant_values=1.5), [real(2, 3)]),
     ("pad with the edge", lambda x: np.pad(x * x, 2, mode="edge"), [real(2, 3)]),
     ("pad with a reflection", lambda x: np.pad(x * x, (1, 2), mode="reflect"), [real(3, 3)]),
-    ("pad around and symmetric", lambda x: np.pad(np.pad(x * x, 1, mode="wrap"), 1, mode="symmetric"), [real(2, 3)]),
+    ("pad around and symmetric", lambda x: np.pad(np.pad(x * x, 1, mode="wrap"), 1, mode="symmetric"),
+     [real(2, 3)]),
     ("tril and triu", lambda x: np.tril(x, -1) + np.triu(x, 1) ** 2, [real(3, 4)]),
     ("diagonal and trace", lambda x: np.diagonal(x * x, 1) * np.trace(x, -1), [real(3, 4)]),
     ("a diagonal over other axes", lambda x: np.diagonal(x * x, 0, 2, 0), [real(3, 2, 4)]),
@@ -177,7 +185,8 @@ REST = [
     ("diff", lambda x: np.diff(x * x, n=2, axis=0), [real(4, 2)]),
     ("diff with edges", lambda x: np.diff(x * x, prepend=1.0, append=x[:, :1]), [real(2, 3)]),
     ("full_like of a traced value", lambda x: np.full_like(x, np.sum(x * x)) * x, [real(3)]),
-    ("ones_like", lambda x: (np.ones_like(x) * 2 + np.full_like(x, 3.0) + np.empty_like(x) * 0) * x, [real(3)]),
+    ("ones_like", lambda x: (np.ones_like(x) * 2 + np.full_like(x, 3.0) + np.empty_like(x) * 0) * x,
+     [real(3)]),
     ("matmul", lambda a, b: a @ b, [real(2, 3), real(3, 4)]),
     ("matmul with a batch", lambda a, b: np.matmul(a, b), [real(5, 2, 3), real(5, 3, 2)]),
     ("matmul with a broadcast batch", lambda a, b: a @ b, [real(2, 1, 2, 3), real(3, 3, 2)]),
@@ -202,7 +211,8 @@ REST = [
     ("the Frobenius norm", lambda x: np.linalg.norm(x, "fro", keepdims=True), [real(2, 3)]),
     ("solve", lambda a, b: np.linalg.solve(a, b), [matrix(3), real(3, 2)]),
     ("solve with a vector", lambda a, b: np.linalg.solve(a, b), [matrix(3), real(3)]),
-    ("solve with a batch and a vector", lambda a, b: np.linalg.solve(np.stack([a, a.T]), b), [matrix(3), real(3)]),
+    ("solve with a batch and a vector", lambda a, b: np.linalg.solve(np.stack([a, a.T]), b),
+     [matrix(3), real(3)]),
     ("inv", lambda a: np.linalg.inv(a), [matrix(3)]),
     ("take", lambda x: np.take(x * x, [[0, 2], [2, 1]], axis=1), [real(2, 3)]),
     ("take_along_axis and sort", lambda x: np.sort(x, axis=0) * np.take_along_axis(x, np.argsort(x, 1), 1),
@@ -211,7 +221,8 @@ REST = [
     ("a slice written in place", write_slice, [real(4)]),
     ("values overwritten in place", write_over, [real(4)]),
     ("repeated additions in place", write_repeated, [real(4)]),
-    ("arrays built of traced ones", lambda x: rt.numpy.array([[x[0], 2.0], [x[1] * x[0], x[2]]]) ** 2, [real(3)]),
+    ("arrays built of traced ones", lambda x: rt.numpy.array([[x[0], 2.0], [x[1] * x[0], x[2]]]) ** 2,
+     [real(3)]),
     ("full of a traced value", lambda x: rt.numpy.full((2, 3), x[0] * x[1]) * x, [real(3)]),
 ]  # fmt: skip
 
@@ -245,7 +256,8 @@ def test_every_op_with_a_rule_is_reached_by_some_case():
 
 HOLOMORPHIC = [
     ("sin", np.sin, real), ("cos", np.cos, real), ("tan", np.tan, inside), ("exp", np.exp, real),
-    ("exp2", np.exp2, real), ("expm1", np.expm1, real), ("log", np.log, positive), ("log2", np.log2, positive),
+    ("exp2", np.exp2, real), ("expm1", np.expm1, real), ("log", np.log, positive),
+    ("log2", np.log2, positive),
     ("log10", np.log10, positive), ("log1p", np.log1p, positive), ("sqrt", np.sqrt, positive),
     ("tanh", np.tanh, real), ("sinh", np.sinh, real), ("cosh", np.cosh, real), ("arctan", np.arctan, real),
     ("arcsin", np.arcsin, inside), ("arccos", np.arccos, inside), ("arcsinh", np.arcsinh, real),
@@ -279,7 +291,8 @@ def test_piecewise_constant_functions_have_their_values_and_no_slope(f):
     np.testing.assert_allclose(gradient, np.broadcast_to(plain * 1.0, x.shape))
 
 
-SHAPES = [((3,), ()), ((), (3,)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (3,)), ((1,), (2, 3)), ((4, 1, 3), (2, 1))]
+SHAPES = [((3,), ()), ((), (3,)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (3,)), ((1,), (2, 3)),
+ ((4, 1, 3), (2, 1))]
 
 
 @pytest.mark.parametrize(("a_shape", "b_shape"), SHAPES)
@@ -294,8 +307,10 @@ def test_binary_ops_broadcast_either_side(name, f, a, b, a_shape, b_shape):
 
 EINSUMS = [
     ("ij,jk->ik", (2, 3), (3, 4)), ("ij,jk", (2, 3), (3, 4)), ("ba,cb", (3, 2), (4, 3)), ("ii", (3, 3)),
-    ("ii->i", (3, 3)), ("iij->j", (3, 3, 2)), ("iii", (2, 2, 2)), ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("i->", (3,)),
-    ("i,i", (3,), (3,)), ("i,j->ij", (2,), (3,)), ("i,j->ji", (2,), (3,)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 2)),
+    ("ii->i", (3, 3)), ("iij->j", (3, 3, 2)), ("iii", (2, 2, 2)), ("ij->ji", (2, 3)), ("ij->", (2, 3)),
+    ("i->", (3,)),
+    ("i,i", (3,), (3,)), ("i,j->ij", (2,), (3,)), ("i,j->ji", (2,), (3,)),
+    ("bij,bjk->bik", (2, 3, 4), (2, 4, 2)),
     ("bij,bkj->bki", (2, 3, 4), (2, 2, 4)), ("...ij,...jk->...ik", (2, 2, 3), (2, 3, 4)),
     ("...ij,jk->...ik", (5, 2, 3), (3, 4)), ("i...,i...->...", (2, 3, 4), (2, 3, 4)), ("...i->...", (2, 3)),
     ("...,...", (2, 3), (2, 3)), ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)), ("i,ij,j->", (2,), (2, 3), (3,)),
@@ -366,7 +381,8 @@ def test_the_gradient_has_the_dtype_of_its_argument(name, f, stays, dtype):
     assert gradient.dtype == dtype and gradient.shape == x.shape
     assert np.asarray(value).dtype == np.asarray(f(x)).dtype == (dtype if stays else np.float64)
     reference = rt.grad(f)(x.astype(np.float64))
-    np.testing.assert_allclose(gradient, reference, rtol=300 * np.finfo(dtype).eps, atol=30 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(gradient, reference, rtol=300 * np.finfo(dtype).eps,
+     atol=30 * np.finfo(dtype).eps)
 
 
 def test_mixed_dtypes_each_get_their_own_back():
@@ -494,15 +510,18 @@ SINGULAR = [
     ("the std of equal values", np.std, np.full(4, 2.5), np.zeros(4)),
     ("ties of max share", np.max, np.array([1.0, 3.0, 3.0]), np.array([0, 0.5, 0.5])),
     ("ties of min share", np.min, np.array([1.0, 1.0, 3.0]), np.array([0.5, 0.5, 0])),
-    ("ties of maximum share", lambda x: np.sum(np.maximum(x, 1.0)), np.array([0.0, 1.0, 2.0]), np.array([0, 0.5, 1])),
+    ("ties of maximum share", lambda x: np.sum(np.maximum(x, 1.0)), np.array([0.0, 1.0, 2.0]),
+     np.array([0, 0.5, 1])),
     ("prod with one zero", np.prod, np.array([2.0, 0.0, 3.0]), np.array([0.0, 6.0, 0.0])),
     ("prod with two zeros", np.prod, np.array([0.0, 0.0, 3.0]), np.zeros(3)),
-    ("cumprod with a zero", lambda x: np.cumprod(x)[-1], np.array([2.0, 0.0, 3.0]), np.array([0.0, 6.0, 0.0])),
+    ("cumprod with a zero", lambda x: np.cumprod(x)[-1], np.array([2.0, 0.0, 3.0]),
+     np.array([0.0, 6.0, 0.0])),
     ("sinc at 0", lambda x: np.sum(np.sinc(x)), np.zeros(2), np.zeros(2)),
     ("abs at 0", lambda x: np.sum(np.abs(x)), np.zeros(2), np.zeros(2)),
     ("0 ** 2", lambda x: np.sum(x**2), np.zeros(2), np.zeros(2)),
     ("0 ** 1", lambda x: np.sum(x**1), np.zeros(2), np.ones(2)),
-    ("0 ** an array", lambda x: np.sum(x ** np.array([0.0, 1.0, 2.0])), np.zeros(3), np.array([0.0, 1.0, 0.0])),
+    ("0 ** an array", lambda x: np.sum(x ** np.array([0.0, 1.0, 2.0])), np.zeros(3),
+     np.array([0.0, 1.0, 0.0])),
     ("2 to the 0", lambda b: np.sum(0.0**b), np.array([2.0]), np.zeros(1)),
     ("a branch not taken", lambda x: np.sum(np.where(x > 0, np.sqrt(np.where(x > 0, x, 1)), 0)), np.zeros(2),
      np.zeros(2)),
