@@ -33,13 +33,13 @@ def pull(tape: Tape, cotangents: dict[int, Any], values: Any, zeros: Callable, *
     region_start = -1
     for number in range((len(calls) if last is None else last) - 1, -1, -1):
         if regions is not None:
-            if number + 1 in regions:
-                region_start = regions[number + 1][0]
-                remade = _replay(tape, region_start, number + 1)
-            elif number + 1 == region_start:
+            if number + 1 == region_start:
                 for slot in remade:
                     tape.values[slot] = None
                 remade = []
+            if number + 1 in regions:
+                region_start = regions[number + 1][0]
+                remade = _replay(tape, region_start, number + 1)
         op, inputs, parameters, output = calls[number]
         g = sums[output]
         if g is None:

@@ -96,7 +96,7 @@ def untraced(tree: Any, tape: Tape) -> Any:
 def run_reverse(tape: Tape, seeds: dict[int, Any], arrays_in: list[int], primals: list) -> list:
     """Return finished gradients for the input slots `arrays_in` of a tape without a keeper."""
     sums = pull(tape, seeds, tape.values, np.zeros)
-    seen: set[int] = set()
+    seen = {id(g) for g in seeds.values()}  # a cotangent may be the caller's array: never handed back as a gradient
     return [finished(sums[slot], value, seen) for slot, value in zip(arrays_in, primals, strict=True)]
 
 
@@ -120,7 +120,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
         output = f(*traced)
         aux = None
         if has_aux:
-            output, aux = output
+            output, aux = split_aux(output, has_aux)
             aux = untraced(aux, tape)
         outputs, treedef = trees.flatten(output)
         ends = [leaf._slot if type(leaf) is Array and leaf._tape is tape else None for leaf in outputs]
@@ -134,6 +134,8 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
         cotangents, given = trees.flatten(cotangent)
         if len(cotangents) != len(outputs):
             raise InputError(f"the cotangent has {len(cotangents)} leaves, the output {len(outputs)}: {given} for {treedef}")
+        if given != treedef:
+            raise InputError(f"the cotangent is built as {given}, the output as {treedef}: give it the output's containers")
         seeds: dict[int, Any] = {}
         for end, g, (shape, dtype) in zip(ends, cotangents, shapes, strict=True):
             if np.shape(g) != shape:
