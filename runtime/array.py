@@ -47,6 +47,7 @@ def record(tape: Tape, op: Op, args: tuple, parameters: dict | None = None) -> A
 
 def _finish(tape: Tape, op: Op, slots: list, values: list, mask: tuple, parameters: dict | None, y: Any) -> Array:
     held = tape.values
+    active = tape.active
     output = len(held)
     region = tape.region
     is_active = False
@@ -60,6 +61,8 @@ def _finish(tape: Tape, op: Op, slots: list, values: list, mask: tuple, paramete
                         held[output] = y
                     else:
                         held[slots[read]] = values[read]
+                        if not active[slots[read]]:
+                            tape.freeze(values[read])
     else:
         # Inside a checkpointed region only what comes from outside is held; the rest is made again.
         held.append(None)
@@ -67,6 +70,8 @@ def _finish(tape: Tape, op: Op, slots: list, values: list, mask: tuple, paramete
         for slot, value in zip(slots, values, strict=True):
             if slot < region:
                 held[slot] = value
+            if not active[slot]:
+                tape.freeze(value)
     tape.shapes.append(y.shape)
     tape.dtypes.append(y.dtype)
     tape.active.append(is_active)

@@ -65,7 +65,7 @@ class Tape:
 
     __slots__ = (
         "level", "calls", "shapes", "dtypes", "active", "values", "keeper", "closed",
-        "phantoms", "aliases", "lines", "region", "regions", "inputs", "outputs",
+        "phantoms", "aliases", "lines", "region", "regions", "inputs", "outputs", "frozen",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper | None = None) -> None:
@@ -84,6 +84,7 @@ class Tape:
         self.regions: list[tuple[int, int, int]] = []
         self.inputs: list[int] = []
         self.outputs: list[int] = []
+        self.frozen: list[np.ndarray] = []
 
     def _new_slot(self, value: Any, is_active: bool) -> int:
         slot = len(self.values)
@@ -137,6 +138,26 @@ class Tape:
                 "a traced array was used after its transform had ended: return it from the function (or as auxiliary "
                 "output with has_aux=True) instead of storing it outside"
             )
+
+    def freeze(self, value: Any) -> None:
+        """Make a captured plain array read-only until the tape is closed.
+
+        The reverse sweep reads it as it is then: a program that changes it after use would get a wrong gradient, and
+        now gets NumPy's error instead. (A view is guarded, not its base, which others may be filling.)
+        """
+        if type(value) is np.ndarray and value.flags.writeable:
+            value.flags.writeable = False
+            self.frozen.append(value)
+
+    def close(self) -> None:
+        """End recording: from now on a use of this tape's arrays is an error."""
+        self.closed = True
+        for value in reversed(self.frozen):
+            try:
+                value.flags.writeable = True
+            except ValueError:  # a view whose base another thread's tape still guards
+                pass
+        self.frozen.clear()
 
     def line(self, call: int) -> str:
         """Return the user's file and line for a call, as ``file.py:12``, or an empty string."""

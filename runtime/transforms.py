@@ -126,7 +126,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
         ends = [leaf._slot if type(leaf) is Array and leaf._tape is tape else None for leaf in outputs]
         value = untraced(output, tape)
     finally:
-        tape.closed = True
+        tape.close()
     shapes = [(np.shape(leaf), leaf.dtype if hasattr(leaf, "dtype") else np.dtype(float)) for leaf in outputs]
     primals = [leaf for leaves in leaves_of for leaf in leaves]
 
@@ -173,7 +173,7 @@ def plain_value_and_grad(f: Callable, args: tuple, argnums: int | Sequence[int],
         aux = untraced(aux, tape)
         del output
     finally:
-        tape.closed = True
+        tape.close()
     primals = [leaf for leaves in leaves_of for leaf in leaves]
     gradients = iter(run_reverse(tape, seeds, slots, primals))
     return value, aux, assemble(gradients, leaves_of, definitions, argnums)
@@ -222,7 +222,7 @@ def record(f: Callable, *args: Any) -> Tape:
         output = f(*traced)
         tape.outputs = [leaf._slot for leaf in trees.flatten(output)[0] if type(leaf) is Array and leaf._tape is tape]
     finally:
-        tape.closed = True
+        tape.close()
         tape.keeper = ShapesOnly()
     return tape
 
