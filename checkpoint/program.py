@@ -110,3 +110,21 @@ class Program:
             if best is not None and (not places or best > places[-1]):
                 places.append(best)
         return places
+
+    def boundaries(self, places: list[int]) -> list[tuple[list[int], float]]:
+        """Return, for each cut, the values live across it in the forward sweep and when they are needed last.
+
+        That is the last use of any value of the segment behind the cut: until then it may have to be recomputed.
+        """
+        last_forward, last = list(range(len(self))), list(range(len(self)))
+        for v in range(len(self)):
+            for u in self.inputs[v]:
+                last[u] = v
+                if v < self.forward:
+                    last_forward[u] = v
+        edges = [*places, self.forward]
+        made = []
+        for place, end in zip(edges[:-1], edges[1:], strict=True):
+            live = [v for v in range(place) if last_forward[v] >= place and self.sizes[v]]
+            made.append((live, float(max(last[place:end], default=place))))
+        return made

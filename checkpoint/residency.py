@@ -23,8 +23,8 @@ from .errors import DoesNotFit
 from .program import Program
 
 NEVER = float("inf")
-_DEPTH = 128
-MOST_STEPS = 12
+_DEPTH = 64
+MOST_STEPS = 8
 
 
 class Compute(NamedTuple):
@@ -41,6 +41,16 @@ class Drop(NamedTuple):
 
 
 Step = Compute | Drop
+
+
+class Hold(NamedTuple):
+    """A planner's wish to keep a value, because a whole segment can be recomputed from it and its neighbours.
+
+    It counts as used at position `until`, and is evicted `weight` times less readily than its cost says.
+    """
+
+    weight: float
+    until: float
 
 
 class Residency:
@@ -69,6 +79,9 @@ class Residency:
         self._next = np.zeros(256)
         self._last = np.zeros(256)
         self._steps: list[Step] = []
+        self._weight = np.ones(256)
+        self._held_until: dict[int, float] = {}
+        self._evicted_cost: list[float] = []
         self.extend()
 
     def extend(self) -> None:
@@ -76,9 +89,9 @@ class Residency:
         count = len(self.program)
         if count > len(self._resident):
             size = max(count, 2 * len(self._resident))
-            for name in ("_resident", "_cost", "_size", "_next", "_last"):
+            for name in ("_resident", "_cost", "_size", "_next", "_last", "_weight"):
                 old = getattr(self, name)
-                new = np.zeros(size, old.dtype)
+                new = np.ones(size, old.dtype) if name == "_weight" else np.zeros(size, old.dtype)
                 new[: len(old)] = old
                 setattr(self, name, new)
         for v in range(len(self.made), count):
@@ -86,9 +99,15 @@ class Residency:
             self.wanted.append(0)
             self.consumers.append([])
             self.evicted_consumers.append(set())
+            self._evicted_cost.append(0.0)
             self._size[v] = self.program.sizes[v]
             for u in set(self.program.inputs[v]):
                 self.consumers[u].append(v)
+
+    def hold_back(self, v: int, hold: Hold) -> None:
+        """Keep `v` although nothing may read it directly any more, and evict it less readily."""
+        self._weight[v] = hold.weight
+        self._held_until[v] = hold.until
 
     def is_resident(self, v: int) -> bool:
         """Tell whether `v` is in memory."""
@@ -111,6 +130,7 @@ class Residency:
             if v not in held:
                 for u in self.program.inputs[v]:
                     self.evicted_consumers[u].add(v)
+                self._evicted_cost[v] = self._ancestors_cost(v)
         self.peak = max(self.peak, self.live)
         self._refresh()
 
@@ -218,7 +238,10 @@ class Residency:
         self._cost[u] = np.nan
         self._next[u] = self._next_use(u)
         if not first:
-            self._update_descendants(u)
+            for c in self.consumers[u]:
+                if not self.made[c]:
+                    break
+                self._cost[c] = np.nan
         for p in inputs:
             if self._resident[p]:
                 self._last[p] = self._clock
@@ -253,35 +276,30 @@ class Residency:
                     new = [q for q in self.program.inputs[p] if q not in seen]
                     seen.update(new)
                     stack.extend(new)
-        self._update_descendants(v)
-
-    def _update_descendants(self, v: int) -> None:
-        """Mark as stale the costs of the resident values that hang on `v` directly or through evicted ones."""
-        stack, seen = [v], {v}
-        while stack and len(seen) < _DEPTH:
-            for c in self.consumers[stack.pop()]:
-                if c >= self.position and not self.made[c]:
-                    break
-                if c in seen:
-                    continue
-                seen.add(c)
-                if self._resident[c]:
-                    self._cost[c] = np.nan  # renewed when it is next weighed
-                else:
-                    stack.append(c)
+        self._evicted_cost[v] = self._ancestors_cost(v)
+        for c in self.consumers[v]:
+            if not self.made[c]:
+                break
+            if self._resident[c]:
+                self._cost[c] = np.nan  # renewed when it is next weighed
 
     def _ancestors_cost(self, v: int) -> float:
-        """Return the cost of computing `v`, evicted ancestors included."""
-        program = self.program
-        total = program.costs[v]
-        stack, seen = [v], {v}
-        while stack and len(seen) < _DEPTH:
-            for p in program.inputs[stack.pop()]:
-                if p not in seen and not self._resident[p]:
-                    seen.add(p)
-                    total += program.costs[p]
-                    stack.append(p)
-        return total
+        """Return an estimate of the cost of computing `v` from what is in memory.
+
+        The longest chain of evicted ancestors, with the other evicted inputs' own costs: exact on chains, an
+        under-estimate on wide graphs, and linear in the inputs, for what an evicted input took is kept from its eviction.
+        """
+        costs = self.program.costs
+        longest = rest = own = 0.0
+        for p in self.program.inputs[v]:
+            if not self._resident[p]:
+                cost = self._evicted_cost[p]
+                if cost > longest:
+                    longest = cost
+                rest += costs[p]
+                if cost == longest:
+                    own = costs[p]
+        return costs[v] + (longest + rest - own if longest else rest)
 
     def _next_use(self, v: int) -> float:
         """Return the first position from now on that uses `v`, directly or through an evicted descendant."""
@@ -293,6 +311,8 @@ class Residency:
             u = stack.pop()
             if u in self.outputs or (self.wanted[u] and not self.knows_future):
                 best = min(best, end)
+            if self._held_until and self._held_until.get(u, -1.0) >= position:
+                best = min(best, self._held_until[u])
             consumers = self.consumers[u]
             k = bisect_left(consumers, position)
             if k < len(consumers):
@@ -307,7 +327,7 @@ class Residency:
         if self.live + need <= self.budget:
             return
         count = len(self.made)
-        locked = self._resident[:count].copy()
+        locked = self._resident[:count].copy()  # then: what may be evicted at all
         locked[self._size[:count] == 0] = False
         for p in self.outputs:  # must all be there at the end, so they stay from their making on
             locked[p] = False
@@ -319,8 +339,8 @@ class Residency:
         while self.live + need > self.budget:
             victim = self._pick(free)
             if victim < 0:
-                # What outer calls wait for may go too, as a last resort: they will ask for it again.
-                victim = self._pick(locked & self._resident[:count])
+                # What outer calls wait for may go too, as a last resort, the outermost first: they will ask for it again.
+                victim = next((p for p in pending if locked[p] and self._resident[p]), -1)
             if victim < 0:
                 raise DoesNotFit(u, int(self.live + need))
             free[victim] = False
@@ -336,27 +356,37 @@ class Residency:
         costs = self._cost[places]
         for k in np.flatnonzero(np.isnan(costs)).tolist():
             costs[k] = self._cost[places[k]] = self._ancestors_cost(int(places[k]))
-        score = costs / self._size[places]
+        weights = self._size[places]
         if not self.knows_future:
-            score /= self._clock - self._last[places] + 1.0
+            weights = weights * (self._clock - self._last[places] + 1.0)
         elif self.weigh == "next_use":
-            score /= np.maximum(self._next[places] - self.position + 1.0, 1.0)
-        return int(places[np.argmin(score)])
+            weights = weights * np.maximum(self._next[places] - self.position + 1.0, 1.0)
+        weights = weights / self._weight[places]
+        return int(places[np.argmin(costs / weights)])
 
 
 def simulate(
-    program: Program, budget: float, *, weigh: str = "next_use", at: Callable[[Residency, int], None] | None = None
+    program: Program,
+    budget: float,
+    *,
+    weigh: str = "next_use",
+    holds: dict[int, Hold] | None = None,
+    at: Callable[[Residency, int], None] | None = None,
+    most: float = NEVER,
 ) -> tuple[Step, ...] | None:
     """Return the steps of running the whole program under `budget`, or None where it does not fit.
 
-    A way that takes more than `MOST_STEPS` steps a value counts as not fitting: nobody would wait for it.
+    A way that takes more than `MOST_STEPS` steps a value (or `most` in all) counts as not fitting: nobody would wait.
 
-    `weigh` is "next_use" or "ancestors" (cost of getting back over bytes alone). `at(residency, v)` is called before
+    `weigh` is "next_use" or "ancestors" (cost of getting back over bytes alone); `holds` keep values back (see
+    `Hold`). `at(residency, v)` is called before
     value `v` is first made and may drop values.
     """
     residency = Residency(program, budget, knows_future=True, weigh=weigh)
+    for v, hold in (holds or {}).items():
+        residency.hold_back(v, hold)
     steps: list[Step] = []
-    most = MOST_STEPS * len(program) + 1000
+    most = min(most, MOST_STEPS * len(program) + 1000)
     try:
         for v in range(len(program)):
             if at is not None:

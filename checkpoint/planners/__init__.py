@@ -9,6 +9,7 @@ from ..plan import Plan
 from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
+from .boundaries import boundaries
 from .keep_all import keep_all
 from .next_use import next_use
 from .uniform import uniform
@@ -16,12 +17,13 @@ from .uniform import uniform
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
     "uniform": uniform,
+    "boundaries": boundaries,
     "next_use": next_use,
     "ancestors": ancestors,
 }
 
 
-_ROUNDS = 7
+_ROUNDS = 6
 
 
 def best(program: Program, budget: int, planner: str = "best") -> Plan:
@@ -39,7 +41,7 @@ def best(program: Program, budget: int, planner: str = "best") -> Plan:
     plan = keep_all(program, budget)
     if plan is not None:
         return plan
-    plans = [plan for make in (uniform, next_use, ancestors) if (plan := make(program, budget)) is not None]
+    plans = [plan for make in (uniform, next_use, ancestors, boundaries) if (plan := make(program, budget)) is not None]
     if not plans:
         raise refusal(program, budget)
     return min(plans, key=lambda plan: plan.work_seconds)
@@ -54,7 +56,7 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     for _ in range(_ROUNDS):
         if high - low <= high // 200:
             break
-        found = next_use(program, middle)
+        found = next_use(program, middle) or boundaries(program, middle)
         if found is None:
             low = middle + 1
         else:

@@ -7,10 +7,11 @@ sqrt(n) on a chain of n equal steps. Several numbers of segments are tried; the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import Residency, simulate
+from ..residency import Hold, Residency, simulate
 
 
 def uniform(program: Program, budget: float) -> Plan | None:
@@ -19,11 +20,12 @@ def uniform(program: Program, budget: float) -> Plan | None:
     tried: set[tuple[int, ...]] = set()
     found: Plan | None = None
     for count in sorted({max(round(root * scale), 1) for scale in (0.25, 0.5, 1.0, 2.0)}):
-        places = tuple(program.cuts(count))
-        if not places or places in tried:
+        places = program.cuts(count)
+        if not places or tuple(places) in tried:
             continue
-        tried.add(places)
-        steps = simulate(program, math.inf, at=_drop_segment_at(program, places))
+        tried.add(tuple(places))
+        holds = {v: Hold(1.0, until) for values, until in program.boundaries(places) for v in values}
+        steps = simulate(program, math.inf, holds=holds, at=_drop_segments(places, holds))
         assert steps is not None
         plan = Plan(program, steps, "uniform", None if budget == math.inf else int(budget))
         if plan.projected_peak_bytes <= budget and (found is None or plan.work_seconds < found.work_seconds):
@@ -31,18 +33,14 @@ def uniform(program: Program, budget: float) -> Plan | None:
     return found
 
 
-def _drop_segment_at(program: Program, places: tuple[int, ...]):
-    """Return a hook that drops, at each cut, the values of the segment before it that are not live across the cut."""
+def _drop_segments(places: list[int], holds: dict[int, Hold]) -> Callable[[Residency, int], None]:
+    """Return a hook that drops, at each cut, the values of the segment before it that are in no boundary."""
     edges = dict(zip(places, (0, *places[:-1]), strict=True))
-    last_use = list(range(program.forward))
-    for v in range(program.forward):
-        for u in program.inputs[v]:
-            last_use[u] = v
 
     def at(residency: Residency, v: int) -> None:
         if v in edges:
             for u in range(edges[v], v):
-                if last_use[u] < v and residency.is_resident(u) and u not in residency.outputs:
+                if u not in holds and residency.is_resident(u) and u not in residency.outputs:
                     residency.evict(u)
 
     return at
