@@ -1,0 +1,50 @@
+"""Prints the benchmarks, one table each, with peers side by side where they are installed: `make bench`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import cells
+import memory_time
+import models
+import overhead
+import pictures
+import tables
+
+_TABLES = {"overhead": overhead.table, "memory": memory_time.table, "models": models.table}
+
+
+def main() -> None:
+    """Read the options, print the machine and the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=_TABLES, action="append", help="one benchmark; may be repeated")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller programs and fewer rounds: under two minutes"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="also write figures as JSON and a picture as PNG"
+    )
+    options = parser.parse_args()
+
+    present = [peer for peer in cells.PEERS if cells.installed(peer)]
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("numpy", *present))
+    tables.say(f"{platform.machine()}, {os.cpu_count()} cores, one used")
+    tables.say(f"Python {platform.python_version()}, {libraries}")
+    for peer in cells.PEERS:
+        if peer not in present:
+            tables.say(f"{cells.PEERS[peer]} is not installed: its rows are left out (pip install {peer})")
+    start = time.perf_counter()
+    figures = {name: _TABLES[name](quick=options.quick) for name in options.only or _TABLES}
+    if options.out:
+        for path in pictures.save(options.out, figures):
+            tables.say(f"wrote {path}")
+    tables.say(f"\n{time.perf_counter() - start:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()
