@@ -47,6 +47,11 @@ def draw(plan: Plan, path: Any, measured: Any = None) -> None:
     if turn is not None:
         axes.axvline(turn, color="grey", linewidth=0.8)
         axes.text(turn, axes.get_ylim()[1], " reverse sweep", va="top", fontsize=8, color="grey")
-    axes.set(xlabel="step of the plan", ylabel="MiB", ylim=(0, None), title=f"{plan.planner}: {100 * plan.extra_work:.1f} % extra work")
+    axes.set(
+        xlabel="step of the plan",
+        ylabel="MiB",
+        ylim=(0, None),
+        title=f"{plan.planner}: {100 * plan.extra_work:.1f} % extra work",
+    )
     axes.legend(loc="best", fontsize=8)
     figure.savefig(target, dpi=120)

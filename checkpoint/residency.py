@@ -209,9 +209,7 @@ class Residency:
 
     def _need(self, u: int, inputs: tuple[int, ...]) -> int:
         program = self.program
-        return (
-            sum(program.sizes[p] for p in set(inputs)) + program.sizes[u] + program.workspaces[u] + program.held_bytes
-        )
+        return sum(program.sizes[p] for p in set(inputs)) + program.sizes[u] + program.workspaces[u] + program.held_bytes
 
     def _compute(self, u: int, inputs: tuple[int, ...], pending: dict[int, int], *, is_target: bool) -> None:
         program = self.program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -205,6 +205,11 @@ class Array:
 
     __slots__ = ("_tape", "_slot", "_value", "_family", "_link", "__weakref__")
     __array_priority__ = 1000.0
+
+    if TYPE_CHECKING:  # the methods that `ops.methods` attaches
+        astype: Any
+        reshape: Any
+        sum: Any
 
     def __init__(self, tape: Tape, slot: int, value: Any) -> None:
         self._tape = tape

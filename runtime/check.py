@@ -16,9 +16,7 @@ class GradientMismatch(TapeError, AssertionError):
     """A derivative does not agree with finite differences."""
 
 
-def check_grads(
-    f: Callable, *args: Any, order: int = 1, step: float = 1e-5, tolerance: float = 1e-6, seed: int = 0
-) -> None:
+def check_grads(f: Callable, *args: Any, order: int = 1, step: float = 1e-5, tolerance: float = 1e-6, seed: int = 0) -> None:
     """Check the derivatives of `f` at `args` in reverse mode against central differences, up to `order`.
 
     Along random directions v and cotangents w it compares <w, (f(x + h v) - f(x - h v)) / 2h> with <pullback(w), v>, with

@@ -127,7 +127,9 @@ def define(
     if not rules:
         rules = (None,) * max(len(names), 1)
     compiled = tuple(
-        None if rule is None else compile_rule(name, rule, names, parameters, is_variadic=is_variadic, adds=adds and position == 0)
+        None
+        if rule is None
+        else compile_rule(name, rule, names, parameters, is_variadic=is_variadic, adds=adds and position == 0)
         for position, rule in enumerate(rules)
     )
     op = Op(
@@ -173,9 +175,7 @@ def compile_rule(
     return Rule(function, tuple(reads), residuals, any(isinstance(r, tuple) and r[0] == "rest" for r in reads), adds)
 
 
-def elementwise(
-    ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0, name: str | None = None
-) -> Op:
+def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0, name: str | None = None) -> Op:
     """Add a ufunc with one partial derivative per input: a number, a function of what it reads, or None (piecewise constant).
 
     `cost` is its flops per element. The product with the cotangent is formed here, so a partial is all there is to write.

@@ -118,8 +118,10 @@ class Tape:
             return slot
         if isinstance(value, (list, tuple)):
             value = np.asarray(value)
-        if isinstance(value, complex) or getattr(getattr(value, "dtype", None), "kind", "") in "cO" and not (
-            isinstance(value, bool) or value is None
+        if (
+            isinstance(value, complex)
+            or getattr(getattr(value, "dtype", None), "kind", "") in "cO"
+            and not (isinstance(value, bool) or value is None)
         ):
             name = getattr(getattr(value, "dtype", None), "name", "complex")
             raise TapeError(

@@ -271,5 +271,3 @@ def checkpoint(f: Callable) -> Callable:
                 tape.regions.append((start, len(tape.calls), first))
 
     return checkpointed
-
-

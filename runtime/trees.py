@@ -30,7 +30,7 @@ def _register(cls: type) -> None:
             object.__setattr__(node, name, child)
         return node
 
-    optree.register_pytree_node(cls, flatten_node, unflatten_node, namespace=_NAMESPACE)
+    optree.register_pytree_node(cls, flatten_node, unflatten_node, namespace=_NAMESPACE)  # pyright: ignore
 
 
 def flatten(tree: Any) -> tuple[list, Any]:

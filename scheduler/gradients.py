@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, best
 from ..checkpoint.units import parse_bytes
-from ..runtime.errors import InputError, NeedsValueError
+from ..runtime import trees
 from ..runtime.array import Array
+from ..runtime.errors import InputError, NeedsValueError
 from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import (
     assemble,
@@ -23,7 +25,6 @@ from ..runtime.transforms import (
     split_aux,
     trace_arguments,
 )
-from ..runtime import trees
 from .keeper import Known
 from .report import Report
 from .run import Attempt, StartOver
@@ -118,22 +119,33 @@ class Gradient:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
         if known is not None and known.plan is None:
-            known.plan = best(known.program, budget, self.planner)
+            known = self._planned(known, budget)
         attempt = Attempt(self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, known)
         try:
             result = attempt.run()
         except StartOver as again:
-            attempt = Attempt(
-                self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, again.known
-            )
+            attempt = Attempt(self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, again.known)
             result = attempt.run()
         self.report = attempt.report
-        if attempt.learned is not None:
+        if attempt.learned is not None and (key not in self._known or not self._known[key].is_planless):
             self._known[key] = attempt.learned
             self._known.move_to_end(key)
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
         return result
+
+    def _planned(self, known: Known, budget: int) -> Known | None:
+        """Plan a program that is seen for the second time; None where only the online policy finds a way."""
+        if known.is_planless:
+            return None
+        try:
+            known.plan = best(known.program, budget, self.planner)
+        except MemoryBudgetError:
+            if self.planner != "best":
+                raise
+            known.is_planless = True
+            return None
+        return known
 
 
 def signature(args: tuple, keywords: dict, argnums: Any) -> Any:

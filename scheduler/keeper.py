@@ -42,6 +42,7 @@ class Known:
         self.ends = ends
         self.gradients = gradients
         self.plan: Plan | None = None
+        self.is_planless = False
 
     @property
     def program(self) -> Program:
@@ -163,8 +164,10 @@ class BudgetKeeper:
             if tape.phantoms[slot] is not then.phantoms[slot]:
                 now, past = tape.phantoms[slot], then.phantoms[slot]
                 if isinstance(now, np.ndarray) or isinstance(past, np.ndarray):
-                    same = isinstance(now, np.ndarray) and isinstance(past, np.ndarray) and (
-                        now.shape == past.shape and now.dtype == past.dtype and now.strides == past.strides
+                    same = (
+                        isinstance(now, np.ndarray)
+                        and isinstance(past, np.ndarray)
+                        and (now.shape == past.shape and now.dtype == past.dtype and now.strides == past.strides)
                     )
                     if not same:
                         return False
@@ -221,6 +224,7 @@ class BudgetKeeper:
                     "outermost transform instead"
                 )
             return
+        self.tape.freeze(value)
         owner = _owner(value)
         key = id(owner)
         if key in self._owners:
@@ -326,7 +330,7 @@ class _Handle(weakref.ref):
         return super().__new__(cls, array, collected)
 
     def __init__(self, array: Any, collected: Any, key: int, slot: int) -> None:
-        super().__init__(array, collected)
+        super().__init__(array, collected)  # pyright: ignore[reportCallIssue]
         self.key = key
         self.slot = slot
 

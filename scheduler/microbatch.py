@@ -114,14 +114,14 @@ class Accumulate:
         value, total = None, None
         reports = []
         for start in range(0, rows, size):
-            piece = batch if size >= rows else trees.map_leaves(lambda leaf: leaf[start : start + size], batch)
+            piece = batch if size >= rows else _rows(batch, start, size)
             share = min(size, rows - start) / rows
             one, gradient = step(params, piece, *args, **keywords)
             reports.append(step.report)
             if size >= rows:
                 value, total = one, gradient
                 break
-            gradient = trees.map_leaves(lambda leaf: _scaled(leaf, share), gradient)
+            gradient = trees.map_leaves(functools.partial(_scaled, share=share), gradient)
             value = one * share if value is None else value + one * share
             total = gradient if total is None else trees.map_leaves(_added, total, gradient)
         self.report = self._summary(reports, size, step)
@@ -138,6 +138,10 @@ class Accumulate:
             peak_bytes=max(report.peak_bytes for report in reports) + held,
             microbatch=size,
         )
+
+
+def _rows(batch: Any, start: int, size: int) -> Any:
+    return trees.map_leaves(lambda leaf: leaf[start : start + size], batch)
 
 
 def _scaled(leaf: Any, share: float) -> Any:

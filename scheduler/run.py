@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.errors import MemoryBudgetError
+from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import best, refusal
-from ..checkpoint.errors import DoesNotFit
 from ..checkpoint.residency import Compute, Drop, Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
@@ -91,13 +90,9 @@ class Attempt:
             )
         tape = Tape()
         roots = [*self.args, *self.keywords.values(), getattr(self.f, "__self__", None)]
-        keeper = BudgetKeeper(
-            tape, self.budget, [leaf for leaf in leaves if isinstance(leaf, np.ndarray)], roots, self.known
-        )
+        keeper = BudgetKeeper(tape, self.budget, [leaf for leaf in leaves if isinstance(leaf, np.ndarray)], roots, self.known)
         tape.keeper = keeper
-        traced, arrays, leaves_of, definitions = trace_arguments(
-            tape, self.args, positions(self.argnums, len(self.args))
-        )
+        traced, arrays, leaves_of, definitions = trace_arguments(tape, self.args, positions(self.argnums, len(self.args)))
         slots = [array._slot for array in arrays]
         del arrays
         try:
@@ -119,7 +114,7 @@ class Attempt:
             ]
             gradients = [executor.resolve(slot) for slot in known.gradients]
         finally:
-            tape.closed = True
+            tape.close()
             keeper.executor.values.clear()
             keeper.ledger.clear()
             tape.values = []
@@ -150,9 +145,7 @@ class Attempt:
             keeper.executor.lowering = known.lowering
             self._perform(keeper, known.plan.steps[keeper.cursor :], known.plan.projected_peak_bytes)
             plan = known.plan
-            self.report = Report(
-                self.budget, plan.projected_peak_bytes, keeper.ledger.peak, plan.extra_work, plan.planner
-            )
+            self.report = Report(self.budget, plan.projected_peak_bytes, keeper.ledger.peak, plan.extra_work, plan.planner)
             return known
         if known is not None:
             keeper.leave_plan(len(tape.calls))

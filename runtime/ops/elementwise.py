@@ -204,9 +204,7 @@ COPY = define(
     rules=lambda g: g,
     infer=lambda x: phantom.contiguous(np.shape(x), getattr(x, "dtype", np.result_type(x))),
 )
-STOP_GRADIENT = define(
-    "stop_gradient", lambda x: x, inputs="x", infer=lambda x: (x, True), is_view=True, zero_gradient=True
-)
+STOP_GRADIENT = define("stop_gradient", lambda x: x, inputs="x", infer=lambda x: (x, True), is_view=True, zero_gradient=True)
 READ = define(
     "read",
     lambda x: np.empty(0, bool),
@@ -217,9 +215,7 @@ READ = define(
 )
 
 
-def cast(
-    x: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
-) -> Any:
+def cast(x: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True) -> Any:
     """Return `x` in another dtype; a cast to integers or booleans is piecewise constant."""
     dtype = np.dtype(dtype)
     if dtype.kind in "cO":

@@ -173,7 +173,10 @@ def _parse(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
     if len(terms) != len(ranks):
         raise ValueError(f"einsum: {len(terms)} terms in {subscripts!r} for {len(ranks)} operands")
     unused = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text]
-    most = max((rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True) if "..." in term), default=0)
+    most = max(
+        (rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True) if "..." in term),
+        default=0,
+    )
     labels = "".join(unused[:most])
     spelled = []
     for term, rank in zip(terms, ranks, strict=True):
@@ -256,7 +259,9 @@ SOLVE = define(
         lambda g, a, y: -np.matmul(np.linalg.solve(np.swapaxes(a, -1, -2), g), np.swapaxes(y, -1, -2)),
         lambda g, a: np.linalg.solve(np.swapaxes(a, -1, -2), g),
     ),
-    infer=lambda a, b: phantom.contiguous((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), np.result_type(a, b)),
+    infer=lambda a, b: phantom.contiguous(
+        (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), np.result_type(a, b)
+    ),
     flops=lambda out, a, b: 0.67 * a.shape[-1] ** 3 * math.prod(a.shape[:-2]) + 2.0 * out.size * a.shape[-1],
     workspace=lambda out, a, b: a.nbytes + b.nbytes,
 )
@@ -283,4 +288,3 @@ def solve(a: Any, b: Any) -> Any:
 def inv(a: Any) -> Any:
     """Record an inverse."""
     return apply(INVERSE, (a,))
-

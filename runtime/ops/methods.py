@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,16 @@ from ..views import repoint
 from .elementwise import cast
 
 
+def _method(function: Callable) -> Callable:
+    return lambda self, *args, **keywords: function(self, *args, **keywords)
+
+
 def _reshape(self: Array, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)  # pyright: ignore
 
 
-def _transpose(self: Array, *axes: Any) -> Any:
+def _transpose(self: Array, *given: Any) -> Any:
+    axes: Any = given
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
         axes = axes[0]
     return np.transpose(self, axes or None)  # pyright: ignore
@@ -38,7 +44,7 @@ for _name in (
     "dot", "trace", "diagonal", "squeeze", "swapaxes", "ravel", "take", "repeat", "clip", "copy", "round", "argsort",
     "nonzero", "compress", "searchsorted",
 ):  # fmt: skip
-    setattr(Array, _name, lambda self, *args, _function=getattr(np, _name), **keywords: _function(self, *args, **keywords))
+    setattr(Array, _name, _method(getattr(np, _name)))
 
 Array.reshape = _reshape  # pyright: ignore
 Array.transpose = _transpose  # pyright: ignore

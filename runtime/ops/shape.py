@@ -396,7 +396,9 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> 
             array = concatenate(pieces, axis) if len(pieces) > 1 else array
         return array
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise MissingRuleError(f"numpy.pad of a traced array: mode {mode!r} is not one of constant, edge, reflect, symmetric, wrap")
+        raise MissingRuleError(
+            f"numpy.pad of a traced array: mode {mode!r} is not one of constant, edge, reflect, symmetric, wrap"
+        )
     for axis, width in enumerate(widths):
         if any(width):
             array = np.take(array, np.pad(np.arange(array.shape[axis]), width, mode=mode), axis=axis)
@@ -467,7 +469,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append:
 
 
 def _constant_like(op: Op) -> Callable:
-    def like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None) -> Any:
+    def like(
+        a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+    ) -> Any:
         shape = a.shape if shape is None else (int(shape),) if np.ndim(shape) == 0 else tuple(int(n) for n in shape)
         return record(a._tape, op, (), {"shape": shape, "dtype": np.dtype(a.dtype if dtype is None else dtype)})
 
@@ -481,7 +485,14 @@ ones_like = implements(np.ones_like)(_constant_like(ONES))
 
 @implements(np.full_like)
 def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
 ) -> Any:
     """Compose a filled array of a broadcast; its gradient reaches the fill value."""
     shape = np.shape(a) if shape is None else shape
