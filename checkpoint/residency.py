@@ -191,7 +191,7 @@ class Residency:
                 tries[u] = 0
             if missing:
                 tries[u] += 1
-                if tries[u] > 4 * len(inputs) + 8:
+                if tries[u] > 4 * len(inputs) + 8 or len(self._steps) > MOST_STEPS * len(program) + 1000:
                     raise DoesNotFit(u, self._need(u, inputs))
                 # The dearest ancestor first: what it needs is gone again before the others come.
                 if len(missing) > 1:

@@ -201,12 +201,15 @@ def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_
     tape = Tape(ShapesOnly())
     traced, arrays, _, _ = trace_arguments(tape, args, positions(argnums, len(args)))
     slots = [array._slot for array in arrays]
-    output, aux = split_aux(f(*traced), has_aux)
-    check_scalar(output)
-    end = output._slot if type(output) is Array and output._tape is tape else None
-    kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._tape is tape]
-    tape.values[: len(slots)] = [None] * len(slots)
-    return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
+    try:
+        output, aux = split_aux(f(*traced), has_aux)
+        check_scalar(output)
+        end = output._slot if type(output) is Array and output._tape is tape else None
+        kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._tape is tape]
+        tape.values[: len(slots)] = [None] * len(slots)
+        return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
+    finally:
+        tape.close()
 
 
 def constants_bytes(tape: Tape, args: tuple) -> int:
