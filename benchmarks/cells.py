@@ -24,7 +24,7 @@ ONE_THREAD = {
 
 # By default glibc keeps what PyTorch frees, so that its checkpoints would hardly show in the resident set.
 # With the setting, every large block is mapped and faulted in anew, so it is for measuring memory, not time.
-FAITHFUL_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+FAITHFUL_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "16384"}
 
 
 def installed(peer: str) -> bool:

@@ -27,9 +27,7 @@ def cpu_seconds(call: Callable[[], Any]) -> float:
     return seconds
 
 
-def interleaved(
-    calls: dict[str, Callable[[], Any]], *, rounds: int, least_seconds: float = 0.02
-) -> dict[str, float]:
+def interleaved(calls: dict[str, Callable[[], Any]], *, rounds: int, least_seconds: float = 0.02) -> dict[str, float]:
     """Return the least CPU seconds of one call by name, over rounds in which the calls take turns.
 
     A round repeats a short call until it has taken `least_seconds`.

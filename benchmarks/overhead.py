@@ -104,9 +104,7 @@ def _retape(x: np.ndarray, a: np.ndarray, v: np.ndarray) -> tuple[Calls, Calls]:
 
     plain, budgeted = rt.value_and_grad(loss), rt.value_and_grad(loss, memory_budget="1GiB")
     product = rt.grad(lambda x: np.sum(rt.grad(loss)(x) * v))
-    return {"retape": lambda: plain(x), "retape, planned": lambda: budgeted(x)}, {
-        "retape": lambda: product(x)
-    }
+    return {"retape": lambda: plain(x), "retape, planned": lambda: budgeted(x)}, {"retape": lambda: product(x)}
 
 
 def _autograd(x: np.ndarray, a: np.ndarray, v: np.ndarray) -> tuple[Calls, Calls]:

@@ -25,9 +25,7 @@ def _draw(path: Path, records: list[dict[str, Any]]) -> None:
     import matplotlib.pyplot as plt
 
     names = list(dict.fromkeys(record["workload"] for record in records))
-    figure, axes = plt.subplots(
-        1, len(names), figsize=(5 * len(names), 4), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 4), squeeze=False, layout="constrained")
     for axis, name in zip(axes[0], names, strict=True):
         curves: dict[str, list[tuple[float, float]]] = {}
         for record in (r for r in records if r["workload"] == name and "seconds" in r):

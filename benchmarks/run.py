@@ -23,12 +23,8 @@ def main() -> None:
     """Read the options, print the machine and the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=_TABLES, action="append", help="one benchmark; may be repeated")
-    parser.add_argument(
-        "--quick", action="store_true", help="smaller programs and fewer rounds: under two minutes"
-    )
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="also write figures as JSON and a picture as PNG"
-    )
+    parser.add_argument("--quick", action="store_true", help="smaller programs and fewer rounds: under two minutes")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write figures as JSON and a picture as PNG")
     options = parser.parse_args()
 
     present = [peer for peer in cells.PEERS if cells.installed(peer)]

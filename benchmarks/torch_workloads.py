@@ -99,8 +99,7 @@ def _transformer(params: dict[str, Any], batch: torch.Tensor, segments: int, wor
 def _attention(x: torch.Tensor, block: dict[str, Any], heads: int) -> torch.Tensor:
     rows, length, width = x.shape
     queries, keys, values = (
-        (x @ block[name]).view(rows, length, heads, -1).transpose(1, 2)
-        for name in ("queries", "keys", "values")
+        (x @ block[name]).view(rows, length, heads, -1).transpose(1, 2) for name in ("queries", "keys", "values")
     )
     mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
     return mixed.transpose(1, 2).reshape(rows, length, width) @ block["attention_out"]

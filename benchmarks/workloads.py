@@ -53,7 +53,7 @@ def recurrence_loss(weight: Any, inputs: Any) -> Any:
 
 
 def _mlp(draw: np.random.Generator, quick: bool) -> Workload:
-    depth, rows, width = (32, 1024, 128) if quick else (32, 4096, 256)
+    depth, rows, width = (32, 1024, 128) if quick else (32, 2048, 256)
     weights = [_normal(draw, width, width, scale=1.3 * width**-0.5) for _ in range(depth)]
     title = f"MLP of {depth} layers, batch {rows} x {width}, float32"
     return Workload("mlp", title, mlp_loss, weights, _normal(draw, rows, width), depth)

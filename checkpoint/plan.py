@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from .program import Program
-from .residency import Compute, Step
+from .residency import Compute, Step, simulate
 from .units import format_bytes
 
 
@@ -72,11 +72,9 @@ class Plan:
     @cached_property
     def unbudgeted_peak_bytes(self) -> int:
         """The peak of the same program when everything that is read again is kept."""
-        from .planners.keep_all import keep_all
-
-        kept = keep_all(self.program, math.inf)
-        assert kept is not None
-        return kept.projected_peak_bytes
+        steps = simulate(self.program, math.inf)
+        assert steps is not None
+        return Plan(self.program, steps, "keep_all").projected_peak_bytes
 
     def segments(self) -> list[tuple[int, int]]:
         """Return the forward sweep's segments as (first, past the last) value, cut at narrow places."""

@@ -191,7 +191,7 @@ class Residency:
                 tries[u] = 0
             if missing:
                 tries[u] += 1
-                if tries[u] > 4 * len(inputs) + 8 or len(self._steps) > MOST_STEPS * len(program) + 1000:
+                if tries[u] > 4 * len(inputs) + 8 or len(self._steps) > MOST_STEPS * len(program) + 200:
                     raise DoesNotFit(u, self._need(u, inputs))
                 # The dearest ancestor first: what it needs is gone again before the others come.
                 if len(missing) > 1:
@@ -384,7 +384,7 @@ def simulate(
     for v, hold in (holds or {}).items():
         residency.hold_back(v, hold)
     steps: list[Step] = []
-    most = min(most, MOST_STEPS * len(program) + 1000)
+    most = min(most, MOST_STEPS * len(program) + 200)
     try:
         for v in range(len(program)):
             if at is not None:

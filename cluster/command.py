@@ -10,8 +10,8 @@ from typing import Any
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
+from ..checkpoint.units import format_bytes
 from ..runtime.trees import flatten
-from ..scheduler.budget import format_bytes
 from ..scheduler.gradients import plan
 from .data import Order, take
 from .errors import ConfigError, RunError

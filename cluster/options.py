@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..scheduler.budget import parse_bytes
+from ..checkpoint.units import parse_bytes
 from .errors import ConfigError
 from .models import BUILDERS, DEFAULTS
 

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..scheduler.budget import format_bytes
+from ..checkpoint.units import format_bytes
 
 _PLAIN_SECONDS = 10.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..scheduler.budget import parse_bytes
+from ..checkpoint.units import parse_bytes
 from . import snapshot as snapshots
 from .arena import arena_path
 from .data import as_source

@@ -18,16 +18,15 @@ from ..runtime.array import Array
 from ..runtime.errors import InputError, NeedsValueError
 from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import (
-    assemble,
     check_scalar,
     plain_value_and_grad,
     positions,
     split_aux,
     trace_arguments,
 )
-from .keeper import Known
+from .keeper import BudgetKeeper, Known
 from .report import Report
-from .run import Attempt, StartOver
+from .run import Attempt, StartOver, complete
 
 _MOST_KNOWN = 32
 
@@ -196,8 +195,6 @@ def plan(
 
 def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:
     """Return a program recorded without computing anything. Raises `NeedsValueError` when its path depends on values."""
-    from .run import complete
-
     tape = Tape(ShapesOnly())
     traced, arrays, _, _ = trace_arguments(tape, args, positions(argnums, len(args)))
     slots = [array._slot for array in arrays]
@@ -214,14 +211,9 @@ def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_
 
 def constants_bytes(tape: Tape, args: tuple) -> int:
     """Return an estimate of the bytes of the constants that the program made itself; what is large is looked up."""
-    from .keeper import BudgetKeeper
-
     leaves = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
     counter = BudgetKeeper(tape, 2**62, leaves, args, None)
     for slot, value in enumerate(tape.values):
         if isinstance(value, np.ndarray) and slot not in tape.inputs:
             counter.capture(slot)
     return counter.held_bytes
-
-
-__all__ = ["Gradient", "assemble", "grad", "plan", "value_and_grad"]

@@ -11,7 +11,7 @@ import numpy as np
 from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import best, refusal
-from ..checkpoint.residency import Compute, Drop, Step
+from ..checkpoint.residency import Drop, Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.array import Array
@@ -23,7 +23,7 @@ from .buffers import pin_allocator
 from .keeper import BudgetKeeper, Known
 from .lowering import Lowering
 from .report import Report
-from .schedule import Free, Rerun, Run, replay, schedule
+from .schedule import replay, schedule
 
 
 class StartOver(Exception):
@@ -201,6 +201,3 @@ class Attempt:
                 executor.free(step.value)
             else:
                 executor.make(step.value, step.overwrites, limit, again=executor.runs.get(step.value, 0) > 0)
-
-
-__all__ = ["Attempt", "Compute", "Free", "Rerun", "Run", "StartOver", "complete"]

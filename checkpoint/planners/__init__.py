@@ -9,7 +9,7 @@ from ..plan import Plan
 from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
-from .boundaries import boundaries
+from .boundaries import boundaries, nested
 from .keep_all import keep_all
 from .next_use import next_use
 from .uniform import uniform
@@ -56,7 +56,7 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     for _ in range(_ROUNDS):
         if high - low <= high // 200:
             break
-        found = next_use(program, middle) or boundaries(program, middle)
+        found = next_use(program, middle) or nested(program, middle)
         if found is None:
             low = middle + 1
         else:

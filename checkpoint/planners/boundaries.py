@@ -37,6 +37,13 @@ def boundaries(program: Program, budget: float) -> Plan | None:
     return found
 
 
+def nested(program: Program, budget: float) -> Plan | None:
+    """Return the plan of few coarse cuts and one finer level alone: the one that fits into the smallest budgets."""
+    count = max(round(0.15 * math.sqrt(max(program.forward, 1))), 1)
+    steps = simulate(program, budget, holds=boundary_holds(program, count, 2))
+    return None if steps is None else Plan(program, steps, "boundaries", int(budget))
+
+
 def boundary_holds(program: Program, count: int, levels: int) -> dict[int, Hold]:
     """Return holds for the values live across `count` cuts, and weaker ones for each finer level of cuts."""
     holds: dict[int, Hold] = {}
