@@ -12,6 +12,9 @@ EXTRAS_test := cluster,dev
 EXTRAS_bench := cluster,bench
 
 PY := .venv/bin/python
+# Ray splits the path of its Python at blanks: in a checkout that has one in its path, Python is called through a link.
+LINK = $(or $(TMPDIR),/tmp)/retape-$(shell id -u)-$(shell pwd -P | cksum | cut -d' ' -f1)
+RUN = $(if $(word 2,$(CURDIR)),$(shell ln -sfn "$$(pwd -P)/.venv" "$(LINK)")$(LINK)/bin/python,$(PY))
 # Twice quiet: pip says only what went wrong.
 PIP_INSTALL := $(PY) -m pip install --quiet --quiet
 
@@ -32,13 +35,13 @@ help: ## show this list
 	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer) that .venv is made with; make clean first to change it."
 
 train: .venv/.installed-train ## train the language model on Ray (ARGS: options of cluster/train.py)
-	@$(PY) cluster/train.py $(ARGS)
+	@$(RUN) cluster/train.py $(ARGS)
 
 test: .venv/.installed-test ## run the tests, without the slow ones (ARGS: pytest's)
-	@$(PY) -P -m pytest -m "not slow" $(ARGS)
+	@$(RUN) -P -m pytest -m "not slow" $(ARGS)
 
 test-slow: .venv/.installed-test ## run the slow tests (ARGS: pytest's)
-	@$(PY) -P -m pytest -m slow $(ARGS)
+	@$(RUN) -P -m pytest -m slow $(ARGS)
 
 bench: .venv/.installed-bench ## print the benchmark tables, peers side by side (ARGS: options of benchmarks/run.py)
 	@$(PY) benchmarks/run.py $(ARGS)

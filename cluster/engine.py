@@ -43,6 +43,11 @@ def cluster(
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
     try:
         if address in (None, "local"):
+            if any(letter.isspace() for letter in sys.executable):
+                raise ClusterSizeError(
+                    f"Ray cannot start workers with a Python whose path has a blank in it ({sys.executable}): call it "
+                    "through a link without one, as make does, or move the virtual environment"
+                )
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
             folder = _temporary_folder()
             ray.init(
