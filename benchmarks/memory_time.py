@@ -67,7 +67,7 @@ def table(*, quick: bool) -> list[dict[str, Any]]:
 def _rows(name: str, quick: bool) -> list[dict[str, Any]]:
     needed = cells.ask("memory_time", {"workload": name, "quick": quick, "kind": "needed"})
     common = {"workload": name, "quick": quick, **needed}
-    records = [] if quick else [_planned(common, 1.0, "keep_all")]
+    records = []
     refused: set[str] = set()
     for fraction in _QUICK_FRACTIONS if quick else _FRACTIONS:
         for planner in (*(_SINGLE if not quick and fraction in _COMPARED_AT else ()), "best"):
@@ -163,7 +163,7 @@ def _planned_cell(work: workloads.Workload, spec: dict[str, Any]) -> dict[str, A
     # Without a budget first: a call under one sets the allocator for good.
     without = rt.value_and_grad(work.loss)
     bits = _bits(without(*args))
-    plain_seconds = min(measure.cpu_seconds(lambda: without(*args)) for _ in range(2))
+    plain_seconds = measure.least_cpu_seconds(lambda: without(*args))
     step = rt.value_and_grad(work.loss, memory_budget=spec["budget_bytes"], planner=spec["planner"])
     start = time.process_time()
     try:
@@ -176,7 +176,7 @@ def _planned_cell(work: workloads.Workload, spec: dict[str, Any]) -> dict[str, A
     result, resident, seconds = measure.resident_growth(lambda: step(*args))
     same.append(_bits(result) == bits)
     del result
-    seconds = min(seconds, measure.cpu_seconds(lambda: step(*args)))
+    seconds = min(seconds, measure.least_cpu_seconds(lambda: step(*args)))
     report = step.report
     return {
         "fits": True,
@@ -204,7 +204,7 @@ def _torch_cell(work: workloads.Workload, spec: dict[str, Any]) -> dict[str, Any
     for step in steps:
         step()
         _, resident, seconds = measure.resident_growth(step)
-        made["seconds"].append(min(seconds, *(measure.cpu_seconds(step) for _ in range(2))))
+        made["seconds"].append(min(seconds, measure.least_cpu_seconds(step)))
         made["resident_bytes"].append(resident)
     return made
 
