@@ -43,6 +43,7 @@ class Known:
         self.gradients = gradients
         self.plan: Plan | None = None
         self.is_planless = False
+        self.held_elsewhere: dict[int, bool] = {}
 
     @property
     def program(self) -> Program:
@@ -87,6 +88,7 @@ class BudgetKeeper:
         self.residency = None if known else Residency(self.lowering.program, budget, knows_future=False)
         self.held_bytes = 0
         self.refused_bytes = 0
+        self.held_elsewhere: dict[int, bool] = {}
         self._owners = {id(_owner(array)) for array in passed_in}
         self._roots = {id(root) for root in roots}
         self._references: dict[int, _Handle] = {}
@@ -231,8 +233,11 @@ class BudgetKeeper:
             return
         self._owners.add(key)
         nbytes = owner.nbytes
-        if nbytes >= _SMALL_CONSTANT and self._is_held_elsewhere(owner):
-            return
+        if nbytes >= _SMALL_CONSTANT:
+            was_held = None if self.known is None else self.known.held_elsewhere.get(slot)
+            self.held_elsewhere[slot] = self._is_held_elsewhere(owner) if was_held is None else was_held
+            if self.held_elsewhere[slot]:
+                return
         self.held_bytes += nbytes
         if self.residency is not None:
             self._drop_released()

@@ -182,6 +182,7 @@ class Attempt:
         again = sum((n - 1) * new.program.costs[v] for v, n in counts.items() if n > 1)
         self.report = Report(self.budget, projected, keeper.ledger.peak, again / once if once else 0.0, "online")
         self.learned = new.without_values()
+        self.learned.held_elsewhere = keeper.held_elsewhere
         return new
 
     def _refused(self, new: Known) -> Exception:
