@@ -22,7 +22,7 @@ DEFAULTS = {
     "width": 128,
     "heads": 4,
     "context": 64,
-    "steps": 400,
+    "steps": 500,
     "global_batch": 16,
     "rate": 3e-3,
     "memory_budget": "40%",
