@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from ..checkpoint.residency import Drop, Step
 from ..runtime.op import Op
 from ..runtime.tape import Tape
 from .buffers import Ledger
@@ -25,8 +27,17 @@ class Executor:
         self.values: dict[int, Any] = {}
         self.runs: dict[int, int] = {}
 
-    def make(self, value: int, overwrites: int, limit: int, *, again: bool = False) -> None:
+    def perform(self, steps: Iterable[Step], limit: int) -> None:
+        """Carry out steps in order; idle buffers stay within `limit` bytes, values in memory included."""
+        for step in steps:
+            if isinstance(step, Drop):
+                self.free(step.value)
+            else:
+                self.make(step.value, step.overwrites, limit)
+
+    def make(self, value: int, overwrites: int, limit: int) -> None:
         """Run the call of `value`, into the buffer of the value `overwrites` unless -1; idle buffers stay within `limit`."""
+        again = value in self.runs
         self.runs[value] = self.runs.get(value, 0) + 1
         program = self.lowering.program
         op, inputs, parameters, output = self.tape.calls[self.lowering.call_of[value]]

@@ -138,7 +138,7 @@ class Gradient:
         if known.is_planless:
             return None
         try:
-            known.plan = best(known.program, budget, self.planner)
+            known.settle(budget, self.planner)
         except MemoryBudgetError:
             if self.planner != "best":
                 raise

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..checkpoint.errors import DoesNotFit
 from ..checkpoint.plan import Plan
+from ..checkpoint.planners import best
 from ..checkpoint.program import Program
 from ..checkpoint.residency import Compute, Residency, Step
 from ..runtime.errors import NeedsValueError, TapeError
@@ -19,6 +20,7 @@ from ..runtime.tape import ShapesOnly, Tape
 from .buffers import Ledger
 from .executor import Executor
 from .lowering import Lowering
+from .schedule import replay, schedule
 
 _SMALL_CONSTANT = 64 * 1024
 
@@ -49,6 +51,15 @@ class Known:
     def program(self) -> Program:
         """The planner's view of it."""
         return self.lowering.program
+
+    def settle(self, budget: int, planner: str) -> None:
+        """Plan the program, and check the plan's schedule without arrays before anything runs by it.
+
+        Raises `MemoryBudgetError` when no plan fits.
+        """
+        plan = best(self.program, budget, planner)
+        replay(schedule(plan, self.lowering.call_of))
+        self.plan = plan
 
     def without_values(self) -> Known:
         """Return the same program with the user's arrays forgotten: only the reverse sweep's own constants stay."""
@@ -108,7 +119,7 @@ class BudgetKeeper:
     def admit(self, call: int) -> None:
         """Make the output of a call exist, if it is not a view."""
         if self.known is not None and not self._is_expected(call):
-            self.leave_plan(call)
+            self.leave_plan()
         value = self.lowering.add_call(call)
         if value < 0:
             return
@@ -185,13 +196,12 @@ class BudgetKeeper:
         while True:
             step = steps[self.cursor]
             self.cursor += 1
-            self._carry_out(step, value)
+            self.perform((step,))
             if isinstance(step, Compute) and step.value == value:
                 return
 
-    def leave_plan(self, call: int) -> None:
+    def leave_plan(self) -> None:
         """Go on online from what is in memory: the program has taken another path than the known one."""
-        del call
         self.known = None
         program = self.lowering.program
         residency = Residency(program, self.budget, knows_future=False)
@@ -199,22 +209,13 @@ class BudgetKeeper:
         for v in range(position):
             residency.wanted[v] = bool(self._residual[v] or self._handles[v])
         residency.live = self.held_bytes
-        program_held = list(self.executor.values)
-        residency.adopt(program_held, position)
+        residency.adopt(self.executor.values, position)
         residency.peak = max(residency.peak, self.ledger.peak)
         self.residency = residency
 
     def perform(self, steps: Iterable[Step]) -> None:
-        """Carry out the policy's steps."""
-        last = len(self.lowering.program) - 1
-        for step in steps:
-            self._carry_out(step, last)
-
-    def _carry_out(self, step: Step, newest: int) -> None:
-        if isinstance(step, Compute):
-            self.executor.make(step.value, step.overwrites, self.limit, again=step.value != newest)
-        else:
-            self.executor.free(step.value)
+        """Carry out the plan's or the policy's steps."""
+        self.executor.perform(steps, self.limit)
 
     def capture(self, slot: int) -> None:
         """Count a constant that the call itself has made; what the caller passed in or already held is not counted."""
@@ -310,7 +311,7 @@ class BudgetKeeper:
         v = self.lowering.value_of[slot] if slot < len(self.lowering.value_of) else -1
         if v >= 0 and v not in self.executor.values:
             if self.residency is None:
-                self.leave_plan(len(self.tape.calls))
+                self.leave_plan()
             assert self.residency is not None
             try:
                 self.perform(self.residency.make(v))

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import best, refusal
-from ..checkpoint.residency import Drop, Step
+from ..checkpoint.planners import refusal
+from ..checkpoint.residency import Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.array import Array
@@ -143,12 +143,12 @@ class Attempt:
             assert known.plan is not None
             known.extend(tape)
             keeper.executor.lowering = known.lowering
-            self._perform(keeper, known.plan.steps[keeper.cursor :], known.plan.projected_peak_bytes)
+            keeper.executor.perform(known.plan.steps[keeper.cursor :], known.plan.projected_peak_bytes)
             plan = known.plan
             self.report = Report(self.budget, plan.projected_peak_bytes, keeper.ledger.peak, plan.extra_work, plan.planner)
             return known
         if known is not None:
-            keeper.leave_plan(len(tape.calls))
+            keeper.leave_plan()
         new = complete(tape, keeper.lowering, end, kept, slots, keeper.held_bytes)
         if keeper.refused_bytes:
             raise self._refused(new)
@@ -171,12 +171,11 @@ class Attempt:
         except DoesNotFit:
             raise self._refused(new) from None
         rest = Plan(new.program, tuple(steps), "online", self.budget, start, start_position)
-        made = schedule(rest, new.lowering.call_of)
-        replay(made)
+        replay(schedule(rest, new.lowering.call_of))
         keeper.executor.lowering = new.lowering
         keeper.ledger.count(extra)
         projected = max(before, rest.projected_peak_bytes)
-        self._perform(keeper, rest.steps, projected)
+        keeper.executor.perform(rest.steps, projected)
         counts = keeper.executor.runs
         once = new.program.work_seconds()
         again = sum((n - 1) * new.program.costs[v] for v, n in counts.items() if n > 1)
@@ -188,17 +187,9 @@ class Attempt:
     def _refused(self, new: Known) -> Exception:
         """Return what to raise when the online policy found no way: start over under a plan, or the budget's error."""
         try:
-            new.plan = best(new.program, self.budget, self.planner)
+            new.settle(self.budget, self.planner)
         except MemoryBudgetError as error:
             return error
         if self.known is not None:
             return refusal(new.program, self.budget)
         return StartOver(new.without_values())
-
-    def _perform(self, keeper: BudgetKeeper, steps: Sequence[Step], limit: int) -> None:
-        executor = keeper.executor
-        for step in steps:
-            if isinstance(step, Drop):
-                executor.free(step.value)
-            else:
-                executor.make(step.value, step.overwrites, limit, again=executor.runs.get(step.value, 0) > 0)
