@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, best
+from ..checkpoint.planners import PLANNERS, best, check_name
 from ..checkpoint.units import parse_bytes
 from ..runtime import trees
 from ..runtime.array import Array
@@ -92,8 +92,7 @@ class Gradient:
     ) -> None:
         if not callable(f):
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
-        if planner not in (*PLANNERS, "best"):
-            raise ValueError(f"unknown planner {planner!r}; known are best, {', '.join(PLANNERS)}")
+        check_name(planner)
         functools.update_wrapper(self, f, updated=())
         self.function = f
         self.argnums = argnums

@@ -26,13 +26,18 @@ PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
 _ROUNDS = 6
 
 
+def check_name(planner: str) -> None:
+    """Raise `ValueError` for a planner's name that is not known."""
+    if planner not in (*PLANNERS, "best"):
+        raise ValueError(f"unknown planner {planner!r}; known are best, {', '.join(PLANNERS)}")
+
+
 def best(program: Program, budget: int, planner: str = "best") -> Plan:
     """Return the plan with the least extra work that fits; `planner` asks for one by name.
 
     Raises `MemoryBudgetError` when none fits, `ValueError` for an unknown name.
     """
-    if planner not in (*PLANNERS, "best"):
-        raise ValueError(f"unknown planner {planner!r}; known are best, {', '.join(PLANNERS)}")
+    check_name(planner)
     if planner != "best":
         plan = PLANNERS[planner](program, budget)
         if plan is None:
