@@ -221,7 +221,8 @@ class Array:
     ndim = property(lambda self: len(self._tape.shapes[self._slot]))
     T = property(lambda self: np.transpose(self))
     mT = property(lambda self: np.swapaxes(self, -1, -2))
-    real = property(lambda self: self)
+    real = property(lambda self: np.real(self))
+    imag = property(lambda self: np.imag(self))
 
     @property
     def size(self) -> int:

@@ -12,6 +12,12 @@ from .errors import TapeError
 from .transforms import check_leaves, vjp
 
 
+def _like(generator: np.random.Generator, x: Any) -> np.ndarray:
+    """Return random numbers of the shape of `x`, complex where `x` is."""
+    made = generator.standard_normal(np.shape(x))
+    return made + 1j * generator.standard_normal(np.shape(x)) if np.iscomplexobj(x) else made
+
+
 class GradientMismatch(TapeError, AssertionError):
     """A derivative does not agree with finite differences."""
 
@@ -28,7 +34,7 @@ def check_grads(f: Callable, *args: Any, order: int = 1, step: float = 1e-5, tol
     """
     generator = np.random.default_rng(seed)
     leaves, treedef = check_leaves(args, "arguments")
-    leaves = [np.asarray(leaf, np.float64) for leaf in leaves]
+    leaves = [np.asarray(leaf, np.result_type(leaf, np.float64)) for leaf in leaves]
 
     def moved(direction: list, size: float) -> tuple:
         return trees.unflatten(treedef, [x + size * v for x, v in zip(leaves, direction, strict=True)])
@@ -36,14 +42,14 @@ def check_grads(f: Callable, *args: Any, order: int = 1, step: float = 1e-5, tol
     point = trees.unflatten(treedef, leaves)
     output, pullback = vjp(f, *point)
     outputs, out_tree = trees.flatten(output)
-    direction = [generator.standard_normal(np.shape(x)) for x in leaves]
-    weights = [generator.standard_normal(np.shape(y)) for y in outputs]
+    direction = [_like(generator, x) for x in leaves]
+    weights = [_like(generator, y) for y in outputs]
     above, below = (trees.flatten(f(*moved(direction, sign * step)))[0] for sign in (1, -1))
     slopes = [(np.asarray(a) - np.asarray(b)) / (2 * step) for a, b in zip(above, below, strict=True)]
-    by_difference = sum(float(np.sum(w * s)) for w, s in zip(weights, slopes, strict=True))
+    by_difference = sum(float(np.real(np.sum(w * s))) for w, s in zip(weights, slopes, strict=True))
     cotangent = trees.unflatten(out_tree, [w.astype(np.asarray(y).dtype) for w, y in zip(weights, outputs, strict=True)])
     gradients = trees.flatten(pullback(cotangent))[0]
-    by_rule = sum(float(np.sum(g * v)) for g, v in zip(gradients, direction, strict=True))
+    by_rule = sum(float(np.real(np.sum(g * v))) for g, v in zip(gradients, direction, strict=True))
     size = 1.0 + sum(float(np.sum(np.abs(w * s))) for w, s in zip(weights, slopes, strict=True))
     if not abs(by_difference - by_rule) <= tolerance * size:
         name = getattr(f, "__name__", "the function")

@@ -69,6 +69,7 @@ class Op:
     run_into: Callable | None
     reads_target: bool
     zero_gradient: bool
+    jvp: str | tuple[Rule | None, ...] | None = None
     _residuals: dict = field(default_factory=dict, repr=False)
 
     def rule(self, position: int) -> Rule | None:
@@ -111,6 +112,7 @@ def define(
     reads_target: bool = False,
     zero_gradient: bool = False,
     adds: bool = False,
+    jvp: str | Callable | Sequence[Callable | None] | None = None,
 ) -> Op:
     """Add an op to the table and return it.
 
@@ -119,6 +121,10 @@ def define(
     `flops(output, *phantoms, **parameters)` and `workspace(...)` give counts; None means one flop an element, no workspace.
     `run_into(out, *args, **parameters)` writes the output into a given buffer, which may be that of the input number
     `overwrites`; with `reads_target` it must be that one, for it is read (an update in place).
+
+    `jvp` tells how tangents go through: "linear" (the op itself on all tangents, zeros where there is none),
+    "multilinear" (the sum of the op with one input at a time replaced by its tangent), or one rule ``(t, *reads)`` per
+    input. None transposes the reverse rules, which is always right and costs a recording of the rule.
     """
     is_variadic = inputs.endswith("*")
     names = tuple(inputs.rstrip("*").split())
@@ -132,9 +138,18 @@ def define(
         else compile_rule(name, rule, names, parameters, is_variadic=is_variadic, adds=adds and position == 0)
         for position, rule in enumerate(rules)
     )
+    forward: Any = jvp
+    if jvp is not None and not isinstance(jvp, str):
+        functions = (jvp,) if callable(jvp) else jvp
+        forward = tuple(
+            None if function is None else compile_rule(name, function, names, parameters, is_variadic=is_variadic)
+            for function in functions
+        )
+    elif jvp not in (None, "linear", "multilinear"):
+        raise ValueError(f"jvp={jvp!r} of {name!r} is none of: 'linear', 'multilinear', a rule per input, None")
     op = Op(
         name, run, names, compiled, infer, flops, workspace, is_view, is_variadic, overwrites,
-        run_into, reads_target, zero_gradient,
+        run_into, reads_target, zero_gradient, forward,
     )  # fmt: skip
     OPS[name] = op
     return op
@@ -194,6 +209,7 @@ def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0,
         overwrites=0,
         run_into=lambda out, *args: ufunc(*args, out=out),
         zero_gradient=is_constant,
+        jvp=rules,
     )
     UFUNCS[ufunc] = op
     return op

@@ -76,7 +76,7 @@ def pull(tape: Tape, cotangents: dict[int, Any], values: Any, zeros: Callable, *
             if share.shape != shapes[slot]:
                 share = unbroadcast(share, shapes[slot])
             if share.dtype is not dtypes[slot] and share.dtype != dtypes[slot]:
-                share = share.astype(dtypes[slot])
+                share = in_dtype(share, dtypes[slot])
             if total is None:
                 sums[slot] = share
             else:
@@ -137,6 +137,13 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     if axes:
         g = np.sum(g, axis=axes)
     return g if g.shape == shape else np.reshape(g, shape)
+
+
+def in_dtype(g: Any, dtype: Any) -> Any:
+    """Return a cotangent or tangent in the dtype of its primal; that of a real primal is real."""
+    if g.dtype.kind == "c" and dtype.kind != "c":
+        g = np.real(g)
+    return g if g.dtype == dtype else g.astype(dtype)
 
 
 def finished(g: Any, value: Any, seen: set[int]) -> Any:

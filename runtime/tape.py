@@ -118,16 +118,8 @@ class Tape:
             return slot
         if isinstance(value, (list, tuple)):
             value = np.asarray(value)
-        if (
-            isinstance(value, complex)
-            or getattr(getattr(value, "dtype", None), "kind", "") in "cO"
-            and not (isinstance(value, bool) or value is None)
-        ):
-            name = getattr(getattr(value, "dtype", None), "name", "complex")
-            raise TapeError(
-                f"a constant of dtype {name} met a traced array; differentiable programs are real-valued here: "
-                "split the real and the imaginary part, or compute on plain arrays before"
-            )
+        if getattr(getattr(value, "dtype", None), "kind", "") == "O":
+            raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")
         slot = self._new_slot(value, False)
         if self.keeper is not None:
             self.keeper.capture(slot)

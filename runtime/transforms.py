@@ -14,21 +14,21 @@ from .errors import InputError
 from .sweep import finished, pull
 from .tape import ShapesOnly, Tape
 
-_HINT = "differentiate with respect to arrays of float16, float32, float64 or Python floats"
+_HINT = "differentiate with respect to arrays of float16, float32, float64, complex64, complex128 or Python floats"
 
 
 def check_leaves(tree: Any, what: str) -> tuple[list, Any]:
     """Return the leaves of an argument to differentiate and its definition.
 
-    Raises `InputError` naming the path of a leaf that is not a real floating-point array or number.
+    Raises `InputError` naming the path of a leaf that is not a floating-point (or complex) array or number.
     """
     paths, leaves, treedef = trees.flatten_with_paths(tree)
     for path, leaf in zip(paths, leaves, strict=True):
         kind = leaf.dtype if isinstance(leaf, (Array, np.ndarray, np.generic)) else None
-        if isinstance(leaf, float) or kind is not None and kind.kind == "f":
+        if isinstance(leaf, (float, complex)) or kind is not None and kind.kind in "fc":
             continue
         name = f"{type(leaf).__name__} of dtype {kind}" if kind is not None else type(leaf).__name__
-        cure = _HINT if kind is None or kind.kind != "c" else "split complex arrays into real and imaginary parts"
+        cure = _HINT
         if isinstance(leaf, int) or kind is not None and kind.kind in "iub":
             cure = f"convert it to float, or leave it out with argnums=; {_HINT}"
         raise InputError(f"{what}{path} is {name}, which has no derivative: {cure}")
@@ -46,7 +46,8 @@ def check_scalar(output: Any, what: str = "the function") -> None:
                 "np.mean), use vjp for arrays, or has_aux=True if it returns (loss, auxiliary)"
             )
         if output.dtype.kind != "f":
-            raise InputError(f"{what} returned dtype {output.dtype}, but a gradient needs a floating-point scalar")
+            cure = ": take its real part, or use vjp" if output.dtype.kind == "c" else ""
+            raise InputError(f"{what} returned dtype {output.dtype}, but a gradient needs a floating-point scalar{cure}")
     elif not isinstance(output, (int, float)) or isinstance(output, bool):
         hint = ": use has_aux=True if it returns (loss, auxiliary)" if isinstance(output, tuple) else ""
         raise InputError(f"{what} returned {type(output).__name__}, but a gradient needs a scalar{hint}")
@@ -62,8 +63,8 @@ def positions(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
 
 
 def as_float_array(leaf: Any) -> Any:
-    """Return a Python float as a float64 scalar, anything else as it is."""
-    return np.float64(leaf) if type(leaf) is float else leaf
+    """Return a Python float or complex as a NumPy scalar, anything else as it is."""
+    return np.float64(leaf) if type(leaf) is float else np.complex128(leaf) if type(leaf) is complex else leaf
 
 
 def trace_arguments(tape: Tape, args: tuple, argnums: tuple[int, ...]) -> tuple[list, list[Array], list[list], list]:
@@ -214,7 +215,7 @@ def record(f: Callable, *args: Any) -> Tape:
         leaves, treedef = trees.flatten(arg)
         boxes = []
         for leaf in leaves:
-            is_float = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "") == "f"
+            is_float = isinstance(leaf, (float, complex)) or getattr(getattr(leaf, "dtype", None), "kind", "") in ("f", "c")
             leaf = as_float_array(leaf)
             boxes.append(Array(tape, tape.input(leaf), None) if is_float else leaf)
         traced.append(trees.unflatten(treedef, boxes))

@@ -43,7 +43,11 @@ elementwise(np.tanh, "x", lambda y: 1 - y * y, cost=12)
 elementwise(np.arcsinh, "x", lambda x: 1 / np.sqrt(x * x + 1), cost=30)
 elementwise(np.arccosh, "x", lambda x: 1 / np.sqrt(x * x - 1), cost=30)
 elementwise(np.arctanh, "x", lambda x: 1 / (1 - x * x), cost=30)
-elementwise(np.absolute, "x", lambda x: np.sign(x))
+elementwise(
+    np.absolute,
+    "x",
+    lambda x, y: np.sign(x) if x.dtype.kind != "c" else np.conj(x) / np.where(np.equal(y, 0), 1, y),
+)
 elementwise(np.fabs, "x", lambda x: np.sign(x))
 elementwise(np.deg2rad, "x", math.pi / 180)
 elementwise(np.radians, "x", math.pi / 180)
@@ -186,8 +190,9 @@ CAST = define(
     lambda x, dtype: np.asarray(x).astype(dtype),
     inputs="x",
     parameters=("dtype",),
-    rules=lambda g, x_dtype: g.astype(x_dtype),
+    rules=lambda g: g,  # the sweep casts every cotangent to its primal's dtype
     infer=_infer_cast,
+    jvp=lambda t, dtype: t.astype(dtype),
 )
 CAST_TO_CONSTANT = define(
     "astype_integer",
@@ -218,8 +223,8 @@ READ = define(
 def cast(x: Any, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True) -> Any:
     """Return `x` in another dtype; a cast to integers or booleans is piecewise constant."""
     dtype = np.dtype(dtype)
-    if dtype.kind in "cO":
-        raise MissingRuleError(f"a traced array has no cast to {dtype}: differentiable programs are real-valued here")
+    if dtype.kind == "O":
+        raise MissingRuleError(f"a traced array has no cast to {dtype}")
     if not np.can_cast(x.dtype, dtype, casting):
         raise TypeError(f"cannot cast an array from {x.dtype} to {dtype} according to the rule {casting!r}")
     if not copy and x.dtype == dtype:
@@ -253,10 +258,40 @@ def stop_gradient(x: Any) -> Any:
     return trees.map_leaves(lambda leaf: apply(STOP_GRADIENT, (leaf,)) if type(leaf) is Array else leaf, x)
 
 
+UFUNCS[np.conjugate] = define(
+    "conjugate",
+    np.conjugate,
+    inputs="x",
+    rules=lambda g: np.conjugate(g),
+    infer=lambda x: phantom.of_ufunc(np.conjugate, (x,)),
+    jvp="linear",
+)
+REAL = define(
+    "real",
+    lambda x: np.array(np.real(x)),
+    inputs="x",
+    rules=lambda g: g,
+    infer=lambda x: phantom.contiguous(x.shape, np.real(np.zeros((), x.dtype)).dtype),
+)
+IMAG = define(
+    "imag",
+    lambda x: np.array(np.imag(x)),
+    inputs="x",
+    rules=lambda g, x_dtype: g * np.asarray(-1j, x_dtype),
+    infer=lambda x: phantom.contiguous(x.shape, np.real(np.zeros((), x.dtype)).dtype),
+)
+
+
 @implements(np.real)
 def real(val: Any) -> Any:
-    """Return a real array itself."""
-    return val
+    """Return the real part; of a real array, itself."""
+    return val if val.dtype.kind != "c" else apply(REAL, (val,))
+
+
+@implements(np.imag)
+def imag(val: Any) -> Any:
+    """Return the imaginary part; of a real array, zeros."""
+    return np.zeros_like(val) if val.dtype.kind != "c" else apply(IMAG, (val,))
 
 
 @implements(np.sinc)

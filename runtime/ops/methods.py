@@ -42,7 +42,7 @@ def _sort(self: Array, axis: int = -1) -> None:
 for _name in (
     "sum", "prod", "max", "min", "mean", "var", "std", "cumsum", "cumprod", "argmax", "argmin", "any", "all", "ptp",
     "dot", "trace", "diagonal", "squeeze", "swapaxes", "ravel", "take", "repeat", "clip", "copy", "round", "argsort",
-    "nonzero", "compress", "searchsorted",
+    "nonzero", "compress", "searchsorted", "conj", "conjugate",
 ):  # fmt: skip
     setattr(Array, _name, _method(getattr(np, _name)))
 
