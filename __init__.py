@@ -3,23 +3,30 @@
 from .checkpoint.errors import MemoryBudgetError
 from .checkpoint.plan import Plan
 from .runtime.check import GradientMismatch, check_grads
+from .runtime.derivatives import hessian, hvp, jacobian
 from .runtime.errors import (
+    DisconnectedError,
     EscapedError,
     InputError,
     MissingRuleError,
     NotDifferentiableError,
+    RuleError,
     TapeError,
+    ThreadError,
 )
 from .runtime.ops import creation as numpy
 from .runtime.ops.elementwise import stop_gradient
 from .runtime.ops.softmax import log_softmax, logsumexp, softmax
+from .runtime.recording import record
+from .runtime.region import checkpoint
 from .runtime.tape import Tape
-from .runtime.transforms import checkpoint, record, vjp
+from .runtime.transforms import jvp, linearize, vjp
 from .scheduler.gradients import grad, plan, value_and_grad
 from .scheduler.microbatch import accumulate
 from .scheduler.report import Report
 
 __all__ = [
+    "DisconnectedError",
     "EscapedError",
     "GradientMismatch",
     "InputError",
@@ -28,12 +35,19 @@ __all__ = [
     "NotDifferentiableError",
     "Plan",
     "Report",
+    "RuleError",
     "Tape",
     "TapeError",
+    "ThreadError",
     "accumulate",
     "check_grads",
     "checkpoint",
     "grad",
+    "hessian",
+    "hvp",
+    "jacobian",
+    "jvp",
+    "linearize",
     "log_softmax",
     "logsumexp",
     "numpy",

@@ -19,6 +19,18 @@ class EscapedError(TapeError, RuntimeError):
     """A traced array was used after its transform had ended."""
 
 
+class ThreadError(TapeError, RuntimeError):
+    """A traced array was used in another thread than the one its transform runs in."""
+
+
+class DisconnectedError(TapeError, ValueError):
+    """The output does not depend on an argument that it was to be differentiated by."""
+
+
+class RuleError(TapeError, ValueError):
+    """A custom derivative rule returned something of the wrong shape, dtype or number."""
+
+
 class InputError(TapeError, TypeError):
     """An argument or an output of a transform has the wrong type, dtype or shape."""
 

@@ -42,7 +42,8 @@ class Rule:
 
     `reads` holds one entry per parameter after ``g``: an integer for a value (the index of an input, or
     `OUTPUT`), or a ``(kind, key)`` pair for what costs no memory. A rule that `adds` has the form
-    ``rule(total, g, *reads)`` and returns the input's whole cotangent so far with its own share added (a scatter).
+    ``rule(total, g, *reads)`` and returns the input's whole cotangent so far with its own share added (a scatter);
+    `total` is its to overwrite. A rule that `takes` its cotangent may overwrite that.
     """
 
     function: Callable
@@ -50,6 +51,7 @@ class Rule:
     residuals: tuple[int, ...]
     reads_rest: bool = False
     adds: bool = False
+    takes: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -76,6 +78,12 @@ class Op:
         """Return the rule for the input at `position`; the starred inputs of a variadic op share the last one."""
         return self.rules[min(position, len(self.rules) - 1)]
 
+    def is_differentiable(self, mask: Sequence[bool]) -> bool:
+        """Tell whether the output depends differentiably on one of the inputs that are active in `mask`."""
+        if self.zero_gradient or True not in mask:
+            return False
+        return any(is_active and self.rule(k) is not None for k, is_active in enumerate(mask))
+
     def residuals(self, mask: tuple[bool, ...]) -> tuple[int, ...]:
         """Return which values (input indices, or `OUTPUT`) the rules read when the inputs in `mask` are active."""
         found = self._residuals.get(mask)
@@ -92,6 +100,7 @@ class Op:
 
 
 UFUNCS: dict[np.ufunc, Op] = {}
+RECORDERS: dict[np.ufunc, Callable] = {}  # what a ufunc without keywords goes through; made when it is first called
 FUNCTIONS: dict[Callable, Callable] = {}
 OPS: dict[str, Op] = {}
 
@@ -112,6 +121,7 @@ def define(
     reads_target: bool = False,
     zero_gradient: bool = False,
     adds: bool = False,
+    takes: bool = False,
     jvp: str | Callable | Sequence[Callable | None] | None = None,
 ) -> Op:
     """Add an op to the table and return it.
@@ -120,7 +130,8 @@ def define(
     `infer(*phantoms, **parameters)` gives the output's phantom (a view op: the phantom, and whether it really is a view).
     `flops(output, *phantoms, **parameters)` and `workspace(...)` give counts; None means one flop an element, no workspace.
     `run_into(out, *args, **parameters)` writes the output into a given buffer, which may be that of the input number
-    `overwrites`; with `reads_target` it must be that one, for it is read (an update in place).
+    `overwrites`; with `reads_target` it must be that one, for it is read (an update in place). The first input's rule
+    `adds` into a given total, or `takes` its cotangent (see `Rule`).
 
     `jvp` tells how tangents go through: "linear" (the op itself on all tangents, zeros where there is none),
     "multilinear" (the sum of the op with one input at a time replaced by its tangent), or one rule ``(t, *reads)`` per
@@ -135,7 +146,15 @@ def define(
     compiled = tuple(
         None
         if rule is None
-        else compile_rule(name, rule, names, parameters, is_variadic=is_variadic, adds=adds and position == 0)
+        else compile_rule(
+            name,
+            rule,
+            names,
+            parameters,
+            is_variadic=is_variadic,
+            adds=adds and position == 0,
+            takes=takes and position == 0,
+        )
         for position, rule in enumerate(rules)
     )
     forward: Any = jvp
@@ -163,6 +182,7 @@ def compile_rule(
     *,
     is_variadic: bool = False,
     adds: bool = False,
+    takes: bool = False,
 ) -> Rule:
     """Return the `Rule` of a plain function, reading its residuals off its parameter names.
 
@@ -187,7 +207,7 @@ def compile_rule(
             known = ", ".join([*inputs, "y", *parameters])
             raise ValueError(f"the rule of {op_name!r} reads {parameter!r}, which is not one of: {known}")
     residuals = tuple(read for read in reads if isinstance(read, int))
-    return Rule(function, tuple(reads), residuals, any(isinstance(r, tuple) and r[0] == "rest" for r in reads), adds)
+    return Rule(function, tuple(reads), residuals, any(isinstance(r, tuple) and r[0] == "rest" for r in reads), adds, takes)
 
 
 def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0, name: str | None = None) -> Op:
@@ -212,16 +232,15 @@ def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0,
         jvp=rules,
     )
     UFUNCS[ufunc] = op
+    RECORDERS.pop(ufunc, None)
     return op
 
 
 def _times_cotangent(partial: Any) -> Callable:
     if not callable(partial):
-        if partial == 1:
-            return lambda g: g
-        if partial == -1:
-            return lambda g: -g
-        return lambda g: g * partial
+        scaled: Any = (lambda g: g) if partial == 1 else (lambda g: -g) if partial == -1 else lambda g: g * partial
+        scaled.partial = partial
+        return scaled
 
     def rule(g: Any, *values: Any) -> Any:
         return g * partial(*values)
@@ -229,6 +248,7 @@ def _times_cotangent(partial: Any) -> Callable:
     parameters = [inspect.Parameter("g", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     parameters += inspect.signature(partial).parameters.values()
     rule.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    rule.partial = partial  # pyright: ignore[reportFunctionMemberAccess]
     return rule
 
 
@@ -242,6 +262,7 @@ def implements(*functions: Callable) -> Callable:
         entry = _with_out(handler) if "out" in inspect.signature(handler).parameters else handler
         for function in functions:
             FUNCTIONS[function] = entry
+            RECORDERS.pop(function, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return handler
 
     return register

@@ -11,18 +11,10 @@ from .sweep import pull
 from .tape import ShapesOnly, Tape
 
 
-class _Handles:
-    """Gives traced arrays for slots; a Python scalar is cast by a recorded call, for its value may differ next time."""
+def record_reverse(tape: Tape, end: int | None, inputs: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Append the reverse sweep from the scalar in slot `end` to `tape`.
 
-    def __init__(self, tape: Tape) -> None:
-        self.tape = tape
-
-    def __getitem__(self, slot: int) -> Any:
-        return Array(self.tape, slot, None)
-
-
-def record_reverse(tape: Tape, end: int | None, inputs: list[int]) -> tuple[int, ...]:
-    """Append the reverse sweep from the scalar in slot `end` to `tape`; return the slots of the gradients of `inputs`.
+    Return the slots of the gradients of `inputs`, and the numbers of those inputs that the scalar does not depend on.
 
     Every gradient is a storage of its own. The calls run the same kernels in the same order as the sweep without a
     tape, so the numbers are the same bit for bit.
@@ -33,15 +25,23 @@ def record_reverse(tape: Tape, end: int | None, inputs: list[int]) -> tuple[int,
     sums: list[Any] = [None] * before
     if end is not None and tape.active[end]:
         seed = record(tape, OPS["ones"], (), {"shape": (), "dtype": tape.dtypes[end]})
-        sums = pull(tape, {end: seed}, _Handles(tape), lambda shape, dtype: zeros_on(tape, shape, dtype), last=recorded)
+        sums = pull(
+            tape,
+            {end: seed},
+            lambda slot: Array(tape, slot, None),
+            lambda shape, dtype: zeros_on(tape, shape, dtype),
+            last=recorded,
+        )
     gradients: list[int] = []
-    for slot in inputs:
+    disconnected = []
+    for number, slot in enumerate(inputs):
         g = sums[slot]
         if g is None:
+            disconnected.append(number)
             g = zeros_on(tape, tape.shapes[slot], tape.dtypes[slot])
         is_own = tape.aliases[g._slot] < 0 and g._slot >= before and g._slot not in gradients
         if not is_own:
             g = record(tape, OPS["copy"], (g,))
         gradients.append(g._slot)
     tape.lines[recorded:] = [tape.lines[recorded - 1] if recorded else None] * (len(tape.calls) - recorded)
-    return tuple(gradients)
+    return tuple(gradients), tuple(disconnected)

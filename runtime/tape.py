@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
+from threading import get_ident
 from typing import Any, Protocol
 
 import numpy as np
 
 from . import phantom
-from .errors import EscapedError, NeedsValueError, TapeError
-from .op import Op
-
-_levels = itertools.count(1)
+from .array import Array
+from .errors import NeedsValueError, TapeError
+from .levels import Level
+from .op import FUNCTIONS, Op
 
 
 class Keeper(Protocol):
@@ -55,36 +55,63 @@ class ShapesOnly:
         raise NeedsValueError(f"the program reads the number in slot {slot}, but was recorded by shapes alone")
 
 
-class Tape:
+class Tape(Level):
     """A recorded program: `calls` in order, each ``(op, input slots, parameters, output slot)``.
 
-    By slot: `shapes`, `dtypes` (None for a Python scalar), `active` (1 where the value depends on a differentiated
-    input) and `values` (what is held: residuals and constants). With a keeper also `phantoms`, `aliases` (the slot
-    whose buffer a view shares, or -1) and `lines` (by call: the user's code object and line number).
+    By slot: `shapes`, `dtypes` (None for a Python scalar), `phantoms`, `aliases` (the slot whose buffer a view shares, or
+    -1), `active` (1 where the value depends on a differentiated input) and `values` (inputs and constants; the rest is the
+    keeper's). By call: `lines`, the user's code object and line number.
     """
 
     __slots__ = (
-        "level", "calls", "shapes", "dtypes", "active", "values", "keeper", "closed",
-        "phantoms", "aliases", "lines", "region", "regions", "inputs", "outputs", "frozen",
+        "calls", "shapes", "dtypes", "active", "values", "keeper", "phantoms", "aliases", "lines", "inputs", "outputs",
     )  # fmt: skip
 
-    def __init__(self, keeper: Keeper | None = None) -> None:
-        self.level = next(_levels)
+    def __init__(self, keeper: Keeper) -> None:
+        super().__init__()
         self.calls: list[tuple[Op, tuple[int, ...], dict | None, int]] = []
         self.shapes: list[tuple[int, ...]] = []
         self.dtypes: list[np.dtype | None] = []
         self.active = bytearray()
         self.values: list[Any] = []
-        self.keeper = keeper
-        self.closed = False
+        self.keeper: Keeper = keeper
         self.phantoms: list[Any] = []
         self.aliases: list[int] = []
         self.lines: list[tuple[Any, int] | None] = []
-        self.region: int | None = None
-        self.regions: list[tuple[int, int, int]] = []
         self.inputs: list[int] = []
         self.outputs: list[int] = []
-        self.frozen: list[np.ndarray] = []
+
+    def is_active(self, array: Any) -> bool:
+        """Tell whether an array depends on a differentiated input."""
+        return bool(self.active[array._slot])
+
+    def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Array:
+        """Append a call and ask the keeper for its output. Raises `EscapedError` when the tape is closed."""
+        if self.closed or self.thread != get_ident():
+            self.require_open()
+        slots = tuple([a._slot if type(a) is Array and a._tape is self else self.constant(a) for a in args])
+        phantoms = [self.phantoms[slot] for slot in slots]
+        made = op.infer(*phantoms, **parameters) if parameters else op.infer(*phantoms)
+        alias = -1
+        if op.is_view:
+            made, shares = made
+            if shares:
+                alias = self.aliases[slots[0]] if self.aliases[slots[0]] >= 0 else slots[0]
+        mask = tuple([bool(self.active[slot]) for slot in slots])
+        output = len(self.values)
+        self.values.append(None)
+        self.shapes.append(made.shape)
+        self.dtypes.append(made.dtype)
+        self.phantoms.append(made)
+        self.aliases.append(alias)
+        self.active.append(op.is_differentiable(mask))
+        self.lines.append(user_line())
+        self.calls.append((op, slots, parameters, output))
+        keeper = self.keeper
+        keeper.admit(len(self.calls) - 1)
+        array = Array(self, output, None)
+        keeper.watch(array)
+        return array
 
     def _new_slot(self, value: Any, is_active: bool) -> int:
         slot = len(self.values)
@@ -92,16 +119,15 @@ class Tape:
         self.shapes.append(getattr(value, "shape", ()))
         self.dtypes.append(getattr(value, "dtype", None))
         self.active.append(is_active)
-        if self.keeper is not None:
-            self.phantoms.append(phantom.like(value))
-            self.aliases.append(-1)
+        self.phantoms.append(phantom.like(value))
+        self.aliases.append(-1)
         return slot
 
-    def input(self, value: Any, *, is_active: bool = True) -> int:
-        """Give an argument a slot and return it."""
+    def input(self, value: Any, *, is_active: bool = True) -> Array:
+        """Give an argument a slot and return its traced array."""
         slot = self._new_slot(value, is_active)
         self.inputs.append(slot)
-        return slot
+        return Array(self, slot, None)
 
     def constant(self, value: Any) -> int:
         """Give a captured constant a slot and return it. Raises `TapeError` for what cannot be recorded."""
@@ -112,46 +138,18 @@ class Tape:
             self.shapes.append(())
             self.dtypes.append(None)
             self.active.append(0)
-            if self.keeper is not None:
-                self.phantoms.append(value)
-                self.aliases.append(-1)
+            self.phantoms.append(value)
+            self.aliases.append(-1)
             return slot
         if isinstance(value, (list, tuple)):
-            value = np.asarray(value)
+            value = FUNCTIONS["asarray"](value)  # pyright: ignore[reportArgumentType]
+            if type(value) is Array and value._tape is self:
+                return value._slot
         if getattr(getattr(value, "dtype", None), "kind", "") == "O":
             raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")
         slot = self._new_slot(value, False)
-        if self.keeper is not None:
-            self.keeper.capture(slot)
+        self.keeper.capture(slot)
         return slot
-
-    def require_open(self) -> None:
-        """Raise `EscapedError` when this tape's transform has ended."""
-        if self.closed:
-            raise EscapedError(
-                "a traced array was used after its transform had ended: return it from the function (or as auxiliary "
-                "output with has_aux=True) instead of storing it outside"
-            )
-
-    def freeze(self, value: Any) -> None:
-        """Make a captured plain array read-only until the tape is closed.
-
-        The reverse sweep reads it as it is then: a program that changes it after use would get a wrong gradient, and
-        now gets NumPy's error instead. (A view is guarded, not its base, which others may be filling.)
-        """
-        if type(value) is np.ndarray and value.flags.writeable:
-            value.flags.writeable = False
-            self.frozen.append(value)
-
-    def close(self) -> None:
-        """End recording: from now on a use of this tape's arrays is an error."""
-        self.closed = True
-        for value in reversed(self.frozen):
-            try:
-                value.flags.writeable = True
-            except ValueError:  # a view whose base another thread's tape still guards
-                pass
-        self.frozen.clear()
 
     def line(self, call: int) -> str:
         """Return the user's file and line for a call, as ``file.py:12``, or an empty string."""
@@ -200,7 +198,7 @@ def listing(tape: Tape) -> str:
         words = [name_of(slot) for slot in inputs]
         words += [f"{key}={value!r}" for key, value in (parameters or {}).items()]
         shape, dtype = tape.shapes[output], tape.dtypes[output]
-        size = "view" if tape.aliases and tape.aliases[output] >= 0 else f"{phantom.contiguous(shape, dtype).nbytes} bytes"
+        size = "view" if tape.aliases[output] >= 0 else f"{phantom.contiguous(shape, dtype).nbytes} bytes"
         text = f"v{output} = {op.name}({', '.join(words)})"
         where = tape.line(number)
         lines.append(f"{text}  # {describe(shape, dtype)}, {size}{', ' + where if where else ''}")

@@ -1,274 +1,160 @@
-"""vjp, record, checkpoint: what turns a function into a tape and a tape into derivatives, without a budget."""
+"""vjp, jvp, linearize: what turns a function into its derivatives, without a budget."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import trees
-from .array import Array, plain
-from .errors import InputError
-from .sweep import finished, pull
-from .tape import ShapesOnly, Tape
-
-_HINT = "differentiate with respect to arrays of float16, float32, float64, complex64, complex128 or Python floats"
-
-
-def check_leaves(tree: Any, what: str) -> tuple[list, Any]:
-    """Return the leaves of an argument to differentiate and its definition.
-
-    Raises `InputError` naming the path of a leaf that is not a floating-point (or complex) array or number.
-    """
-    paths, leaves, treedef = trees.flatten_with_paths(tree)
-    for path, leaf in zip(paths, leaves, strict=True):
-        kind = leaf.dtype if isinstance(leaf, (Array, np.ndarray, np.generic)) else None
-        if isinstance(leaf, (float, complex)) or kind is not None and kind.kind in "fc":
-            continue
-        name = f"{type(leaf).__name__} of dtype {kind}" if kind is not None else type(leaf).__name__
-        cure = _HINT
-        if isinstance(leaf, int) or kind is not None and kind.kind in "iub":
-            cure = f"convert it to float, or leave it out with argnums=; {_HINT}"
-        raise InputError(f"{what}{path} is {name}, which has no derivative: {cure}")
-    if not leaves:
-        raise InputError(f"{what} holds no arrays to differentiate")
-    return leaves, treedef
-
-
-def check_scalar(output: Any, what: str = "the function") -> None:
-    """Raise `InputError` unless a loss is a real floating-point scalar."""
-    if isinstance(output, (Array, np.ndarray, np.generic)):
-        if output.shape != ():
-            raise InputError(
-                f"{what} returned an array of shape {output.shape}, but a gradient needs a scalar: reduce it (np.sum, "
-                "np.mean), use vjp for arrays, or has_aux=True if it returns (loss, auxiliary)"
-            )
-        if output.dtype.kind != "f":
-            cure = ": take its real part, or use vjp" if output.dtype.kind == "c" else ""
-            raise InputError(f"{what} returned dtype {output.dtype}, but a gradient needs a floating-point scalar{cure}")
-    elif not isinstance(output, (int, float)) or isinstance(output, bool):
-        hint = ": use has_aux=True if it returns (loss, auxiliary)" if isinstance(output, tuple) else ""
-        raise InputError(f"{what} returned {type(output).__name__}, but a gradient needs a scalar{hint}")
-
-
-def positions(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
-    """Return the argument positions to differentiate. Raises `InputError` for one that is not there."""
-    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    for position in wanted:
-        if not isinstance(position, int) or not -count <= position < count:
-            raise InputError(f"argnums={argnums} names argument {position}, but the call has {count} positional arguments")
-    return tuple(position % count for position in wanted)
-
-
-def as_float_array(leaf: Any) -> Any:
-    """Return a Python float or complex as a NumPy scalar, anything else as it is."""
-    return np.float64(leaf) if type(leaf) is float else np.complex128(leaf) if type(leaf) is complex else leaf
-
-
-def trace_arguments(tape: Tape, args: tuple, argnums: tuple[int, ...]) -> tuple[list, list[Array], list[list], list]:
-    """Return the arguments with traced leaves in place, the traced leaves, the leaves by argument and the definitions."""
-    traced = list(args)
-    arrays: list[Array] = []
-    leaves_of: list[list] = []
-    definitions: list = []
-    for position in argnums:
-        leaves, treedef = check_leaves(args[position], f"argument {position}")
-        leaves = [as_float_array(leaf) for leaf in leaves]
-        boxes = [Array(tape, tape.input(leaf), None if tape.keeper is not None else leaf) for leaf in leaves]
-        traced[position] = trees.unflatten(treedef, list(boxes))
-        arrays.extend(boxes)
-        leaves_of.append(leaves)
-        definitions.append(treedef)
-    return traced, arrays, leaves_of, definitions
-
-
-def untraced(tree: Any, tape: Tape) -> Any:
-    """Return `tree` with the traced arrays of `tape` replaced by their values."""
-    leaves, treedef = trees.flatten(tree)
-    leaves = [
-        (plain(leaf) if tape.keeper is not None else leaf._value) if type(leaf) is Array and leaf._tape is tape else leaf
-        for leaf in leaves
-    ]
-    return trees.unflatten(treedef, leaves)
-
-
-def run_reverse(tape: Tape, seeds: dict[int, Any], arrays_in: list[int], primals: list) -> list:
-    """Return finished gradients for the input slots `arrays_in` of a tape without a keeper."""
-    sums = pull(tape, seeds, tape.values, np.zeros)
-    seen = {id(g) for g in seeds.values()}  # a cotangent may be the caller's array: never handed back as a gradient
-    return [finished(sums[slot], value, seen) for slot, value in zip(arrays_in, primals, strict=True)]
+from .arguments import (
+    Arguments,
+    check_disconnected,
+    check_leaves,
+    check_scalar,
+    finished,
+    fit_to_output,
+    split_aux,
+    untraced,
+)
+from .array import Array
+from .forward import Forward
+from .trail import Trail
 
 
 def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
     """Return ``(output, pullback)`` or ``(output, pullback, aux)``; `pullback(cotangent)` gives one cotangent per argument.
 
     Every argument is differentiated; outputs may be nested containers of arrays of any shape. The pullback may be
-    called again, also inside another transform. Raises `InputError` for arguments that have no derivative and for a
-    cotangent that does not fit the output.
+    called again, also inside another transform. For complex arrays it multiplies by the transpose of the Jacobian,
+    without conjugation. Raises `InputError` for arguments that have no derivative and for a cotangent that does not fit
+    the output.
 
     >>> import numpy as np, retape as rt
     >>> y, pullback = rt.vjp(lambda a, b: a * b, 3.0, 4.0)
     >>> [float(g) for g in pullback(1.0)]
     [4.0, 3.0]
     """
-    tape = Tape()
-    argnums = tuple(range(len(args)))
-    traced, arrays, leaves_of, definitions = trace_arguments(tape, args, argnums)
-    slots = [array._slot for array in arrays]
-    try:
-        output = f(*traced)
-        aux = None
-        if has_aux:
-            output, aux = split_aux(output, has_aux)
-            aux = untraced(aux, tape)
+    with Trail() as trail:
+        arguments = Arguments(args, tuple(range(len(args))), trail.input)
+        output, aux = split_aux(f(*arguments.traced), has_aux)
+        aux = untraced(aux, trail)
         outputs, treedef = trees.flatten(output)
-        ends = [leaf._slot if type(leaf) is Array and leaf._tape is tape else None for leaf in outputs]
-        value = untraced(output, tape)
-    finally:
-        tape.close()
-    shapes = [(np.shape(leaf), leaf.dtype if hasattr(leaf, "dtype") else np.dtype(float)) for leaf in outputs]
-    primals = [leaf for leaves in leaves_of for leaf in leaves]
+        ends = [leaf._slot if type(leaf) is Array and leaf._tape is trail else None for leaf in outputs]
+        value = untraced(output, trail)
+    kinds = [leaf if not isinstance(leaf, Array) else _Kind(leaf.shape, leaf.dtype) for leaf in outputs]
+    slots = [array._slot for array in arguments.arrays]
+    primals = arguments.primals()
 
     def pullback(cotangent: Any) -> tuple:
-        cotangents, given = trees.flatten(cotangent)
-        if len(cotangents) != len(outputs):
-            raise InputError(f"the cotangent has {len(cotangents)} leaves, the output {len(outputs)}: {given} for {treedef}")
-        if given != treedef:
-            raise InputError(f"the cotangent is built as {given}, the output as {treedef}: give it the output's containers")
-        seeds: dict[int, Any] = {}
-        for end, g, (shape, dtype) in zip(ends, cotangents, shapes, strict=True):
-            if np.shape(g) != shape:
-                raise InputError(f"a cotangent has shape {np.shape(g)}, its output {shape}")
-            if end is None:
-                continue
-            g = g.astype(dtype) if type(g) is Array else np.asarray(g, dtype)
-            seeds[end] = seeds[end] + g if end in seeds else g
-        gradients = iter(run_reverse(tape, seeds, slots, primals))
-        return tuple(
-            trees.unflatten(definition, [next(gradients) for _ in leaves])
-            for definition, leaves in zip(definitions, leaves_of, strict=True)
-        )
+        sums: dict[int, Any] = {}
+        cotangents = fit_to_output(cotangent, kinds, treedef, "cotangent", "output")
+        seen = {id(g) for g in cotangents}  # the caller's own arrays: never handed back as a gradient
+        for end, g in zip(ends, cotangents, strict=True):
+            if end is not None:
+                sums[end] = sums[end] + g if end in sums else g
+        del cotangents
+        trail.pull(sums)
+        return arguments.assemble([finished(sums.get(slot), value, seen) for slot, value in zip(slots, primals, strict=True)])
 
     return (value, pullback, aux) if has_aux else (value, pullback)
 
 
-def plain_value_and_grad(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, keywords: dict) -> tuple:
+class _Kind:
+    """The shape and dtype of an output."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any) -> None:
+        self.shape = shape
+        self.dtype = dtype
+
+
+def jvp(f: Callable, primals: Sequence, tangents: Sequence, *, has_aux: bool = False) -> tuple:
+    """Return ``(output, tangent)`` or ``(output, tangent, aux)``: `f` at `primals`, and its derivative along `tangents`.
+
+    Forward mode: nothing is kept but one tangent beside every value. `primals` and `tangents` are sequences with one entry
+    per argument, containers and shapes alike. Raises `InputError` where they are not.
+
+    >>> import numpy as np, retape as rt
+    >>> y, tangent = rt.jvp(np.sin, (0.0,), (2.0,))
+    >>> float(y), float(tangent)
+    (0.0, 2.0)
+    """
+    primals = tuple(primals)
+    leaves, treedef = check_leaves(primals, "primals")
+    directions = fit_to_output(tuple(tangents), leaves, treedef, "tangent", "primal")
+    with Forward() as level:
+        traced = [level.input(leaf, direction) for leaf, direction in zip(leaves, directions, strict=True)]
+        output, aux = split_aux(f(*trees.unflatten(treedef, traced)), has_aux)
+        aux = untraced(aux, level)
+        outputs, out_tree = trees.flatten(output)
+        pushed = [
+            leaf._slot if type(leaf) is Array and leaf._tape is level and leaf._slot is not None
+            # of an output that does not depend on the inputs, or not differentiably
+            else np.zeros(getattr(leaf, "shape", ()), getattr(leaf, "dtype", None) or np.result_type(leaf))
+            for leaf in outputs
+        ]  # fmt: skip
+        value = untraced(output, level)
+    tangent = trees.unflatten(out_tree, pushed)
+    return (value, tangent, aux) if has_aux else (value, tangent)
+
+
+def linearize(f: Callable, *args: Any) -> tuple[Any, Callable]:
+    """Return ``(output, pushforward)``; `pushforward(*tangents)` gives the output's tangent.
+
+    `f` runs once: the pushforward is the transpose of its pullback, so that many directions cost one reverse sweep each.
+
+    >>> import numpy as np, retape as rt
+    >>> y, pushforward = rt.linearize(lambda a, b: a * b, 3.0, 4.0)
+    >>> float(pushforward(1.0, 0.0))
+    4.0
+    """
+    output, pullback = vjp(f, *args)
+    outputs, treedef = trees.flatten(output)
+    seed = trees.unflatten(treedef, [np.ones(np.shape(leaf), np.result_type(leaf)) for leaf in map(_unboxed, outputs)])
+    _, push = vjp(pullback, seed)
+
+    def pushforward(*tangents: Any) -> Any:
+        return push(tuple(tangents))[0]
+
+    return output, pushforward
+
+
+def _unboxed(leaf: Any) -> Any:
+    return np.empty(leaf.shape, leaf.dtype) if type(leaf) is Array else leaf
+
+
+def plain_value_and_grad(
+    f: Callable,
+    args: tuple,
+    argnums: int | Sequence[int],
+    keywords: dict,
+    *,
+    has_aux: bool = False,
+    allow_int: bool = False,
+    disconnected: str = "zeros",
+) -> tuple:
     """Return ``(value, aux, gradients)`` of a scalar function, all residuals held; gradients as `argnums` asks."""
-    wanted = positions(argnums, len(args))
-    tape = Tape()
-    traced, arrays, leaves_of, definitions = trace_arguments(tape, args, wanted)
-    slots = [array._slot for array in arrays]
-    del arrays
-    try:
-        output = f(*traced, **keywords)
+    check_disconnected(disconnected)
+    with Trail() as trail:
+        arguments = Arguments(args, argnums, trail.input, allow_int=allow_int)
+        slots = [array._slot for array in arguments.arrays]
+        traced = arguments.traced
+        arguments.traced, arguments.arrays = [], []
+        output, aux = split_aux(f(*traced, **keywords), has_aux)
         del traced
-        output, aux = split_aux(output, has_aux)
         check_scalar(output)
-        if type(output) is Array and output._tape is tape:
-            value = output._value
-            seeds = {output._slot: np.ones((), output.dtype)} if tape.active[output._slot] else {}
-        else:
-            value, seeds = output, {}
-        aux = untraced(aux, tape)
-        del output
-    finally:
-        tape.close()
-    primals = [leaf for leaves in leaves_of for leaf in leaves]
-    gradients = iter(run_reverse(tape, seeds, slots, primals))
-    return value, aux, assemble(gradients, leaves_of, definitions, argnums)
-
-
-def split_aux(output: Any, has_aux: bool) -> tuple[Any, Any]:
-    """Return ``(loss, auxiliary)``. Raises `InputError` when has_aux is set and there are not two outputs."""
-    if not has_aux:
-        return output, None
-    if not isinstance(output, tuple) or len(output) != 2:
-        raise InputError(f"has_aux=True needs a function that returns (loss, auxiliary), not {type(output).__name__}")
-    return output
-
-
-def assemble(gradients: Any, leaves_of: list[list], definitions: list, argnums: int | Sequence[int]) -> Any:
-    """Return gradients in the containers of their arguments: one for an integer `argnums`, else a tuple."""
-    gradients = iter(gradients)
-    made = tuple(
-        trees.unflatten(definition, [next(gradients) for _ in leaves])
-        for definition, leaves in zip(definitions, leaves_of, strict=True)
-    )
-    return made[0] if isinstance(argnums, int) else made
-
-
-def record(f: Callable, *args: Any) -> Tape:
-    """Return the tape of ``f(*args)``: run once on the arguments' values, every call listed; `print` shows it as code.
-
-    >>> import numpy as np, retape as rt
-    >>> print(rt.record(lambda x: np.sin(x) * 2.0, 1.0))  # doctest: +ELLIPSIS
-    v0 = input()  # f8[]
-    v1 = sin(v0)  # f8[], 8 bytes...
-    """
-    keeper = _Everything()
-    tape = Tape(keeper)
-    keeper.tape = tape
-    traced = []
-    for arg in args:
-        leaves, treedef = trees.flatten(arg)
-        boxes = []
-        for leaf in leaves:
-            is_float = isinstance(leaf, (float, complex)) or getattr(getattr(leaf, "dtype", None), "kind", "") in ("f", "c")
-            leaf = as_float_array(leaf)
-            boxes.append(Array(tape, tape.input(leaf), None) if is_float else leaf)
-        traced.append(trees.unflatten(treedef, boxes))
-    try:
-        output = f(*traced)
-        tape.outputs = [leaf._slot for leaf in trees.flatten(output)[0] if type(leaf) is Array and leaf._tape is tape]
-    finally:
-        tape.close()
-        tape.keeper = ShapesOnly()
-    return tape
-
-
-class _Everything(ShapesOnly):
-    """The keeper behind `record`: computes every call at once and holds its output while recording."""
-
-    tape: Tape
-
-    def admit(self, call: int) -> None:
-        """Compute the call."""
-        op, inputs, parameters, output = self.tape.calls[call]
-        values = self.tape.values
-        values[output] = op.run(*(values[slot] for slot in inputs), **(parameters or {}))
-
-    def value(self, slot: int) -> Any:
-        """Return the value in `slot`."""
-        return self.tape.values[slot]
-
-
-def checkpoint(f: Callable) -> Callable:
-    """Return `f` with its residuals dropped after the forward sweep and computed again in the reverse sweep.
-
-    Works by replaying the recorded calls, so closures, random numbers drawn in `f` and nesting are right. Under a
-    `memory_budget` the plan decides by itself and the mark has no effect.
-
-    >>> import numpy as np, retape as rt
-    >>> float(rt.grad(rt.checkpoint(lambda x: np.sin(np.sin(x))))(0.0))
-    1.0
-    """
-
-    @functools.wraps(f)
-    def checkpointed(*args: Any, **keywords: Any) -> Any:
-        leaves, _ = trees.flatten((args, keywords))
-        tapes = {leaf._tape for leaf in leaves if type(leaf) is Array}
-        tape = max(tapes, key=lambda t: t.level, default=None)
-        if tape is None or tape.keeper is not None or tape.region is not None:
-            return f(*args, **keywords)
-        start, first = len(tape.calls), len(tape.values)
-        tape.region = first
-        try:
-            return f(*args, **keywords)
-        finally:
-            tape.region = None
-            if len(tape.calls) > start:
-                tape.regions.append((start, len(tape.calls), first))
-
-    return checkpointed
+        sums: dict[int, Any] = {}
+        if type(output) is Array and output._tape is trail:
+            if output._slot is not None:
+                sums[output._slot] = np.ones((), output.dtype)
+            output = output._value
+        aux = untraced(aux, trail)
+    trail.pull(sums)
+    seen: set[int] = set()
+    gradients = []
+    for number, (slot, value) in enumerate(zip(slots, arguments.primals(), strict=True)):
+        if slot not in sums and disconnected == "error":
+            arguments.require_connected(number)
+        gradients.append(finished(sums.pop(slot, None), value, seen))
+    return output, aux, arguments.assemble(gradients)

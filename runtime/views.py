@@ -71,8 +71,8 @@ def repoint(target: Array, result: Any) -> Array:
 
     Raises `NotDifferentiableError` where a write cannot be carried to the root, `TypeError` and `ValueError` as NumPy does.
     """
-    if type(result) is not Array or result._tape.level < target._tape.level:
-        result = record(target._tape, OPS["copy"], (result,))
+    if type(result) is not Array:
+        result = record(target._tape, OPS["astype"], (np.asarray(result),), {"dtype": target.dtype})
     if result.shape != target.shape:
         raise ValueError(f"cannot write a result of shape {result.shape} in place into shape {target.shape}")
     if result.dtype != target.dtype:
@@ -105,6 +105,7 @@ def write_index(target: Array, index: Any, value: Any, updated: Callable) -> Non
         if link is not None and link.index is index and value._family.root() is target:
             return  # `x[i] += v`: the view has been written through already
     repoint(target, updated(target, index, value))
+    target._written = True
 
 
 def _move(target: Array, result: Array) -> Array:

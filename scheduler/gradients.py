@@ -14,16 +14,11 @@ from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, best, check_name
 from ..checkpoint.units import parse_bytes
 from ..runtime import trees
+from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
 from ..runtime.errors import InputError, NeedsValueError
 from ..runtime.tape import ShapesOnly, Tape
-from ..runtime.transforms import (
-    check_scalar,
-    plain_value_and_grad,
-    positions,
-    split_aux,
-    trace_arguments,
-)
+from ..runtime.transforms import plain_value_and_grad
 from .keeper import BudgetKeeper, Known
 from .report import Report
 from .run import Attempt, StartOver, complete
@@ -36,24 +31,29 @@ def grad(
     argnums: int | Sequence[int] = 0,
     *,
     has_aux: bool = False,
+    allow_int: bool = False,
+    disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str = "best",
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
 
     The gradient has the containers, shapes and dtypes of the arguments that `argnums` names (a tuple of gradients for
-    several). With `has_aux`, `f` returns ``(loss, auxiliary)`` and the result is ``(gradient, auxiliary)``.
+    several). With `has_aux`, `f` returns ``(loss, auxiliary)`` and the result is ``(gradient, auxiliary)``. Of complex
+    arguments it is ``df/dx - i df/dy``. Leaves of integers raise unless `allow_int`, which gives them zeros;
+    `disconnected` is "zeros" or "error", for arguments that the output does not depend on.
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
     gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. See `.report`
     of the returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
-    arguments or outputs that have no derivative, `ValueError` for a budget that cannot be read.
+    arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()
     [0.0, 0.0]
     """
-    return Gradient(f, argnums, has_aux=has_aux, memory_budget=memory_budget, planner=planner, with_value=False)
+    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, **options)
 
 
 def value_and_grad(
@@ -61,6 +61,8 @@ def value_and_grad(
     argnums: int | Sequence[int] = 0,
     *,
     has_aux: bool = False,
+    allow_int: bool = False,
+    disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str = "best",
 ) -> Gradient:
@@ -71,7 +73,8 @@ def value_and_grad(
     >>> float(value), float(gradient)
     (9.0, 6.0)
     """
-    return Gradient(f, argnums, has_aux=has_aux, memory_budget=memory_budget, planner=planner, with_value=True)
+    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, **options)
 
 
 class Gradient:
@@ -86,6 +89,8 @@ class Gradient:
         argnums: int | Sequence[int],
         *,
         has_aux: bool,
+        allow_int: bool,
+        disconnected: str,
         memory_budget: int | str | None,
         planner: str,
         with_value: bool,
@@ -93,10 +98,12 @@ class Gradient:
         if not callable(f):
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
         check_name(planner)
+        check_disconnected(disconnected)
         functools.update_wrapper(self, f, updated=())
         self.function = f
         self.argnums = argnums
         self.has_aux = has_aux
+        self.options: dict[str, Any] = {"allow_int": allow_int, "disconnected": disconnected}
         self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
         self.planner = planner
         self.with_value = with_value
@@ -106,7 +113,9 @@ class Gradient:
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Return the gradient (and the value) at the arguments."""
         if self.budget_bytes is None:
-            value, aux, gradients = plain_value_and_grad(self.function, args, self.argnums, self.has_aux, keywords)
+            value, aux, gradients = plain_value_and_grad(
+                self.function, args, self.argnums, keywords, has_aux=self.has_aux, **self.options
+            )
         else:
             value, aux, gradients = self._within_budget(args, keywords, self.budget_bytes)
         if not self.with_value:
@@ -118,11 +127,11 @@ class Gradient:
         known = self._known.get(key)
         if known is not None and known.plan is None:
             known = self._planned(known, budget)
-        attempt = Attempt(self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, known)
+        attempt = self._attempt(args, keywords, budget, known)
         try:
             result = attempt.run()
         except StartOver as again:
-            attempt = Attempt(self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, again.known)
+            attempt = self._attempt(args, keywords, budget, again.known)
             result = attempt.run()
         self.report = attempt.report
         if attempt.learned is not None and (key not in self._known or not self._known[key].is_planless):
@@ -131,6 +140,9 @@ class Gradient:
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
         return result
+
+    def _attempt(self, args: tuple, keywords: dict, budget: int, known: Known | None) -> Attempt:
+        return Attempt(self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, known, **self.options)
 
     def _planned(self, known: Known, budget: int) -> Known | None:
         """Plan a program that is seen for the second time; None where only the online policy finds a way."""
@@ -194,18 +206,15 @@ def plan(
 
 def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:
     """Return a program recorded without computing anything. Raises `NeedsValueError` when its path depends on values."""
-    tape = Tape(ShapesOnly())
-    traced, arrays, _, _ = trace_arguments(tape, args, positions(argnums, len(args)))
-    slots = [array._slot for array in arrays]
-    try:
-        output, aux = split_aux(f(*traced), has_aux)
+    with Tape(ShapesOnly()) as tape:
+        arguments = Arguments(args, argnums, tape.input)
+        slots = [array._slot for array in arguments.arrays]
+        output, aux = split_aux(f(*arguments.traced), has_aux)
         check_scalar(output)
         end = output._slot if type(output) is Array and output._tape is tape else None
         kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._tape is tape]
         tape.values[: len(slots)] = [None] * len(slots)
         return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
-    finally:
-        tape.close()
 
 
 def constants_bytes(tape: Tape, args: tuple) -> int:

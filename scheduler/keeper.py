@@ -36,6 +36,7 @@ class Known:
         forward_slots: int,
         ends: tuple[int, ...],
         gradients: tuple[int, ...],
+        disconnected: tuple[int, ...],
     ) -> None:
         self.tape = tape
         self.lowering = lowering
@@ -43,6 +44,7 @@ class Known:
         self.forward_slots = forward_slots
         self.ends = ends
         self.gradients = gradients
+        self.disconnected = disconnected
         self.plan: Plan | None = None
         self.is_planless = False
         self.held_elsewhere: dict[int, bool] = {}

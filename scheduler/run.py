@@ -14,11 +14,11 @@ from ..checkpoint.planners import refusal
 from ..checkpoint.residency import Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
+from ..runtime.arguments import Arguments, check_scalar, split_aux
 from ..runtime.array import Array
 from ..runtime.errors import InputError, NeedsValueError
 from ..runtime.reverse import record_reverse
-from ..runtime.tape import Tape
-from ..runtime.transforms import assemble, check_scalar, positions, split_aux, trace_arguments
+from ..runtime.tape import ShapesOnly, Tape
 from .buffers import pin_allocator
 from .keeper import BudgetKeeper, Known
 from .lowering import Lowering
@@ -45,14 +45,14 @@ def complete(
     lowering.add_calls()
     forward_calls, forward_slots = len(tape.calls), len(tape.values)
     lowering.program = replace(lowering.program, forward=len(lowering.program))
-    gradients = record_reverse(tape, end, slots)
+    gradients, disconnected = record_reverse(tape, end, slots)
     lowering.add_calls()
     held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
     ends = tuple(slot for slot in (end, *kept) if slot is not None)
     value_of = lowering.value_of
     returned = dict.fromkeys(v for slot in (*ends, *gradients) if slot < len(value_of) and (v := value_of[slot]) >= 0)
     lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
-    return Known(tape, lowering, forward_calls, forward_slots, ends, gradients)
+    return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
 class Attempt:
@@ -68,6 +68,9 @@ class Attempt:
         budget: int,
         planner: str,
         known: Known | None,
+        *,
+        allow_int: bool = False,
+        disconnected: str = "zeros",
     ) -> None:
         self.f = f
         self.args = args
@@ -77,6 +80,8 @@ class Attempt:
         self.budget = budget
         self.planner = planner
         self.known = known
+        self.allow_int = allow_int
+        self.disconnected = disconnected
         self.learned: Known | None = None
         self.report: Report | None = None
 
@@ -88,37 +93,43 @@ class Attempt:
             raise InputError(
                 "a function with a memory_budget was called inside another transform: put the budget on the outermost one"
             )
-        tape = Tape()
+        tape = Tape(ShapesOnly())
         roots = [*self.args, *self.keywords.values(), getattr(self.f, "__self__", None)]
         keeper = BudgetKeeper(tape, self.budget, [leaf for leaf in leaves if isinstance(leaf, np.ndarray)], roots, self.known)
         tape.keeper = keeper
-        traced, arrays, leaves_of, definitions = trace_arguments(tape, self.args, positions(self.argnums, len(self.args)))
-        slots = [array._slot for array in arrays]
-        del arrays
         try:
-            output, aux = split_aux(self._call(keeper, traced), self.has_aux)
-            del traced
-            check_scalar(output)
-            end = output._slot if type(output) is Array and output._tape is tape else None
-            constant = None if end is not None else output
-            aux_leaves, aux_tree = trees.flatten(aux)
-            aux_slots = [leaf._slot if type(leaf) is Array and leaf._tape is tape else None for leaf in aux_leaves]
-            del output, aux
-            keeper.close()
-            kept = [slot for slot in aux_slots if slot is not None]
-            known = self._finish(keeper, end, kept, slots)
-            executor = keeper.executor
-            value = constant if end is None else executor.resolve(end)
-            aux_leaves = [
-                leaf if slot is None else executor.resolve(slot) for leaf, slot in zip(aux_leaves, aux_slots, strict=True)
-            ]
-            gradients = [executor.resolve(slot) for slot in known.gradients]
+            with tape:
+                return self._run(tape, keeper)
         finally:
-            tape.close()
             keeper.executor.values.clear()
             keeper.ledger.clear()
             tape.values = []
-        return value, trees.unflatten(aux_tree, aux_leaves), assemble(gradients, leaves_of, definitions, self.argnums)
+
+    def _run(self, tape: Tape, keeper: BudgetKeeper) -> tuple[Any, Any, Any]:
+        arguments = Arguments(self.args, self.argnums, tape.input, allow_int=self.allow_int)
+        slots = [array._slot for array in arguments.arrays]
+        traced = arguments.traced
+        arguments.traced, arguments.arrays = [], []
+        output, aux = split_aux(self._call(keeper, traced), self.has_aux)
+        del traced
+        check_scalar(output)
+        end = output._slot if type(output) is Array and output._tape is tape else None
+        constant = None if end is not None else output
+        aux_leaves, aux_tree = trees.flatten(aux)
+        aux_slots = [leaf._slot if type(leaf) is Array and leaf._tape is tape else None for leaf in aux_leaves]
+        del output, aux
+        keeper.close()
+        kept = [slot for slot in aux_slots if slot is not None]
+        known = self._finish(keeper, end, kept, slots)
+        if self.disconnected == "error" and known.disconnected:
+            arguments.require_connected(known.disconnected[0])
+        executor = keeper.executor
+        value = constant if end is None else executor.resolve(end)
+        aux_leaves = [
+            leaf if slot is None else executor.resolve(slot) for leaf, slot in zip(aux_leaves, aux_slots, strict=True)
+        ]
+        gradients = [executor.resolve(slot) for slot in known.gradients]
+        return value, trees.unflatten(aux_tree, aux_leaves), arguments.assemble(gradients)
 
     def _call(self, keeper: BudgetKeeper, traced: list) -> Any:
         try:

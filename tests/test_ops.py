@@ -483,7 +483,6 @@ REFUSED = [
     ("fill_diagonal", lambda x: np.fill_diagonal(x, 2.0)),
     ("copyto of a constant", lambda x: np.copyto(rt.stop_gradient(x), 2.0)),
     ("modf", lambda x: np.modf(x)[0]),
-    ("any with where", lambda x: np.any(x > 0, where=x > 1)),
 ]  # fmt: skip
 
 

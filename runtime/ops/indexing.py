@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import phantom, trees
-from ..array import Array, apply, read, record
+from ..array import Array, apply, apply_over, read, record
 from ..op import FUNCTIONS, OPS, define, implements
 from ..views import as_view, repoint, write_index
 
@@ -119,9 +119,12 @@ def _add_at(total: np.ndarray, g: Any, *indices: np.ndarray, index: tuple) -> np
 
 
 def _write(x: Any, value: Any, *indices: np.ndarray, index: tuple) -> np.ndarray:
-    y = np.array(x, order="C")
-    y[_filled(index, indices)] = value
-    return y
+    return _write_into(np.array(x, order="C"), x, value, *indices, index=index)
+
+
+def _write_into(out: np.ndarray, x: Any, value: Any, *indices: np.ndarray, index: tuple) -> np.ndarray:
+    out[_filled(index, indices)] = value
+    return out
 
 
 def _same_shape(x: Any, *_: Any, index: tuple) -> np.ndarray:
@@ -137,6 +140,7 @@ GET = define(
     adds=True,
     infer=lambda x, index: (x[index], True),
     is_view=True,
+    jvp="linear",
 )
 GATHER = define(
     "gather",
@@ -146,6 +150,7 @@ GATHER = define(
     rules=(lambda total, g, index, indices: index_add(total, g, index, indices), None),
     adds=True,
     infer=lambda x, *indices, index: phantom.contiguous(_indexed_shape(x.shape, indices, index), x.dtype),
+    jvp="linear",
 )
 INDEX_ADD = define(
     "index_add",
@@ -157,6 +162,7 @@ INDEX_ADD = define(
     overwrites=0,
     reads_target=True,
     run_into=lambda out, total, g, *indices, index: _add_at(out, g, *indices, index=index),
+    jvp="linear",
 )
 SET = define(
     "setitem",
@@ -164,19 +170,30 @@ SET = define(
     inputs="x value indices*",
     parameters=("index",),
     rules=(
-        lambda g, index, indices: apply(ERASE, (g, *indices), {"index": index}),
-        lambda g, index, indices: gather(g, index, indices),
+        lambda g, index, indices: erase(g, index, indices),
+        # A copy, for the other rule overwrites g.
+        lambda g, index, indices: gather(g, index, indices) if indices else np.copy(gather(g, index, indices)),
         None,
     ),
     infer=lambda x, value, *indices, index: phantom.contiguous(x.shape, x.dtype),
+    overwrites=0,
+    reads_target=True,
+    run_into=_write_into,
+    takes=True,
+    jvp="linear",
 )
 ERASE = define(
     "erase",
     lambda x, *indices, index: _write(x, 0, *indices, index=index),
     inputs="x indices*",
     parameters=("index",),
-    rules=(lambda g, index, indices: apply(ERASE, (g, *indices), {"index": index}), None),
+    rules=(lambda g, index, indices: erase(g, index, indices), None),
     infer=_same_shape,
+    overwrites=0,
+    reads_target=True,
+    run_into=lambda out, x, *indices, index: _write_into(out, x, 0, *indices, index=index),
+    takes=True,
+    jvp="linear",
 )
 ZEROS = define(
     "zeros",
@@ -202,10 +219,13 @@ def zeros_on(tape: Any, shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def index_add(total: Any, g: Any, index: tuple, indices: tuple) -> Any:
-    """Return `total` with `g` added at an index; a plain `total` is written in place (the sweep owns it)."""
-    if type(total) is np.ndarray and type(g) is not Array and not any(type(a) is Array for a in indices):
-        return _add_at(total, g, *indices, index=index)
-    return apply(INDEX_ADD, (total, g, *indices), {"index": index})
+    """Return `total`, which is given up, with `g` added at an index."""
+    return apply_over(INDEX_ADD, (total, g, *indices), {"index": index})
+
+
+def erase(g: Any, index: tuple, indices: tuple) -> Any:
+    """Return `g`, which is given up, with zeros at an index."""
+    return apply_over(ERASE, (g, *indices), {"index": index})
 
 
 def gather(x: Any, index: tuple, indices: tuple) -> Any:
@@ -221,13 +241,24 @@ def getitem(x: Array, index: Any) -> Any:
         _check_bounds(template, arrays, x.shape)
         return gather(x, template, tuple(arrays))
 
+    result = apply(GET, (x,), {"index": template})
+    if getattr(x, "_written", False) and 2 * result.size <= x.size:
+        _own(result)
     return as_view(
         x,
-        apply(GET, (x,), {"index": template}),
+        result,
         lambda base: apply(GET, (base,), {"index": template}),
         lambda base, value: updated(base, template, value),
         index,
     )
+
+
+def _own(result: Any) -> None:
+    """Let a part of an array that is being filled piece by piece own its memory: the next write need not copy the whole."""
+    while type(result) is Array and type(result._value) is Array:
+        result = result._value
+    if type(result) is Array and isinstance(result._value, np.ndarray):
+        result._value = result._value.copy()
 
 
 def _check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None:
@@ -239,7 +270,7 @@ def _check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None
 
 
 def updated(x: Array, index: Any, value: Any) -> Any:
-    """Record a copy of `x` with ``[index]`` set to `value`."""
+    """Record `x`, which is about to stand for the result, with ``[index]`` set to `value`."""
     template, arrays = _template(index, x.shape)
     if type(value) is not Array:
         value = np.asarray(value).astype(x.dtype)
@@ -253,7 +284,7 @@ def updated(x: Array, index: Any, value: Any) -> Any:
         stays = _last_writes(x.shape, template, arrays)
         if stays is not None:
             value = np.where(stays, value, apply(OPS["stop_gradient"], (value,)))
-    return apply(SET, (x, value, *arrays), {"index": template})
+    return apply_over(SET, (x, value, *arrays), {"index": template})
 
 
 def _may_repeat(index: Any) -> bool:
@@ -333,7 +364,7 @@ def add_at(a: Any, indices: Any, b: Any) -> None:
     _check_bounds(template, arrays, a.shape)
     b = b if type(b) is Array else np.asarray(b)
     b = np.broadcast_to(b.astype(a.dtype, casting="same_kind"), _indexed_shape(a.shape, tuple(arrays), template))
-    repoint(a, apply(INDEX_ADD, (a, b, *arrays), {"index": template}))
+    repoint(a, apply_over(INDEX_ADD, (a, b, *arrays), {"index": template}))
 
 
 def _piecewise_constant(*functions: Any) -> None:

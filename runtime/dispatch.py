@@ -1,0 +1,151 @@
+"""What NumPy's protocols hand over: functions without a handler, and the keyword forms and methods of ufuncs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .array import Array, apply, is_active, read
+from .errors import MissingRuleError, NotDifferentiableError
+from .op import FUNCTIONS, UFUNCS
+from .trail import recorder
+
+
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
+    """Carry out what `Array.__array_ufunc__` was asked for."""
+    if method == "__call__" and not keywords:
+        found = recorder(ufunc)
+        if found is None and "scipy.special" in sys.modules and ufunc.__name__ in vars(sys.modules["scipy.special"]):
+            importlib.import_module(".scipy", __package__)
+            found = recorder(ufunc)
+        if found is not None:
+            return found(*inputs)
+    form = FUNCTIONS.get("ufunc_form", ufunc_form)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return form(ufunc, method, inputs, keywords)
+
+
+def call_function(function: Callable, args: tuple, keywords: dict) -> Any:
+    """Carry out what `Array.__array_function__` was asked for."""
+    handler = FUNCTIONS.get(function)
+    if handler is None:
+        return _without_handler(function, args, keywords)
+    try:
+        return handler(*args, **keywords)
+    except TypeError:
+        _require_form(function, handler, args, keywords)
+        raise
+
+
+def _is_active(tree: Any) -> bool:
+    if type(tree) is Array:
+        return is_active(tree)
+    if isinstance(tree, (list, tuple)):
+        return any(_is_active(item) for item in tree)
+    return isinstance(tree, dict) and any(_is_active(item) for item in tree.values())
+
+
+def _plainly(tree: Any) -> Any:
+    """Return `tree` with inactive traced arrays read out."""
+    if type(tree) is Array:
+        return read(tree, "a NumPy function without a rule")
+    if isinstance(tree, (list, tuple)):
+        items = [_plainly(item) for item in tree]
+        return type(tree)(items) if type(tree) in (list, tuple) else type(tree)(*items)
+    if isinstance(tree, dict):
+        return {key: _plainly(item) for key, item in tree.items()}
+    return tree
+
+
+def _name(function: Callable) -> str:
+    return f"{getattr(function, '__module__', 'numpy')}.{getattr(function, '__name__', function)}"
+
+
+def _require_form(function: Callable, handler: Callable, args: tuple, keywords: dict) -> None:
+    """Raise `MissingRuleError` for arguments that NumPy's function takes and its handler does not."""
+    try:
+        inspect.signature(handler).bind(*args, **keywords)
+    except TypeError as error:
+        raise MissingRuleError(
+            f"{_name(function)} of a traced array does not take these arguments here ({error}). Leave them out, or "
+            "compose the same of functions that have a rule"
+        ) from None
+
+
+def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
+    """Run a function that has no handler: plainly where no gradient is at stake, else through NumPy's own source."""
+    if not _is_active(args) and not _is_active(keywords):
+        if function in _WRITERS and args and type(args[0]) is Array:
+            raise MissingRuleError(
+                f"{_name(function)} does not write into a traced array here: write by index (x[i] = v), or use np.where"
+            )
+        return function(*_plainly(args), **_plainly(keywords))
+    implementation = getattr(function, "_implementation", None)
+    try:
+        if implementation is None or not hasattr(implementation, "__code__"):
+            raise NotDifferentiableError("it is written in C")
+        return implementation(*args, **keywords)
+    except (NotDifferentiableError, AttributeError) as error:
+        raise MissingRuleError(
+            f"{_name(function)} has no derivative rule here ({error}). Compose it of functions that have one, or call it on "
+            "retape.stop_gradient(x) if no gradient is wanted"
+        ) from error
+
+
+_WRITERS = (np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis)
+
+
+def write_out(out: Any, result: Any, name: str) -> Any:
+    """Write a result into a traced array, as ``out=`` asks, and return that array.
+
+    Raises `NotDifferentiableError` for a plain array: it cannot hold a traced value.
+    """
+    target = out[0] if isinstance(out, tuple) else out
+    if type(target) is not Array:
+        raise NotDifferentiableError(
+            f"{name} was asked to write a traced result into a plain array (out= or an in-place operator on it): make "
+            "that array with retape.numpy (array, full) or np.zeros_like of a traced one, or use the result it returns"
+        )
+    return FUNCTIONS["repoint"](target, result)  # pyright: ignore[reportArgumentType]
+
+
+def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
+    """Handle a ufunc's methods and keyword forms."""
+    out = keywords.pop("out", None)
+    is_masked = keywords.get("where", True) is not True
+    if out is not None and not (is_masked and method == "__call__"):
+        return write_out(out, getattr(ufunc, method)(*inputs, **keywords), f"numpy.{ufunc.__name__}")
+    if method == "__call__":
+        dtype = keywords.get("dtype")
+        is_cast = dtype is not None and (np.dtype(dtype).kind != "f" or ufunc in UFUNCS and UFUNCS[ufunc].zero_gradient)
+        if not is_masked and not is_cast and keywords.get("casting", "same_kind") == "same_kind":
+            keywords = {k: v for k, v in keywords.items() if k not in ("dtype", "where", "casting")}
+            if not keywords:
+                handler = FUNCTIONS.get(ufunc)
+                if dtype is not None:
+                    inputs = tuple(np.asarray(a, dtype) if type(a) is not Array else a.astype(dtype) for a in inputs)
+                if handler is not None:
+                    return handler(*inputs)
+                if ufunc in UFUNCS:
+                    return apply(UFUNCS[ufunc], inputs)
+    else:
+        handler = FUNCTIONS.get((ufunc, method))  # pyright: ignore[reportArgumentType]
+        if handler is not None:
+            return handler(*inputs, **keywords)
+    if out is None and method != "at" and not _is_active(inputs) and not _is_active(keywords):
+        return getattr(ufunc, method)(*_plainly(inputs), **_plainly(keywords))
+    form = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+    words = f" with {', '.join(sorted(keywords))}=" if keywords else ""
+    raise MissingRuleError(
+        f"{form}{words} has no derivative rule here. Compose it of functions that have one (for where=, use np.where "
+        "on the result), or call it on retape.stop_gradient(x) if no gradient is wanted"
+    )
+
+
+FUNCTIONS["ufunc"] = call_ufunc  # pyright: ignore[reportArgumentType]
+FUNCTIONS["function"] = call_function  # pyright: ignore[reportArgumentType]
+FUNCTIONS["write_out"] = write_out  # pyright: ignore[reportArgumentType]

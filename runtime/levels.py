@@ -1,0 +1,93 @@
+"""Levels: what a traced array belongs to while one transform runs; nested transforms nest by number."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from contextvars import ContextVar
+from threading import get_ident
+from typing import Any, Self
+
+import numpy as np
+
+from .errors import EscapedError, ThreadError
+from .op import Op
+
+_numbers = itertools.count(1)
+_open: ContextVar[tuple[Level, ...]] = ContextVar("retape_levels", default=())
+
+
+class Level(ABC):
+    """One running transform. Of several levels that meet in a call, the one with the highest number records it.
+
+    `hot` is the thread's identity while a `Trail` is open and 0 otherwise: what its fast recorders look at.
+    """
+
+    __slots__ = ("level", "thread", "hot", "closed", "frozen", "_token")
+    keeper: Any = None
+
+    def __init__(self) -> None:
+        self.level = next(_numbers)
+        self.thread = get_ident()
+        self.hot = 0
+        self.closed = False
+        self.frozen: list[np.ndarray] = []
+
+    def __enter__(self) -> Self:
+        self._token = _open.set((*_open.get(), self))
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        _open.reset(self._token)
+        self.close()
+
+    @abstractmethod
+    def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Any:
+        """Run `op` on `args`, at least one of which belongs to this level, and note what the transform needs of it.
+
+        With `gives_up`, the caller holds the only use of the array that the op may overwrite (`op.overwrites`).
+        """
+
+    @abstractmethod
+    def is_active(self, array: Any) -> bool:
+        """Tell whether a traced array of this level depends on a differentiated input."""
+
+    def require_open(self) -> None:
+        """Raise `EscapedError` when this level's transform has ended, `ThreadError` in another thread than its own."""
+        if self.closed:
+            raise EscapedError(
+                "a traced array was used after its transform had ended: return it from the function (or as auxiliary "
+                "output with has_aux=True) instead of storing it outside"
+            )
+        if self.thread != get_ident():
+            raise ThreadError(
+                "a traced array was used in another thread than the one its transform runs in: take the gradient inside "
+                "each thread (retape.grad may run in many at once), or compute in the transform's own thread"
+            )
+
+    def freeze(self, value: Any) -> None:
+        """Make a captured plain array read-only until this level is closed.
+
+        The reverse sweep reads it as it is then: a program that changes it after use would get a wrong gradient, and
+        now gets NumPy's error instead. (A view is guarded, not its base, which others may be filling.)
+        """
+        if type(value) is np.ndarray and value.flags.writeable:
+            value.flags.writeable = False
+            self.frozen.append(value)
+
+    def close(self) -> None:
+        """End recording: from now on a use of this level's arrays is an error."""
+        self.closed = True
+        self.hot = 0
+        for value in reversed(self.frozen):
+            try:
+                value.flags.writeable = True
+            except ValueError:  # a view whose base another thread's level still guards
+                pass
+        self.frozen.clear()
+
+
+def innermost() -> Level | None:
+    """Return the innermost level that is open in this context, or None outside all transforms."""
+    levels = _open.get()
+    return levels[-1] if levels else None

@@ -1,0 +1,53 @@
+"""Python's operators on traced arrays: each goes straight to its op's recorder, past NumPy's dispatch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import dispatch  # noqa: F401  (what NumPy hands over goes there)
+from .array import Array
+from .op import FUNCTIONS
+from .trail import recorder
+
+_ARITHMETIC = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
+    "mod": np.remainder, "pow": np.power, "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or,
+    "xor": np.bitwise_xor, "lshift": np.left_shift, "rshift": np.right_shift,
+}  # fmt: skip
+_COMPARISONS = {
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
+}  # fmt: skip
+_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+
+
+def install() -> None:
+    """Attach the operators to `Array`; called once the table of ops is full, and again when a rule changes."""
+    for name, ufunc in (_ARITHMETIC | _COMPARISONS | _UNARY).items():
+        found = recorder(ufunc)
+        assert found is not None
+        setattr(Array, f"__{name}__", _plain_function(found))
+        if name in _ARITHMETIC:
+            setattr(Array, f"__r{name}__", _reflected(found))
+            setattr(Array, f"__i{name}__", _in_place(found))
+    Array.__divmod__ = lambda self, other: (self // other, self % other)  # pyright: ignore
+    Array.__rdivmod__ = lambda self, other: (other // self, other % self)  # pyright: ignore
+    Array.__round__ = lambda self, digits=0: np.round(self, digits)  # pyright: ignore
+
+
+def _plain_function(found: Callable) -> Callable:
+    # A function is bound to the array it is looked up on; other callables would not be.
+    return found if hasattr(found, "__get__") else lambda *operands: found(*operands)
+
+
+def _reflected(found: Callable) -> Callable:
+    return lambda self, other: found(other, self)
+
+
+def _in_place(found: Callable) -> Callable:
+    def update(self: Array, other: Any) -> Array:
+        return FUNCTIONS["repoint"](self, found(self, other))  # pyright: ignore[reportArgumentType]
+
+    return update

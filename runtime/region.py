@@ -1,0 +1,134 @@
+"""The region: calls whose results are dropped when they end, and which are run again when the reverse sweep comes by."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from . import trees
+from .array import Array, apply
+from .levels import Level
+from .op import Op
+from .trail import Trail, constant
+
+
+class Region(Level):
+    """Stands in for a trail while a checkpointed function runs: notes its calls, holds only what comes from outside."""
+
+    __slots__ = ("trail", "slots", "values", "calls", "active")
+
+    def __init__(self, trail: Trail) -> None:
+        super().__init__()
+        self.trail = trail
+        self.slots: list[int] = []  # of the trail's arrays that come in
+        self.values: list[Any] = []
+        self.calls: list[tuple[Op, tuple, dict | None]] = []
+        self.active = bytearray()
+
+    def is_active(self, array: Any) -> bool:
+        """Tell whether a cotangent will reach an array."""
+        return array._slot < 0 or bool(self.active[array._slot])
+
+    def enter(self, array: Any) -> Array:
+        """Return the array that stands inside for an active one of the trail."""
+        for place, slot in enumerate(self.slots):
+            if slot == array._slot:
+                return Array(self, -1 - place, array._value)
+        self.slots.append(array._slot)
+        self.values.append(array._value)
+        return Array(self, -len(self.slots), array._value)
+
+    def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Array:
+        """Run `op` and note the call with its operands: places in the region, or constants."""
+        self.require_open()
+        values = []
+        places = []
+        for a in args:
+            if type(a) is Array and a._tape is self.trail:
+                a = self.enter(a) if a._slot is not None else a._value
+            if type(a) is Array and a._tape is self:
+                values.append(a._value)
+                places.append(_Place(a._slot))
+            else:
+                a = constant(a)
+                self.trail.freeze(a)
+                values.append(a)
+                places.append(a)
+        y = apply(op, values, parameters)
+        self.calls.append((op, tuple(places), parameters))
+        mask = [type(p) is _Place and (p < 0 or bool(self.active[p])) for p in places]
+        self.active.append(op.is_differentiable(mask))
+        return Array(self, len(self.calls) - 1, y)
+
+
+class _Place(int):
+    """The place of an operand in a region: negative for what came in, else the number of the call that made it."""
+
+
+def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) -> None:
+    """Run the region's calls again on a trail of their own, and carry the cotangents of its results to what came in."""
+    region: Region = calls[place + 1]
+    with Trail() as again:
+        inside = [again.input(value) for value in region.values]
+        made: list[Any] = []
+        for op, places, parameters in region.calls:
+            args = [(made[p] if p >= 0 else inside[-1 - p]) if type(p) is _Place else p for p in places]
+            made.append(apply(op, args, parameters))
+        seeds: dict[int, Any] = {}
+        for number, g in cotangents.items():
+            result = made[number] if number >= 0 else inside[-1 - number]
+            if type(result) is Array and result._tape is again and result._slot is not None:
+                seeds[result._slot] = seeds[result._slot] + g if result._slot in seeds else g
+        del made
+    # The inputs' cotangents so far go in and out, so that they add up in the order that they would without a region.
+    for slot, array in zip(region.slots, inside, strict=True):
+        if slot in sums:
+            seeds[array._slot] = seeds[array._slot] + sums.pop(slot) if array._slot in seeds else sums.pop(slot)
+    again.pull(seeds)
+    for slot, array in zip(region.slots, inside, strict=True):
+        if array._slot in seeds:
+            sums[slot] = seeds.pop(array._slot)
+
+
+def _step_back_result(g: Any, calls: list, place: int, sums: dict) -> None:
+    slot, number = calls[place + 1]
+    found = sums.setdefault(slot, {})
+    found[number] = found[number] + g if number in found else g
+
+
+def checkpoint(f: Callable) -> Callable:
+    """Return `f` with its residuals dropped after the forward sweep and computed again in the reverse sweep.
+
+    Works by replaying the recorded calls, so closures, random numbers drawn in `f` and nesting are right. In forward mode
+    and under a `memory_budget`, where the plan decides by itself, the mark has no effect.
+
+    >>> import numpy as np, retape as rt
+    >>> float(rt.grad(rt.checkpoint(lambda x: np.sin(np.sin(x))))(0.0))
+    1.0
+    """
+
+    @functools.wraps(f)
+    def checkpointed(*args: Any, **keywords: Any) -> Any:
+        leaves, treedef = trees.flatten((args, keywords))
+        levels = {leaf._tape for leaf in leaves if type(leaf) is Array}
+        trail = max(levels, key=lambda level: level.level, default=None)
+        if type(trail) is not Trail:
+            return f(*args, **keywords)
+        with Region(trail) as region:
+            inside = [
+                region.enter(leaf) if type(leaf) is Array and leaf._tape is trail and leaf._slot is not None else leaf
+                for leaf in leaves
+            ]
+            args, keywords = trees.unflatten(treedef, inside)
+            output, out_tree = trees.flatten(f(*args, **keywords))
+        slot = trail.add(_step_back, region, None)._slot
+        results = [
+            trail.add(_step_back_result, (slot, leaf._slot), leaf._value)
+            if type(leaf) is Array and leaf._tape is region
+            else leaf
+            for leaf in output
+        ]
+        return trees.unflatten(out_tree, results)
+
+    return checkpointed

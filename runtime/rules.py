@@ -1,0 +1,73 @@
+"""What every sweep does around a rule: fetch what it reads, fit its result to a primal, and transpose it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .array import Array, apply
+from .op import OPS, OUTPUT, Rule
+
+
+def fetch(rule: Rule, position: int, values: Any, y: Any, parameters: dict | None) -> list:
+    """Return what a rule reads, in the order of its parameters.
+
+    `values` and `y` are the call's inputs and output, or handles that know shape and dtype. A Python scalar is given as an
+    array of the output's dtype, so that a rule computes the same whether it is run or recorded.
+    """
+    found = []
+    for read in rule.reads:
+        if type(read) is int:
+            found.append(y if read == OUTPUT else as_array(values[read], y.dtype))
+            continue
+        kind, key = read
+        if kind == "parameter":
+            found.append(parameters[key])  # pyright: ignore[reportOptionalSubscript]
+        elif kind == "shape":
+            found.append(getattr(y if key == OUTPUT else values[key], "shape", ()))
+        elif kind == "dtype":
+            found.append(y.dtype if key == OUTPUT else getattr(values[key], "dtype", None) or y.dtype)
+        elif kind == "rest":
+            found.append(tuple(values[key:]))
+        elif kind == "position":
+            found.append(position)
+        else:
+            found.append(tuple(getattr(value, "shape", ()) for value in values))
+    return found
+
+
+def as_array(value: Any, dtype: Any) -> Any:
+    """Return a Python scalar as an array of `dtype`, anything else as it is."""
+    if isinstance(value, (Array, np.ndarray, np.generic)):
+        if type(value) is Array and value._tape.keeper is not None and value._tape.dtypes[value._slot] is None:
+            return apply(OPS["astype"], (value,), {"dtype": dtype})
+        return value
+    return np.asarray(value, dtype)
+
+
+def in_dtype(g: Any, dtype: Any) -> Any:
+    """Return a cotangent or tangent in the dtype of its primal; that of a real primal is real."""
+    if g.dtype.kind == "c" and dtype.kind != "c":
+        g = np.real(g)
+    return g if g.dtype == dtype else g.astype(dtype)
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """Return `g` summed over the axes along which an input of `shape` was broadcast."""
+    lead = len(g.shape) - len(shape)
+    if lead < 0 or any(n != m and m != 1 for n, m in zip(g.shape[lead:], shape, strict=True)):
+        return np.broadcast_to(g, shape)
+    axes = tuple(range(lead)) + tuple(k + lead for k, n in enumerate(shape) if n == 1 and g.shape[k + lead] != 1)
+    if axes:
+        g = np.sum(g, axis=axes)
+    return g if g.shape == shape else np.reshape(g, shape)
+
+
+def fitted(share: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return a rule's result in the shape and dtype of the input that it belongs to."""
+    if share.shape != shape:
+        share = unbroadcast(share, shape)
+    if share.dtype is not dtype and share.dtype != dtype:
+        share = in_dtype(share, dtype)
+    return share

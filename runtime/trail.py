@@ -1,0 +1,382 @@
+"""The trail: the leanest record of a call from which a reverse sweep can run, when nothing bounds the memory.
+
+A flat list of five entries a call: what to do in the reverse sweep, and what it needs. Values are held where a rule reads
+them and nowhere else; what has no derivative is not recorded at all. One call costs about 80 bytes, and nothing that the
+cyclic garbage collector would look at.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+import numpy as np
+
+from .array import Array, apply
+from .errors import TapeError
+from .levels import Level
+from .op import FUNCTIONS, OUTPUT, RECORDERS, UFUNCS, Op
+from .rules import fetch, fitted
+
+WIDTH = 5
+_new_array = Array.__new__
+
+
+class Trail(Level):
+    """Records for one reverse sweep. `calls` holds `WIDTH` entries per input and call: the step back, then its data."""
+
+    __slots__ = ("calls", "first")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hot = self.thread
+        self.calls: list[Any] = []
+        self.first = 0
+
+    def input(self, value: Any) -> Array:
+        """Return a traced array for a value to differentiate by; all inputs come before the first call."""
+        slot = len(self.calls)
+        self.calls += (None, None, None, None, None)
+        self.first = slot + WIDTH
+        return Array(self, slot, value)
+
+    def is_active(self, array: Any) -> bool:
+        """Tell whether a cotangent will reach an array."""
+        return array._slot is not None
+
+    def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Any:
+        """Run `op` and note its step back. Results without a derivative are plain, unless they may be written to."""
+        if self.hot != get_ident():
+            self.require_open()
+        slots = []
+        values = []
+        for a in args:
+            if type(a) is Array and a._tape is self:
+                slots.append(a._slot)
+                values.append(a._value)
+            else:
+                slots.append(None)
+                values.append(constant(a))
+        y = run_over(op, values, parameters) if gives_up else apply(op, values, parameters)
+        return self.finish(op, slots, values, parameters, y)
+
+    def finish(self, op: Op, slots: list, values: list, parameters: dict | None, y: Any) -> Any:
+        """Note the step back of a call whose output `y` is there; return the traced output."""
+        shares = []
+        if not op.zero_gradient:
+            rules = op.rules
+            final = len(rules) - 1
+            for position, slot in enumerate(slots):
+                rule = rules[position if position < final else final] if slot is not None else None
+                if rule is None:
+                    continue
+                for read in rule.residuals:
+                    if read != OUTPUT and slots[read] is None:
+                        self.freeze(values[read])
+                if rule.reads_rest:
+                    for value in values[len(op.inputs) - 1 :]:
+                        self.freeze(value)
+                value = values[position]
+                shares.append((slot, rule, fetch(rule, position, values, y, parameters), value.shape, value.dtype))
+        if not shares:
+            return inactive(self, y)
+        if len(shares) > 1 and shares[0][1].takes:
+            shares.reverse()  # the rule that overwrites the cotangent comes last
+        return self.add(_step_back, tuple(shares), y)
+
+    def add(self, step: Callable, data: Any, y: Any) -> Array:
+        """Append a call with its step back, ``step(g, calls, place, sums)``, and return its traced output."""
+        array = _new_array(Array)
+        array._tape = self
+        array._slot = len(self.calls)
+        array._value = y
+        self.calls += (step, data, None, None, None)
+        return array
+
+    def pull(self, sums: dict[int, Any]) -> dict[int, Any]:
+        """Carry cotangents, given by slot, back to the inputs; return those of the inputs that were reached."""
+        calls = self.calls
+        pop = sums.pop
+        for place in range(len(calls) - WIDTH, self.first - WIDTH, -WIDTH):
+            g = pop(place, None)
+            if g is not None:
+                calls[place](g, calls, place, sums)
+        return sums
+
+
+def constant(value: Any) -> Any:
+    """Return a captured constant as it can be computed with. Raises `TapeError` for what cannot."""
+    kind = type(value)
+    if kind is np.ndarray or kind is float or kind is int or kind is Array:
+        if kind is np.ndarray and value.dtype.kind == "O":
+            raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")
+        return value
+    if isinstance(value, (list, tuple)):
+        return constant(FUNCTIONS["asarray"](value))  # pyright: ignore[reportArgumentType]
+    if getattr(getattr(value, "dtype", None), "kind", "") == "O":
+        raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")
+    return value
+
+
+def inactive(level: Level, y: Any) -> Any:
+    """Return a result that has no derivative: traced where a traced value may be written into it later, else plain."""
+    if isinstance(y, np.ndarray) and y.dtype.kind in "fc":
+        return Array(level, None, y)
+    return y
+
+
+def run_over(op: Op, values: list, parameters: dict | None) -> Any:
+    """Run `op` into the buffer of the input that it overwrites, where nothing else sees that buffer."""
+    place: int = op.overwrites  # pyright: ignore[reportAssignmentType]
+    # Two uses that do not count: the list's and the array's that is about to stand for the result.
+    if sys.getrefcount(values[place]) == 3 and _HAS_COUNTS:
+        target = values[place]
+        if type(target) is np.ndarray:
+            if target.base is None and target.flags.writeable and not any(type(v) is Array for v in values):
+                return op.run_into(target, *values, **(parameters or {}))  # pyright: ignore[reportOptionalCall]
+        elif type(target) is Array:
+            level = max((v._tape for v in values if type(v) is Array), key=lambda level: level.level)
+            return level.record(op, values, parameters, gives_up=level is target._tape)
+    return apply(op, values, parameters)
+
+
+def _step_back(g: Any, calls: list, place: int, sums: dict) -> None:
+    """Run the rules of one call: the general step back."""
+    for slot, rule, arguments, shape, dtype in calls[place + 1]:
+        if rule.adds:
+            total = [sums.pop(slot, None)]
+            if total[0] is None:
+                total[0] = np.zeros(shape, dtype)
+            elif not is_alone(total):
+                total[0] = np.copy(total[0])
+            sums[slot] = rule.function(total.pop(), g, *arguments)
+            continue
+        if rule.takes:
+            share = rule.function(g if sys.getrefcount(g) == _ALONE and _is_own(g) else np.copy(g), *arguments)
+        else:
+            share = rule.function(g, *arguments)
+        share = fitted(share, shape, dtype)
+        sums[slot] = sums[slot] + share if slot in sums else share
+
+
+def is_alone(holder: list) -> bool:
+    """Tell whether nothing but the one-element list `holder` refers to the array in it, so that it may be overwritten."""
+    return sys.getrefcount(holder[0]) == 2 and _HAS_COUNTS and _is_own(holder[0])
+
+
+def _is_own(array: Any) -> bool:
+    return type(array) is Array or type(array) is np.ndarray and array.base is None and array.flags.writeable
+
+
+_HAS_COUNTS = getattr(sys, "_is_gil_enabled", lambda: True)() and hasattr(sys, "getrefcount")
+_ALONE = 0
+
+
+def _calibrate() -> None:
+    """Find out what `sys.getrefcount` says in a step back about a cotangent that nothing else uses."""
+
+    def probe(g: Any, calls: list, place: int, sums: dict) -> None:
+        global _ALONE
+        _ALONE = sys.getrefcount(g) if _HAS_COUNTS else -1
+
+    trail = Trail()
+    trail.input(None)
+    slot = trail.add(probe, (), None)._slot
+    trail.pull({slot: np.zeros(1)})
+
+
+_calibrate()
+
+
+def recorder(ufunc: np.ufunc) -> Callable | None:
+    """Return what a call of `ufunc` on traced arrays goes through, or None where it has neither op nor handler."""
+    found = RECORDERS.get(ufunc)
+    if found is not None:
+        return found
+    op = UFUNCS.get(ufunc)
+    handler = FUNCTIONS.get(ufunc)
+    if handler is not None:
+        found = handler
+    elif op is None:
+        return None
+    elif ufunc is np.multiply or ufunc is np.add or ufunc is np.subtract:
+        found = _arithmetic(op, ufunc)
+    elif len(op.inputs) == 1 and op.rules[0] is not None and hasattr(op.rules[0].function, "partial"):
+        found = _unary(op)
+    else:
+        found = functools.partial(_apply_inputs, op)
+    RECORDERS[ufunc] = found
+    return found
+
+
+def _apply_inputs(op: Op, *inputs: Any) -> Any:
+    return apply(op, inputs)
+
+
+def _unary(op: Op) -> Callable:
+    """Return the fast recorder of an elementwise function of one input whose output has the input's dtype."""
+    rule: Any = op.rules[0]
+    partial = rule.function.partial
+    if any(type(read) is not int for read in rule.reads):
+        return functools.partial(_apply_inputs, op)
+    run = op.run
+    reads_x = len(rule.reads) > 0 and rule.reads[0] == 0
+    if not callable(partial):
+
+        def step(g: Any, calls: list, place: int, sums: dict) -> None:
+            slot = calls[place + 1]
+            share = rule.function(g)
+            sums[slot] = sums[slot] + share if slot in sums else share
+
+    elif len(rule.reads) == 1:
+
+        def step(g: Any, calls: list, place: int, sums: dict) -> None:
+            slot = calls[place + 1]
+            share = g * partial(calls[place + 2])
+            sums[slot] = sums[slot] + share if slot in sums else share
+
+    else:
+
+        def step(g: Any, calls: list, place: int, sums: dict) -> None:
+            slot = calls[place + 1]
+            share = rule.function(g, *calls[place + 2])
+            sums[slot] = sums[slot] + share if slot in sums else share
+
+    is_single = len(rule.reads) == 1
+
+    def record_unary(x: Any) -> Any:
+        trail = x._tape
+        slot = x._slot
+        if trail.hot != get_ident() or slot is None:
+            return trail.record(op, (x,))
+        value = x._value
+        y = run(value)
+        if y.dtype is not value.dtype:
+            return trail.finish(op, [slot], [value], None, y)
+        calls = trail.calls
+        array = _new_array(Array)
+        array._tape = trail
+        array._slot = len(calls)
+        array._value = y
+        if is_single:
+            calls += (step, slot, value if reads_x else y, None, None)
+        else:
+            calls += (step, slot, [value if read == 0 else y for read in rule.reads], None, None)
+        return array
+
+    return record_unary
+
+
+def _step_back_product(g: Any, calls: list, place: int, sums: dict) -> None:
+    first, second, a, b = calls[place + 1 : place + 5]
+    share = g * b
+    sums[first] = sums[first] + share if first in sums else share
+    share = g * a
+    sums[second] = sums[second] + share if second in sums else share
+
+
+def _step_back_sum(g: Any, calls: list, place: int, sums: dict) -> None:
+    slot = calls[place + 1]
+    sums[slot] = sums[slot] + g if slot in sums else g
+    slot = calls[place + 2]
+    sums[slot] = sums[slot] + g if slot in sums else g
+
+
+def _step_back_difference(g: Any, calls: list, place: int, sums: dict) -> None:
+    slot = calls[place + 1]
+    sums[slot] = sums[slot] + g if slot in sums else g
+    slot = calls[place + 2]
+    sums[slot] = sums[slot] - g if slot in sums else -g
+
+
+def _step_back_scaled(g: Any, calls: list, place: int, sums: dict) -> None:
+    slot = calls[place + 1]
+    share = g * calls[place + 2]
+    sums[slot] = sums[slot] + share if slot in sums else share
+
+
+def _step_back_same(g: Any, calls: list, place: int, sums: dict) -> None:
+    slot = calls[place + 1]
+    sums[slot] = sums[slot] + g if slot in sums else g
+
+
+def _step_back_negative(g: Any, calls: list, place: int, sums: dict) -> None:
+    slot = calls[place + 1]
+    sums[slot] = sums[slot] - g if slot in sums else -g
+
+
+def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
+    """Return the fast recorder of a sum, a difference or a product; operands that broadcast or differ in dtype go on."""
+    is_product = ufunc is np.multiply
+    step_both, step_first, step_second = {
+        np.multiply: (_step_back_product, _step_back_scaled, _step_back_scaled),
+        np.add: (_step_back_sum, _step_back_same, _step_back_same),
+        np.subtract: (_step_back_difference, _step_back_same, _step_back_negative),
+    }[ufunc]
+
+    def record_arithmetic(a: Any, b: Any) -> Any:
+        if type(a) is Array:
+            trail = a._tape
+            slot = a._slot
+            if trail.hot == get_ident() and slot is not None:
+                va = a._value
+                kind = type(b)
+                if kind is Array:
+                    other = b._slot
+                    if b._tape is trail and other is not None:
+                        vb = b._value
+                        y = ufunc(va, vb)
+                        dtype, shape = y.dtype, y.shape
+                        if va.dtype is not dtype or vb.dtype is not dtype or va.shape != shape or vb.shape != shape:
+                            return trail.finish(op, [slot, other], [va, vb], None, y)
+                        calls = trail.calls
+                        array = _new_array(Array)
+                        array._tape = trail
+                        array._slot = len(calls)
+                        array._value = y
+                        if is_product:
+                            calls += (step_both, slot, other, va, vb)
+                        else:
+                            calls += (step_both, slot, other, None, None)
+                        return array
+                elif kind is float or kind is int or kind is np.ndarray and b.dtype is va.dtype:
+                    y = ufunc(va, b)
+                    if y.dtype is not va.dtype or y.shape != va.shape:
+                        return trail.finish(op, [slot, None], [va, b], None, y)
+                    if is_product and kind is np.ndarray and b.flags.writeable:
+                        trail.freeze(b)
+                    calls = trail.calls
+                    array = _new_array(Array)
+                    array._tape = trail
+                    array._slot = len(calls)
+                    array._value = y
+                    calls += (step_first, slot, b, None, None) if is_product else (step_first, slot, None, None, None)
+                    return array
+        elif type(b) is Array:
+            trail = b._tape
+            slot = b._slot
+            kind = type(a)
+            vb = b._value
+            if (
+                trail.hot == get_ident()
+                and slot is not None
+                and (kind is float or kind is int or kind is np.ndarray and a.dtype is vb.dtype)
+            ):
+                y = ufunc(a, vb)
+                if y.dtype is not vb.dtype or y.shape != vb.shape:
+                    return trail.finish(op, [None, slot], [a, vb], None, y)
+                if is_product and kind is np.ndarray and a.flags.writeable:
+                    trail.freeze(a)
+                calls = trail.calls
+                array = _new_array(Array)
+                array._tape = trail
+                array._slot = len(calls)
+                array._value = y
+                calls += (step_second, slot, a, None, None) if is_product else (step_second, slot, None, None, None)
+                return array
+        return apply(op, (a, b))
+
+    return record_arithmetic
