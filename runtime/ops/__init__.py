@@ -1,5 +1,25 @@
 """The families of ops; importing this package fills the table."""
 
-from . import creation, elementwise, indexing, linear_algebra, methods, reductions, shape, softmax
+from . import (
+    creation,
+    elementwise,
+    fourier,
+    indexing,
+    linear_algebra,
+    methods,
+    reductions,
+    shape,
+    softmax,
+)
 
-__all__ = ["creation", "elementwise", "indexing", "linear_algebra", "methods", "reductions", "shape", "softmax"]
+__all__ = [
+    "creation",
+    "elementwise",
+    "fourier",
+    "indexing",
+    "linear_algebra",
+    "methods",
+    "reductions",
+    "shape",
+    "softmax",
+]
