@@ -18,7 +18,7 @@ from .. import phantom
 from ..array import Array, apply
 from ..op import Op, define, implements
 
-_OTHER = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
+_OTHER: dict[Any, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
 def _fitted(g: Any, extent: int, axis: int) -> Any:
