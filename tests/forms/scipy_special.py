@@ -176,23 +176,23 @@ if importlib.util.find_spec("scipy"):
     for name, shapes in (
         ("pdtr", (2.0,)),
         ("pdtrc", (2.0,)),
-        ("bdtr", (2.0, 6.0)),
-        ("bdtrc", (2.0, 6.0)),
-        ("nbdtr", (2.0, 6.0)),
+        ("bdtr", (2.0, 6)),
+        ("bdtrc", (2.0, 6)),
+        ("nbdtr", (2.0, 6)),
     ):
-        fixed(name, *shapes, x=U)
-    for name, shapes in (("nbdtrc", (2.0, 6.0)), ("chdtr", (3.0,)), ("chdtrc", (3.0,)), ("fdtr", (3.0, 5.0))):
-        fixed(name, *shapes, x=U)
+        fixed(name, *shapes, x=U, float32=not name.startswith("bdtr"))
+    for name, shapes in (("nbdtrc", (2.0, 6)), ("chdtr", (3.0,)), ("chdtrc", (3.0,)), ("fdtr", (3.0, 5.0))):
+        fixed(name, *shapes, x=U, float32=not name.startswith("bdtr"))
     for name, shapes in (
         ("fdtrc", (3.0, 5.0)),
         ("stdtr", (3.0,)),
         ("chdtri", (3.0,)),
         ("pdtri", (2.0,)),
-        ("bdtri", (2.0, 6.0)),
+        ("bdtri", (2.0, 6)),
     ):
-        fixed(name, *shapes, x=U)
-    for name, shapes in (("nbdtri", (2.0, 6.0)), ("fdtri", (3.0, 5.0)), ("stdtrit", (3.0,))):
-        fixed(name, *shapes, x=U)
+        fixed(name, *shapes, x=U, float32=not name.startswith("bdtr"))
+    for name, shapes in (("nbdtri", (2.0, 6)), ("fdtri", (3.0, 5.0)), ("stdtrit", (3.0,))):
+        fixed(name, *shapes, x=U, float32=not name.startswith("bdtr"))
     for name in ("gdtr", "gdtrc"):
         function = getattr(plain, name)
         add(name, X, X, f=lambda a, x, function=function: function(a, 1.4, x))

@@ -89,8 +89,8 @@ several(
 )
 several(special.itj0y0, lambda x, y: special.j0(x), lambda x, y: special.y0(x))
 several(special.iti0k0, lambda x, y: special.i0(x), lambda x, y: special.k0(x))
-several(special.it2j0y0, lambda x, y: (1 - special.j0(x)) / x, lambda x, y: special.y0(x) / x)
-several(special.it2i0k0, lambda x, y: (special.i0(x) - 1) / x, lambda x, y: special.k0(x) / x)
+several(special.it2j0y0, lambda x, y: (1 - special.j0(x)) / x, lambda x, y: -special.y0(x) / x)
+several(special.it2i0k0, lambda x, y: (special.i0(x) - 1) / x, lambda x, y: -special.k0(x) / x)
 
 # Kelvin's functions solve x^2 f'' + x f' = i x^2 f (DLMF 10.61.3): the slope of a slope is one of the others.
 elementwise(special.ber, "x", lambda x: special.berp(x), cost=60)

@@ -51,7 +51,7 @@ def _slope_of_agm(a: Any, b: Any, y: Any) -> Any:
 
 def _rd_in_x(x: Any, w: Any, z: Any, y: Any) -> Any:
     # From the Euler-Poisson equation of R_F (DLMF 19.18.11) and R_D = -6 dR_F/dz.
-    return (y - special.elliprd(w, z, x)) / (2 * (x - z))
+    return (special.elliprd(w, z, x) - y) / (2 * (x - z))
 
 
 def _rd_in_z(x: Any, w: Any, z: Any, y: Any) -> Any:

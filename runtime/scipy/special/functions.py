@@ -122,5 +122,6 @@ def perm(N: Any, k: Any, exact: bool = False) -> Any:  # noqa: N803
 def factorial(n: Any, exact: bool = False, extend: str = "zero") -> Any:
     """Return ``gamma(n + 1)``; 0 for negative `n`."""
     refuse("scipy.special.factorial", exact=exact, extend="" if extend == "zero" else extend)
+    n = n.astype(np.result_type(n.dtype, np.float64))
     is_outside = np.less(n, 0)
     return np.where(is_outside, 0, special.gamma(np.where(is_outside, 0, n) + 1))

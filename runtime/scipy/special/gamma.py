@@ -128,6 +128,7 @@ def polygamma(n: Any, x: Any) -> Any:
 
 def multigammaln(a: Any, d: int) -> Any:
     """Return the logarithm of the multivariate gamma function of dimension `d`, for `a` above ``(d - 1) / 2``."""
+    a = a.astype(np.result_type(a.dtype, np.float64))
     total: Any = d * (d - 1) * 0.25 * math.log(math.pi)
     for j in range(int(d)):
         total = total + special.gammaln(a - 0.5 * j)

@@ -44,9 +44,8 @@ def own_orders(ufunc: np.ufunc, op: Op, orders: int = 1) -> None:
     takes_integers = ufunc.types[0].startswith("l")
 
     def handler(*args: Any) -> Any:
-        last = args[-1]
-        dtype = np.result_type(last.dtype if hasattr(last, "dtype") else last, np.float32)
-        dtype = np.finfo(dtype).dtype
+        kinds = [a.dtype if hasattr(a, "dtype") else type(a) for a in args]
+        dtype = np.finfo(phantom.result_dtypes(ufunc, tuple(kinds))[0]).dtype
         own = [_own(a, takes_integers, dtype) if k < orders else a for k, a in enumerate(args)]
         return apply(op, tuple(own))
 
