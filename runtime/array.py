@@ -48,6 +48,18 @@ def is_active(array: Any) -> bool:
     return False
 
 
+def any_active(tree: Any) -> bool:
+    """Tell whether an array in nested lists, tuples and dicts is active."""
+    if type(tree) is Array:
+        return is_active(tree)
+    if isinstance(tree, (list, tuple)):
+        return any(any_active(item) for item in tree)
+    return isinstance(tree, dict) and any(any_active(item) for item in tree.values())
+
+
+_is_active = any_active
+
+
 def read(array: Any, purpose: str) -> Any:
     """Return the plain value behind `array` for Python's own use (a branch, an index).
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array, apply, is_active, read
+from .array import Array, apply, any_active, read
 from .errors import MissingRuleError, NotDifferentiableError
 from .op import FUNCTIONS, UFUNCS
 from .trail import recorder
@@ -39,14 +39,6 @@ def call_function(function: Callable, args: tuple, keywords: dict) -> Any:
     except TypeError:
         _require_form(function, handler, args, keywords)
         raise
-
-
-def _is_active(tree: Any) -> bool:
-    if type(tree) is Array:
-        return is_active(tree)
-    if isinstance(tree, (list, tuple)):
-        return any(_is_active(item) for item in tree)
-    return isinstance(tree, dict) and any(_is_active(item) for item in tree.values())
 
 
 def _plainly(tree: Any) -> Any:
@@ -78,7 +70,7 @@ def _require_form(function: Callable, handler: Callable, args: tuple, keywords: 
 
 def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
     """Run a function that has no handler: plainly where no gradient is at stake, else through NumPy's own source."""
-    if not _is_active(args) and not _is_active(keywords):
+    if not any_active(args) and not any_active(keywords):
         if function in _WRITERS and args and type(args[0]) is Array:
             raise MissingRuleError(
                 f"{_name(function)} does not write into a traced array here: write by index (x[i] = v), or use np.where"
@@ -136,7 +128,7 @@ def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
         handler = FUNCTIONS.get((ufunc, method))  # pyright: ignore[reportArgumentType]
         if handler is not None:
             return handler(*inputs, **keywords)
-    if out is None and method != "at" and not _is_active(inputs) and not _is_active(keywords):
+    if out is None and method != "at" and not any_active(inputs) and not any_active(keywords):
         return getattr(ufunc, method)(*_plainly(inputs), **_plainly(keywords))
     form = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
     words = f" with {', '.join(sorted(keywords))}=" if keywords else ""

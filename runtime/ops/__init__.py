@@ -1,8 +1,45 @@
 """The families of ops; importing this package fills the table."""
 
-from ..operators import install
-from . import creation, elementwise, indexing, linear_algebra, methods, reductions, shape, softmax
+from . import (
+    creation,
+    elementwise,
+    fourier,
+    gamma_draws,
+    histograms,
+    indexing,
+    linear_algebra,
+    methods,
+    random_draws,
+    extrema,
+    nan_functions,
+    order_statistics,
+    products,
+    sets,
+    sorting,
+    statistics,
+    sums,
+    shape,
+    softmax,
+)
 
-__all__ = ["creation", "elementwise", "indexing", "linear_algebra", "methods", "reductions", "shape", "softmax"]
-
-install()
+__all__ = [
+    "creation",
+    "elementwise",
+    "fourier",
+    "gamma_draws",
+    "histograms",
+    "indexing",
+    "linear_algebra",
+    "methods",
+    "random_draws",
+    "extrema",
+    "nan_functions",
+    "order_statistics",
+    "products",
+    "sets",
+    "sorting",
+    "statistics",
+    "sums",
+    "shape",
+    "softmax",
+]

@@ -1,0 +1,120 @@
+"""Sorting and partitioning: an order that has no derivative, and the values carried along by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import phantom
+from ..array import apply
+from ..op import define, implements
+from .axes import as_operand, checked_axis
+from .indexing import _piecewise_constant
+
+
+def _put(g: np.ndarray, order: np.ndarray, axis: int) -> np.ndarray:
+    y = np.empty(g.shape, g.dtype)
+    np.put_along_axis(y, order, g, axis)
+    return y
+
+
+def _take(x: np.ndarray, order: np.ndarray, axis: int) -> np.ndarray:
+    return np.ascontiguousarray(np.take_along_axis(x, order, axis))
+
+
+PERMUTE = define(
+    "permute",
+    _take,
+    inputs="x order",
+    parameters=("axis",),
+    rules=(lambda g, order, axis: apply(PERMUTE_BACK, (g, order), {"axis": axis}), None),
+    infer=lambda x, order, axis: phantom.contiguous(x.shape, x.dtype),
+    jvp=(lambda t, order, axis: permuted(t, order, axis), None),
+)
+PERMUTE_BACK = define(
+    "permute_back",
+    _put,
+    inputs="x order",
+    parameters=("axis",),
+    rules=(lambda g, order, axis: permuted(g, order, axis), None),
+    infer=lambda x, order, axis: phantom.contiguous(x.shape, x.dtype),
+    jvp=(lambda t, order, axis: apply(PERMUTE_BACK, (t, order), {"axis": axis}), None),
+)
+
+
+def permuted(x: Any, order: Any, axis: int) -> Any:
+    """Return `x` with the slices along `axis` each in its own `order`, which names every place once."""
+    return apply(PERMUTE, (x, order), {"axis": axis})
+
+
+def _order_of(name: str, run: Any, *parameters: str) -> Any:
+    return define(
+        name,
+        run,
+        inputs="x",
+        parameters=("axis", *parameters),
+        infer=lambda x, axis, **_: phantom.contiguous(x.shape, np.intp),
+        flops=lambda out, x, axis, **_: 20.0 * out.size,
+        zero_gradient=True,
+    )
+
+
+def _partition_order(x: np.ndarray, axis: int, kth: Any, kind: str) -> np.ndarray:
+    """Return an order that makes of `x` what `np.partition` makes of it.
+
+    NumPy's argpartition does not: the two leave what is not in place differently. So both sides are ranked.
+    """
+    parted = np.partition(x, kth, axis=axis, kind=kind)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return _put(np.argsort(x, axis=axis, kind="stable"), np.argsort(parted, axis=axis, kind="stable"), axis)
+
+
+ORDER = _order_of("order", lambda x, axis: np.ascontiguousarray(np.argsort(x, axis=axis, kind="stable")))
+PARTITION_ORDER = _order_of("partition_order", _partition_order, "kth", "kind")
+
+
+def _line(a: Any, axis: Any) -> tuple[Any, int]:
+    a = as_operand(a)
+    if axis is None:
+        return np.reshape(a, (-1,)), 0
+    if not a.ndim:
+        raise np.exceptions.AxisError(axis, 0)
+    return a, checked_axis(axis, a.ndim) % a.ndim
+
+
+@implements(np.sort)
+def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    """Compose sorting of an order and a permutation; of equal values each keeps its own gradient."""
+    if order is not None:
+        raise ValueError("Cannot specify order when the array has no fields.")
+    np.sort(np.empty(0), kind=kind, stable=stable)  # raises as NumPy does for what it does not know
+    a, axis = _line(a, axis)
+    # Equal values look alike in any order, so the values are those of every kind; a stable one fixes who is who.
+    return permuted(a, apply(ORDER, (a,), {"axis": axis}), axis)
+
+
+@implements(np.partition)
+def partition(a: Any, kth: Any, axis: Any = -1, kind: str = "introselect", order: Any = None) -> Any:
+    """Compose partitioning of an order and a permutation; the order within the parts is NumPy's own."""
+    if order is not None:
+        raise ValueError("Cannot specify order when the array has no fields.")
+    a, axis = _line(a, axis)
+    places = np.asarray(kth)
+    if places.dtype.kind not in "iu":
+        raise TypeError("Partition index must be integer")
+    extent = a.shape[axis]
+    for place in places.ravel().tolist():
+        if not -extent <= place < extent:
+            raise ValueError(f"kth(={place}) out of bounds ({extent})")
+    kth = int(places) if not places.ndim else tuple(places.tolist())
+    return permuted(a, apply(PARTITION_ORDER, (a,), {"axis": axis, "kth": kth, "kind": kind}), axis)
+
+
+@implements(np.sort_complex)
+def sort_complex(a: Any) -> Any:
+    """Compose sorting of complex numbers; real ones become complex, in NumPy's precision for it."""
+    y = sort(a)
+    return y if y.dtype.kind == "c" else y.astype(np.sort_complex(np.empty(0, y.dtype)).dtype)
+
+
+_piecewise_constant(np.lexsort, np.isin)
