@@ -1,4 +1,4 @@
-"""The tape: a straight-line program recorded from NumPy code, with derivative rules for every op."""
+"""The Tape: a straight-line program recorded from plain NumPy code, with a derivative rule for every op."""
 
 from . import ops  # noqa: F401  (fills the table of ops)
 from .operators import install

@@ -204,7 +204,12 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
         return None
     elif ufunc is np.multiply or ufunc is np.add or ufunc is np.subtract:
         found = _arithmetic(op, ufunc)
-    elif len(op.inputs) == 1 and op.rules[0] is not None and hasattr(op.rules[0].function, "partial"):
+    elif (
+        len(op.inputs) == 1
+        and op.rules[0] is not None
+        and hasattr(op.rules[0].function, "partial")
+        and getattr(np, ufunc.__name__, None) is ufunc  # of others we do not know that they keep the dtype
+    ):
         found = _unary(op)
     else:
         found = functools.partial(_apply_inputs, op)
