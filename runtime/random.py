@@ -97,10 +97,12 @@ class Generator:
     def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None, dtype: Any = None) -> Any:
         """Return numbers from `low` to `high`, all equally likely; both bounds get gradients."""
         low, high = operand(low), operand(high)
-        is_unit = is_number(low, 0) and is_number(high, 1)
-        width = 1.0 if is_unit else high - low
-        shape = shape_of(size, low, high)
-        return self._located(draws.UNIFORM, low, width, shape, dtype)
+        width = high - low
+        if type(width) is not Array and not np.all(np.isfinite(width)):
+            raise OverflowError("high - low range exceeds valid bounds")
+        if type(width) is not Array and np.any(np.signbit(width)):
+            raise ValueError("high - low < 0")
+        return self._located(draws.UNIFORM, low, width, shape_of(size, low, high), dtype)
 
     def random(self, size: Any = None, dtype: Any = None) -> Any:
         """Return numbers from 0 to 1 (1 excluded), all equally likely."""
@@ -197,11 +199,11 @@ class Generator:
 
         A traced `x` gets its gradient in its own order.
         """
-        x = x if type(x) is Array or isinstance(x, (int, np.integer)) else np.asarray(x)
-        place = self._stream.place()
-        if np.ndim(x) == 0 and np.result_type(x).kind in "iu":
-            return draws.generator_at(place).permutation(int(plain_value(x)))
-        return np.take(x, draws.generator_at(place).permutation(np.shape(x)[axis]), axis)
+        x = x if type(x) is Array else np.asarray(x)
+        is_count = x.ndim == 0 and x.dtype.kind in "iu"
+        count = int(plain_value(x)) if is_count else x.shape[axis]
+        order = draws.generator_at(self._stream.place()).permutation(count)
+        return order if is_count else np.take(x, order, axis)
 
     def choice(
         self, a: Any, size: Any = None, replace: bool = True, p: Any = None, axis: int = 0, shuffle: bool = True
@@ -213,7 +215,7 @@ class Generator:
         require_constant(p, draws.NO_GRADIENT_OF_PROBABILITY)
         a = a if type(a) is Array else np.asarray(a)
         is_count = a.ndim == 0 and a.dtype.kind in "iu"
-        count = int(plain_value(a)) if is_count else np.shape(a)[axis]
+        count = int(plain_value(a)) if is_count else a.shape[axis]
         p = None if p is None else plain_value(p)
         index = draws.generator_at(self._stream.place()).choice(count, size, replace, p, shuffle=shuffle)
         return index if is_count else np.take(a, index, axis)
@@ -241,8 +243,7 @@ class Generator:
     def _located(self, op: Op, loc: Any, scale: Any, size: Any, dtype: Any, bounds: Mapping[str, float] | None = None) -> Any:
         """Return ``loc + scale * noise``, without the sum or the product where they would change nothing."""
         loc, scale = operand(loc), operand(scale)
-        if op is not draws.UNIFORM:
-            check_scale(scale)
+        check_scale(scale)
         extents = shape_of(size, loc, scale)
         result, drawn = dtypes_of(dtype, loc, scale)
         parameters = {"shape": extents, "dtype": drawn, **(bounds or {})}

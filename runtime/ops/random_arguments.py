@@ -69,7 +69,8 @@ def size_of(size: Any, broadcast: tuple[int, ...]) -> tuple[int, ...]:
 
 def shape_of(size: Any, *values: Any) -> tuple[int, ...]:
     """Return `size` as a shape; None stands for that to which `values` broadcast."""
-    return size_of(size, np.broadcast_shapes(*(np.shape(value) for value in values)))
+    # np.shape of a traced array without a gradient would read its value.
+    return size_of(size, np.broadcast_shapes(*(v.shape if type(v) is Array else np.shape(v) for v in values)))
 
 
 def dtypes_of(dtype: Any, *values: Any) -> tuple[np.dtype, np.dtype]:

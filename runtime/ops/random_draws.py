@@ -201,7 +201,7 @@ def _dropout_into(out: np.ndarray, x: Any, place: np.ndarray, rate: float) -> np
     generator = generator_at(place)
     if out is not x:
         np.copyto(out, x)
-    scale = 1 / (1 - rate) if rate < 1 else 0.0
+    scale = 1 / (1 - rate) if rate < 1 else 1.0
     for part in _chunks(out.reshape(-1)):
         dropped = generator.random(part.size, np.float32) < rate
         part *= scale
