@@ -13,10 +13,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from .. import phantom
-from ..array import Array, apply
+from ..array import apply
 from ..op import Op, define, implements
+from .axes import as_operand
 
 _OTHER: dict[Any, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 
@@ -102,8 +104,8 @@ IRFFT = _transform("irfft", _real_inverse_rule, lambda n: n)
 
 def _along(op: Op, a: Any, n: Any, axis: Any, norm: Any) -> Any:
     """Record a transform along one axis. Raises what NumPy raises for a length, an axis or a norm that it does not take."""
-    a = a if type(a) is Array else np.asarray(a)
-    axis = _axis(axis, a.ndim)
+    a = as_operand(a)
+    axis = normalize_axis_index(axis, a.ndim)
     if n is None:
         n = 2 * (a.shape[axis] - 1) if op is IRFFT else a.shape[axis]
     n = operator.index(n)
@@ -112,13 +114,6 @@ def _along(op: Op, a: Any, n: Any, axis: Any, norm: Any) -> Any:
     if norm not in _OTHER:
         raise ValueError(f'Invalid norm value {norm}; should be "backward","ortho" or "forward".')
     return apply(op, (a,), {"n": n, "axis": axis, "norm": norm})
-
-
-def _axis(axis: Any, ndim: int) -> int:
-    axis = operator.index(axis)
-    if not -ndim <= axis < ndim:
-        raise np.exceptions.AxisError(axis, ndim)
-    return axis % ndim
 
 
 @implements(np.fft.fft)
@@ -240,7 +235,7 @@ def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: A
 
 def _shifted(x: Any, axes: Any, sign: int) -> Any:
     axes = tuple(range(x.ndim)) if axes is None else axes if isinstance(axes, (tuple, list)) else (axes,)
-    axes = tuple(_axis(axis, x.ndim) for axis in axes)
+    axes = tuple(normalize_axis_index(axis, x.ndim) for axis in axes)
     return np.roll(x, tuple(sign * (x.shape[axis] // 2) for axis in axes), axes)
 
 
