@@ -28,6 +28,8 @@ def check_leaves(tree: Any, what: str, *, allow_int: bool = False) -> tuple[list
     Raises `InputError` naming the path of a leaf that is not a floating-point (or complex) array or number; with
     `allow_int`, integers and truths pass.
     """
+    if type(tree) is np.ndarray and tree.dtype.kind in "fc":
+        return [tree], trees.LEAF
     leaves, treedef = trees.flatten(tree)
     if not all(is_differentiable_leaf(leaf) for leaf in leaves):
         paths, leaves, treedef = trees.flatten_with_paths(tree)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array, apply, any_active, read
+from .array import Array, any_active, apply, read
 from .errors import MissingRuleError, NotDifferentiableError
 from .op import FUNCTIONS, UFUNCS
 from .trail import recorder

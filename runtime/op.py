@@ -50,6 +50,7 @@ class Rule:
     reads: tuple
     residuals: tuple[int, ...]
     reads_rest: bool = False
+    reads_values_only: bool = False
     adds: bool = False
     takes: bool = False
 
@@ -73,6 +74,7 @@ class Op:
     zero_gradient: bool
     jvp: str | tuple[Rule | None, ...] | None = None
     _residuals: dict = field(default_factory=dict, repr=False)
+    _steps: dict = field(default_factory=dict, repr=False)
 
     def rule(self, position: int) -> Rule | None:
         """Return the rule for the input at `position`; the starred inputs of a variadic op share the last one."""
@@ -80,9 +82,19 @@ class Op:
 
     def is_differentiable(self, mask: Sequence[bool]) -> bool:
         """Tell whether the output depends differentiably on one of the inputs that are active in `mask`."""
-        if self.zero_gradient or True not in mask:
-            return False
-        return any(is_active and self.rule(k) is not None for k, is_active in enumerate(mask))
+        return bool(self.steps(tuple(mask)))
+
+    def steps(self, mask: tuple[bool, ...]) -> tuple[tuple[int, Rule], ...]:
+        """Return the positions of the inputs that a cotangent goes to when those in `mask` are active, with their rules.
+
+        In the order in which the rules run: one that takes the cotangent for itself comes last.
+        """
+        found = self._steps.get(mask)
+        if found is None:
+            rules = [(k, self.rule(k)) for k, is_active in enumerate(mask) if is_active and not self.zero_gradient]
+            kept = [(k, rule) for k, rule in rules if rule is not None]
+            found = self._steps[mask] = tuple(sorted(kept, key=lambda pair: pair[1].takes))
+        return found
 
     def residuals(self, mask: tuple[bool, ...]) -> tuple[int, ...]:
         """Return which values (input indices, or `OUTPUT`) the rules read when the inputs in `mask` are active."""
@@ -207,7 +219,15 @@ def compile_rule(
             known = ", ".join([*inputs, "y", *parameters])
             raise ValueError(f"the rule of {op_name!r} reads {parameter!r}, which is not one of: {known}")
     residuals = tuple(read for read in reads if isinstance(read, int))
-    return Rule(function, tuple(reads), residuals, any(isinstance(r, tuple) and r[0] == "rest" for r in reads), adds, takes)
+    return Rule(
+        function,
+        tuple(reads),
+        residuals,
+        reads_rest=any(isinstance(read, tuple) and read[0] == "rest" for read in reads),
+        reads_values_only=len(residuals) == len(reads),
+        adds=adds,
+        takes=takes,
+    )
 
 
 def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0, name: str | None = None) -> Op:

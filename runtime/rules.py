@@ -53,11 +53,20 @@ def in_dtype(g: Any, dtype: Any) -> Any:
     return g if g.dtype == dtype else g.astype(dtype)
 
 
+def spread(g: Any, shape: tuple[int, ...]) -> Any:
+    """Return a read-only view of `g` broadcast to `shape`; of a scalar, many times faster than `np.broadcast_to`."""
+    if type(g) is np.ndarray and not g.shape or isinstance(g, np.generic):
+        view = np.ndarray(shape, g.dtype, np.asarray(g), 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
+    return np.broadcast_to(g, shape)
+
+
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Return `g` summed over the axes along which an input of `shape` was broadcast."""
     lead = len(g.shape) - len(shape)
     if lead < 0 or any(n != m and m != 1 for n, m in zip(g.shape[lead:], shape, strict=True)):
-        return np.broadcast_to(g, shape)
+        return spread(g, shape)
     axes = tuple(range(lead)) + tuple(k + lead for k, n in enumerate(shape) if n == 1 and g.shape[k + lead] != 1)
     if axes:
         g = np.sum(g, axis=axes)

@@ -27,12 +27,8 @@ def pull(tape: Tape, cotangents: dict[int, Any], handle: Callable, zeros: Callab
             continue
         if output not in inputs_of_tape:
             sums[output] = None
-        places = [k for k, slot in enumerate(inputs) if active[slot] and op.rule(k) is not None]
-        if len(places) > 1 and op.rule(0) is not None and op.rule(0).takes:  # pyright: ignore
-            places.reverse()  # as the trail does
-        for position in places:
-            slot, rule = inputs[position], op.rule(position)
-            assert rule is not None
+        for position, rule in op.steps(tuple([bool(active[slot]) for slot in inputs])):
+            slot = inputs[position]
             arguments = fetch(rule, position, [handle(s) for s in inputs], handle(output), parameters) if rule.reads else ()
             total = sums[slot]
             if rule.adds:

@@ -19,7 +19,7 @@ from .array import Array, apply
 from .errors import TapeError
 from .levels import Level
 from .op import FUNCTIONS, OUTPUT, RECORDERS, UFUNCS, Op
-from .rules import fetch, fitted
+from .rules import as_array, fetch, fitted
 
 WIDTH = 5
 _new_array = Array.__new__
@@ -51,40 +51,44 @@ class Trail(Level):
         """Run `op` and note its step back. Results without a derivative are plain, unless they may be written to."""
         if self.hot != get_ident():
             self.require_open()
-        slots = []
+        slots: list[int | None] = []
         values = []
         for a in args:
-            if type(a) is Array and a._tape is self:
+            kind = type(a)
+            if kind is Array and a._tape is self:
                 slots.append(a._slot)
                 values.append(a._value)
             else:
                 slots.append(None)
-                values.append(constant(a))
+                values.append(a if kind is float or kind is int else constant(a))
         y = run_over(op, values, parameters) if gives_up else apply(op, values, parameters)
         return self.finish(op, slots, values, parameters, y)
 
     def finish(self, op: Op, slots: list, values: list, parameters: dict | None, y: Any) -> Any:
         """Note the step back of a call whose output `y` is there; return the traced output."""
-        shares = []
-        if not op.zero_gradient:
-            rules = op.rules
-            final = len(rules) - 1
-            for position, slot in enumerate(slots):
-                rule = rules[position if position < final else final] if slot is not None else None
-                if rule is None:
-                    continue
-                for read in rule.residuals:
-                    if read != OUTPUT and slots[read] is None:
-                        self.freeze(values[read])
-                if rule.reads_rest:
-                    for value in values[len(op.inputs) - 1 :]:
-                        self.freeze(value)
-                value = values[position]
-                shares.append((slot, rule, fetch(rule, position, values, y, parameters), value.shape, value.dtype))
-        if not shares:
+        steps = op.steps(tuple([slot is not None for slot in slots]))
+        if not steps:
             return inactive(self, y)
-        if len(shares) > 1 and shares[0][1].takes:
-            shares.reverse()  # the rule that overwrites the cotangent comes last
+        shares = []
+        for position, rule in steps:
+            value = values[position]
+            if rule.reads_values_only:
+                arguments = []
+                for read in rule.residuals:
+                    if read == OUTPUT:
+                        arguments.append(y)
+                        continue
+                    residual = values[read]
+                    if slots[read] is None:
+                        residual = as_array(residual, y.dtype)
+                        self.freeze(residual)
+                    arguments.append(residual)
+            else:
+                for k in (*rule.residuals, *range(len(op.inputs) - 1, len(values) if rule.reads_rest else 0)):
+                    if k != OUTPUT and slots[k] is None:
+                        self.freeze(values[k])
+                arguments = fetch(rule, position, values, y, parameters)
+            shares.append((slots[position], rule, arguments, value.shape, value.dtype))
         return self.add(_step_back, tuple(shares), y)
 
     def add(self, step: Callable, data: Any, y: Any) -> Array:
@@ -211,6 +215,12 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
         and getattr(np, ufunc.__name__, None) is ufunc  # of others we do not know that they keep the dtype
     ):
         found = _unary(op)
+    elif (
+        len(op.inputs) == 2
+        and all(rule is not None and rule.reads_values_only for rule in op.rules)
+        and getattr(np, ufunc.__name__, None) is ufunc
+    ):
+        found = _binary(op)
     else:
         found = functools.partial(_apply_inputs, op)
     RECORDERS[ufunc] = found
@@ -273,6 +283,49 @@ def _unary(op: Op) -> Callable:
         return array
 
     return record_unary
+
+
+def _binary(op: Op) -> Callable:
+    """Return the fast recorder of an elementwise function of two traced arrays of one shape and dtype."""
+    run = op.run
+    first_rule, second_rule = op.rules
+    assert first_rule is not None and second_rule is not None
+    first, second = first_rule.function, second_rule.function
+
+    def step(g: Any, calls: list, place: int, sums: dict) -> None:
+        slot, other, first_reads, second_reads = calls[place + 1 : place + 5]
+        share = first(g, *first_reads)
+        sums[slot] = sums[slot] + share if slot in sums else share
+        share = second(g, *second_reads)
+        sums[other] = sums[other] + share if other in sums else share
+
+    def record_binary(a: Any, b: Any) -> Any:
+        if type(a) is not Array or type(b) is not Array or a._tape is not b._tape:
+            return apply(op, (a, b))
+        trail = a._tape
+        slot, other = a._slot, b._slot
+        if trail.hot != get_ident() or slot is None or other is None:
+            return apply(op, (a, b))
+        values = (a._value, b._value)
+        y = run(*values)
+        dtype, shape = y.dtype, y.shape
+        if any(value.dtype is not dtype or value.shape != shape for value in values):
+            return trail.finish(op, [slot, other], values, None, y)
+        calls = trail.calls
+        array = _new_array(Array)
+        array._tape = trail
+        array._slot = len(calls)
+        array._value = y
+        calls += (
+            step,
+            slot,
+            other,
+            [y if read == OUTPUT else values[read] for read in first_rule.residuals],
+            [y if read == OUTPUT else values[read] for read in second_rule.residuals],
+        )
+        return array
+
+    return record_binary
 
 
 def _step_back_product(g: Any, calls: list, place: int, sums: dict) -> None:

@@ -33,6 +33,9 @@ def _register(cls: type) -> None:
     optree.register_pytree_node(cls, flatten_node, unflatten_node, namespace=_NAMESPACE)  # pyright: ignore
 
 
+LEAF = optree.tree_structure(0, namespace=_NAMESPACE)
+
+
 def flatten(tree: Any) -> tuple[list, Any]:
     """Return the leaves of `tree` and its definition, from which `unflatten` builds it again."""
     while True:
