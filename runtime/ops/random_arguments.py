@@ -6,26 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, _is_active, apply, read, record
+from ..array import Array, any_active, apply, read
 from ..errors import NotDifferentiableError
+from ..levels import innermost
 from ..op import Op
-from ..tape import Tape
 
 
-def recorded(op: Op, args: tuple, parameters: dict, near: tuple) -> Any:
-    """Run a draw; where the innermost tape may drop what it makes, as a call of that tape.
-
-    `near` are the arguments that the result will meet.
-    """
-    tape = _innermost(near)
-    if tape is None or (tape.keeper is None and tape.region is None):
-        return apply(op, args, parameters)
-    return record(tape, op, args, parameters)
-
-
-def _innermost(near: tuple) -> Tape | None:
-    """Return the innermost tape of traced arrays among `near`."""
-    return max((a._tape for a in near if type(a) is Array), key=lambda tape: tape.level, default=None)
+def recorded(op: Op, args: tuple, parameters: dict) -> Any:
+    """Run a draw. Inside a transform it is recorded where no argument is traced, too: what it makes can be dropped then."""
+    level = None if any(type(a) is Array for a in args) else innermost()
+    return apply(op, args, parameters) if level is None else level.record(op, args, parameters)
 
 
 def operand(value: Any) -> Any:
@@ -45,7 +35,7 @@ def plain_value(value: Any, purpose: str = "a random draw's argument") -> Any:
 
 def require_constant(value: Any, message: str) -> None:
     """Raise `NotDifferentiableError` with `message` for a value that is differentiated."""
-    if _is_active(value):
+    if any_active(value):
         raise NotDifferentiableError(message)
 
 
