@@ -1,48 +1,182 @@
-"""What NumPy cannot dispatch: arrays built from traced values. Offered on the face as ``retape.numpy``."""
+"""What NumPy cannot dispatch: arrays of traced values, or to write them into; offered on the face as ``retape.numpy``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..array import Array
+from ..op import implements
 
-__all__ = ["array", "asarray", "full"]
+__all__ = ["array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray", "full", "require", "vectorize"]
 
 
-def _nested(value: Any) -> bool:
+def holds_traced(value: Any) -> bool:
+    """Tell whether `value` is a traced array, or a list or tuple that holds one."""
     if type(value) is Array:
         return True
-    return isinstance(value, (list, tuple)) and any(_nested(item) for item in value)
+    return isinstance(value, (list, tuple)) and any(holds_traced(item) for item in value)
 
 
-def array(value: Any, dtype: Any = None) -> Any:
+def _leaves(value: Any) -> tuple[tuple[int, ...] | None, list]:
+    """Return the lengths of nested lists, and what stands at the ends; None for lists that are not alike."""
+    if not isinstance(value, (list, tuple)):
+        return (), [value]
+    parts = [_leaves(item) for item in value]
+    shapes = {shape for shape, _ in parts}
+    leaves = [leaf for _, leaves in parts for leaf in leaves]
+    if len(shapes) != 1 or None in shapes:
+        return None, leaves
+    return (len(value), *shapes.pop()), leaves
+
+
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    like: Any = None,
+) -> Any:
     """Return an array of nested lists of numbers and traced scalars or arrays; gradients reach the traced ones.
+
+    It takes what `numpy.array` takes and returns a plain array where nothing is traced.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda x: rt.numpy.array([x, 2.0 * x]).sum())(1.0).item()
     3.0
     """
-    if not _nested(value):
-        return np.array(value, dtype)
-    if type(value) is Array:
-        made = np.copy(value)
+    if not holds_traced(object):
+        return np.array(object, dtype, copy=copy, order=order, subok=subok, ndmin=ndmin)  # pyright: ignore
+    if type(object) is Array:
+        made = object if dtype is None or object.dtype == np.dtype(dtype) else object.astype(dtype)
+        if copy is False and made is not object:
+            raise ValueError("Unable to avoid copy while creating an array as requested.")
+        if copy and made is object:
+            made = np.copy(object, order)  # pyright: ignore
     else:
-        made = np.stack([array(item, dtype) for item in value])
-    return made if dtype is None or made.dtype == np.dtype(dtype) else made.astype(dtype)
+        if copy is False:
+            raise ValueError("Unable to avoid copy while creating an array as requested.")
+        made = _of_lists(object, dtype)
+        if order == "F":
+            made = np.copy(made, "F")
+    return np.reshape(made, (1,) * (ndmin - made.ndim) + made.shape) if made.ndim < ndmin else made
 
 
-def asarray(value: Any, dtype: Any = None) -> Any:
-    """Return `value` as an array, itself where it is one already (see `array`)."""
-    if type(value) is Array:
-        return value if dtype is None or value.dtype == np.dtype(dtype) else value.astype(dtype)
-    return array(value, dtype) if _nested(value) else np.asarray(value, dtype)
+def _of_lists(value: Any, dtype: Any) -> Any:
+    shape, leaves = _leaves(value)
+    if shape is None:  # arrays beside lists of numbers
+        leaves = [asarray(item) for item in value]
+        shape = (len(leaves),)
+    arrays = [leaf if type(leaf) is Array else np.asarray(leaf) for leaf in leaves]
+    made = np.stack(arrays, dtype=dtype, casting="unsafe")
+    return made if len(shape) == 1 else np.reshape(made, shape + made.shape[1:])
 
 
-def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
-    """Return an array of `shape` filled with a plain or traced value."""
-    if type(fill_value) is not Array:
-        return np.full(shape, fill_value, dtype)
-    value = fill_value if dtype is None else fill_value.astype(dtype)
-    return np.copy(np.broadcast_to(value, shape))
+def asarray(
+    a: Any,
+    dtype: Any = None,
+    order: str | None = None,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    like: Any = None,
+) -> Any:
+    """Return `a` as an array, itself where it is one already (see `array`)."""
+    if type(a) is Array and dtype is None and order is None and copy is None:
+        return a
+    if not holds_traced(a):
+        return np.asarray(a, dtype, order, copy=copy)  # pyright: ignore
+    made = array(a, dtype, copy=copy)
+    return made if order in (None, "K", "A") else _in_order(made, order)
+
+
+asanyarray = asarray
+
+
+def _in_order(a: Any, order: str) -> Any:
+    """Return `a` where it lies in "C" or "F" order already, else a copy that does."""
+    flags = a.flags
+    return a if (flags.f_contiguous if order == "F" else flags.c_contiguous) else np.copy(a, order)  # pyright: ignore
+
+
+def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """Return `a` as an array of at least one dimension in C order (see `array`)."""
+    return np.atleast_1d(asarray(a, dtype, "C"))
+
+
+def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """Return `a` as an array in Fortran order (see `array`)."""
+    return asarray(a, dtype, "F")
+
+
+def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
+    """Return `a` as an array that meets the requirements of `numpy.require`; traced ones are always aligned and writable."""
+    if not holds_traced(a):
+        return np.require(a, dtype, requirements)
+    letters = {str(word).upper()[0] for word in requirements or ()}
+    if not letters <= set("CFAWOE"):
+        raise KeyError(f"{sorted(letters - set('CFAWOE'))} are no requirements")
+    if {"C", "F"} <= letters:
+        raise ValueError("Cannot specify both 'C' and 'F' order")
+    made = asarray(a, dtype, "F" if "F" in letters else "C" if "C" in letters else None)
+    return np.copy(made) if "O" in letters and getattr(made, "_link", None) is not None else made
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+    """Return an array of `shape` filled with a plain or traced value, which is broadcast to it."""
+    if not holds_traced(fill_value):
+        return np.full(shape, fill_value, dtype, order)  # pyright: ignore
+    value = asarray(fill_value, dtype)
+    return np.copy(np.broadcast_to(value, shape), "F" if order == "F" else "C")
+
+
+def vectorize(pyfunc: Callable, otypes: Any = None, doc: str | None = None, excluded: Any = None) -> Callable:
+    """Return a function that calls `pyfunc` on every element of its broadcast arguments, as `numpy.vectorize` does.
+
+    Unlike that it takes traced arguments and returns traced results: one call of Python and a few of the tape for each
+    element. `pyfunc` may return a tuple. Raises `ValueError` for arguments without elements, unless `otypes` are given.
+
+    >>> import numpy as np, retape as rt
+    >>> relu = rt.numpy.vectorize(lambda x: x if x > 0 else 0.0 * x)
+    >>> rt.grad(lambda x: np.sum(relu(x)))(np.array([-1.0, 2.0]))
+    array([0., 1.])
+    """
+    left_out = set(excluded or ())
+
+    def vectorized(*args: Any, **keywords: Any) -> Any:
+        named = {**dict(enumerate(args)), **keywords}
+        if not any(holds_traced(value) for value in named.values()):
+            return np.vectorize(pyfunc, otypes, doc, excluded)(*args, **keywords)
+        spread = {key: asarray(value) for key, value in named.items() if key not in left_out}
+        shape = np.broadcast_shapes(*(value.shape for value in spread.values()))
+        flat = {key: np.ravel(np.broadcast_to(value, shape)) for key, value in spread.items()}
+        results = []
+        for number in range(int(np.prod(shape))):
+            given = {**named, **{key: value[number] for key, value in flat.items()}}
+            results.append(pyfunc(*(given[k] for k in range(len(args))), **{k: given[k] for k in keywords}))
+        if not results:
+            raise ValueError("cannot call `vectorize` on size 0 inputs unless `otypes` is set")
+        is_tuple = isinstance(results[0], tuple)
+        columns = zip(*results, strict=True) if is_tuple else [results]
+        made = []
+        for number, column in enumerate(columns):
+            dtype = np.dtype(otypes[number]) if otypes is not None else asarray(column[0]).dtype
+            made.append(np.reshape(asarray([asarray(value).astype(dtype) for value in column]), shape))
+        return tuple(made) if is_tuple else made[0]
+
+    vectorized.__doc__ = doc if doc is not None else pyfunc.__doc__
+    return vectorized
+
+
+# Reached through ``like=``, which NumPy takes off the arguments.
+implements(np.array)(array)
+implements(np.asarray, np.asanyarray)(asarray)
+implements(np.ascontiguousarray)(ascontiguousarray)
+implements(np.asfortranarray)(asfortranarray)
+implements(np.require)(require)
+implements(np.full)(full)
