@@ -11,6 +11,8 @@ from ..errors import NotDifferentiableError
 from ..levels import innermost
 from ..op import Op
 
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+
 
 def recorded(op: Op, args: tuple, parameters: dict) -> Any:
     """Run a draw. Inside a transform it is recorded where no argument is traced, too: what it makes can be dropped then."""
@@ -41,7 +43,9 @@ def require_constant(value: Any, message: str) -> None:
 
 def check_scale(scale: Any) -> None:
     """Raise NumPy's `ValueError` for a negative plain scale; a traced one is not read for it."""
-    if type(scale) is not Array and np.any(np.signbit(scale)):
+    if is_number(scale, 1) or type(scale) is Array:
+        return
+    if np.any(np.signbit(scale)):
         raise ValueError("scale < 0")
 
 
@@ -52,27 +56,28 @@ def size_of(size: Any, broadcast: tuple[int, ...]) -> tuple[int, ...]:
     extents = tuple(int(n) for n in size) if np.iterable(size) else (int(size),)
     if any(n < 0 for n in extents):
         raise ValueError("negative dimensions are not allowed")
-    if np.broadcast_shapes(extents, broadcast) != extents:
+    if broadcast and broadcast != extents and np.broadcast_shapes(extents, broadcast) != extents:
         raise ValueError(f"Output size {extents} is not compatible with broadcast dimensions of inputs {broadcast}.")
     return extents
 
 
 def shape_of(size: Any, *values: Any) -> tuple[int, ...]:
     """Return `size` as a shape; None stands for that to which `values` broadcast."""
-    # np.shape of a traced array without a gradient would read its value.
-    return size_of(size, np.broadcast_shapes(*(v.shape if type(v) is Array else np.shape(v) for v in values)))
+    # Python numbers are left out, for NumPy is slow to tell that they change nothing.
+    shapes = [v.shape for v in values if type(v) not in (float, int)]
+    return size_of(size, np.broadcast_shapes(*shapes) if shapes else ())
 
 
 def dtypes_of(dtype: Any, *values: Any) -> tuple[np.dtype, np.dtype]:
     """Return the result's dtype and that of its noise. Raises `TypeError` for what has no draws."""
     arrays = [value.dtype for value in values if type(value) not in (float, int)]
-    found = np.result_type(*arrays) if arrays else np.dtype(float)
-    found = np.dtype(float) if found.kind in "biu" else found
+    found = np.result_type(*arrays) if arrays else _DOUBLE
+    found = _DOUBLE if found.kind in "biu" else found
     if dtype is not None and found.kind == "f":
         found = np.dtype(dtype)
     if found.kind != "f":
         raise TypeError(f"random numbers are of a floating-point dtype, not {found}")
-    return found, np.dtype(np.float32 if found.itemsize <= 4 else np.float64)
+    return found, _SINGLE if found.itemsize <= 4 else _DOUBLE
 
 
 def in_dtype(made: Any, dtype: np.dtype) -> Any:
