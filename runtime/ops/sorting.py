@@ -69,7 +69,7 @@ def _partition_order(x: np.ndarray, axis: int, kth: Any, kind: str) -> np.ndarra
     return _put(np.argsort(x, axis=axis, kind="stable"), np.argsort(parted, axis=axis, kind="stable"), axis)
 
 
-ORDER = _order_of("order", lambda x, axis: np.ascontiguousarray(np.argsort(x, axis=axis, kind="stable")))
+ORDER = _order_of("order", lambda x, axis, kind: np.ascontiguousarray(np.argsort(x, axis=axis, kind=kind)), "kind")
 PARTITION_ORDER = _order_of("partition_order", _partition_order, "kth", "kind")
 
 
@@ -89,8 +89,9 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable:
         raise ValueError("Cannot specify order when the array has no fields.")
     np.sort(np.empty(0), kind=kind, stable=stable)  # raises as NumPy does for what it does not know
     a, axis = _line(a, axis)
-    # Equal values look alike in any order, so the values are those of every kind; a stable one fixes who is who.
-    return permuted(a, apply(ORDER, (a,), {"axis": axis}), axis)
+    # Equal values look alike in any order, so the kind is only that of who is who among them.
+    kind = "stable" if stable else kind
+    return permuted(a, apply(ORDER, (a,), {"axis": axis, "kind": kind}), axis)
 
 
 @implements(np.partition)
