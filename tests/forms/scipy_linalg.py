@@ -62,7 +62,7 @@ if importlib.util.find_spec("scipy"):
     add("inv", "general", lambda a: linalg.inv(a), A)
     add("inv", "complex", lambda a: linalg.inv(a), CA)
     add("det", "general", lambda a: linalg.det(a), A)
-    add("det", "complex", lambda a: linalg.det(a), CA)
+    add("det", "complex", lambda a: linalg.det(a)[None], CA)
     for lower in (False, True):
         add("cholesky", f"lower={lower}", lambda a, lower=lower: linalg.cholesky(a, lower=lower), SPD, tolerance=1e-5)
         add("cholesky", f"lower={lower} complex", lambda a, lower=lower: linalg.cholesky(a, lower=lower), HPD, tolerance=1e-5)
@@ -102,8 +102,8 @@ if importlib.util.find_spec("scipy"):
     add("expm_frechet", "both", lambda a, e: linalg.expm_frechet(a, e), A, real(4, 4, seed=3))
     add("expm_frechet", "alone", lambda a, e: linalg.expm_frechet(a, e, compute_expm=False), A, real(4, 4, seed=3))
     ROOTED = SMALL + 2 * np.eye(3)
-    add("logm", "real", lambda a: linalg.logm(a), ROOTED, tolerance=1e-5)
-    add("logm", "complex", lambda a: linalg.logm(a), CSMALL + 2 * np.eye(3), tolerance=1e-5)
+    add("logm", "real", lambda a: linalg.logm(a), ROOTED, tolerance=1e-5, float32=False)
+    add("logm", "complex", lambda a: linalg.logm(a), CSMALL + 2 * np.eye(3), tolerance=1e-5, float32=False)
     add("sqrtm", "real", lambda a: linalg.sqrtm(a), ROOTED)
     add("sqrtm", "complex", lambda a: linalg.sqrtm(a), CSMALL + 2 * np.eye(3))
     for name in ("cosm", "sinm", "tanm", "coshm", "sinhm", "tanhm"):
@@ -134,6 +134,8 @@ if importlib.util.find_spec("scipy"):
     add("khatri_rao", "two matrices", lambda a, b: linalg.khatri_rao(a, b), B, real(3, 2))
 
     add("norm", "a vector", lambda a: linalg.norm(a), V)
+    add("norm", "a matrix", lambda a: linalg.norm(a), B)
+    add("norm", "largest row", lambda a: linalg.norm(a, np.inf), B)
     add("norm", "rows", lambda a: linalg.norm(a, axis=1, keepdims=True), B)
     SYMMETRIC = A + A.T
     add("eigh", "values", lambda a: linalg.eigh(a, eigvals_only=True), SYMMETRIC, tolerance=1e-5)
@@ -142,7 +144,7 @@ if importlib.util.find_spec("scipy"):
     add("eigh", "two of them", lambda a: linalg.eigh(a, subset_by_index=[1, 2], eigvals_only=True), SYMMETRIC, tolerance=1e-5)
     add("eigh", "generalised", lambda a, b: linalg.eigh(a, b, eigvals_only=True), SYMMETRIC, SPD, tolerance=1e-5)
     add("eigh", "generalised vectors", lambda a, b: linalg.eigh(a, b)[1] ** 2, SYMMETRIC, SPD, tolerance=1e-4)
-    add("eigh", "complex", lambda a: np.abs(linalg.eigh(a)[1]), HPD, tolerance=1e-5)
+    add("eigh", "complex", lambda a: np.absolute(linalg.eigh(a)[1]), HPD, tolerance=1e-5)
     add("eigvalsh", "values", lambda a: linalg.eigvalsh(a), SYMMETRIC, tolerance=1e-5)
     add("svdvals", "values", lambda a: linalg.svdvals(a), B, tolerance=1e-5)
     add("svd", "projections", lambda a: linalg.svd(a, full_matrices=False)[0] ** 2, B, tolerance=1e-5)

@@ -17,6 +17,12 @@ def matrix(a: Any) -> Any:
     return a.astype(np.float32 if a.dtype == np.float16 else np.float64)
 
 
+def doubled(a: Any) -> Any:
+    """Return `a` in double precision, where SciPy computes in it whatever it is given."""
+    a = matrix(a)
+    return a.astype(np.result_type(a.dtype, np.float64))
+
+
 def swapped(a: Any) -> Any:
     """Return the transposed matrices."""
     return np.swapaxes(a, -1, -2)

@@ -119,8 +119,11 @@ def det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
 
 @replaces("scipy.linalg", "norm")
 def norm(a: Any, ord: Any = None, axis: Any = None, keepdims: bool = False, check_finite: bool = True) -> Any:
-    """Return a vector or matrix norm by NumPy's `norm`."""
-    return np.linalg.norm(a, ord, axis, keepdims)
+    """Return a vector or matrix norm by NumPy's `norm`; in double precision where SciPy asks BLAS for a Python number."""
+    a = matrix(a)
+    y = np.linalg.norm(a, ord, axis, keepdims)
+    by_blas = a.ndim == 1 and ord in (None, 2) or a.ndim == 2 and ord in (1, np.inf)
+    return y.astype(np.float64) if by_blas and axis is None and not keepdims else y
 
 
 @replaces("scipy.linalg", "eigh")

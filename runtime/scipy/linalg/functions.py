@@ -13,7 +13,7 @@ from ...errors import NotDifferentiableError
 from ...op import Op, define
 from ...ops.elementwise import stop_gradient
 from ..replace import replaces
-from .common import adjoint, matrix, swapped
+from .common import adjoint, doubled, matrix, swapped
 
 
 def _frechet(op: Op, a: Any, direction: Any) -> Any:
@@ -85,8 +85,8 @@ def expm_frechet(
     compute_expm: bool = True,
     check_finite: bool = True,  # noqa: N803
 ) -> Any:
-    """Return the exponential (unless told not to) and its Frechet derivative in the direction `E`."""
-    a, direction = _square(A, "expm_frechet"), matrix(E)
+    """Return the exponential (unless told not to) and its Frechet derivative along `E`, in double precision as SciPy."""
+    a, direction = doubled(_square(A, "expm_frechet")), doubled(E)
     derivative = _frechet(EXPM, a, direction)
     return (apply(EXPM, (a,)), derivative) if compute_expm else derivative
 
@@ -201,7 +201,7 @@ def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
 @replaces("scipy.linalg", "solve_discrete_lyapunov")
 def solve_discrete_lyapunov(a: Any, q: Any, method: str | None = None) -> Any:
     """Solve ``a x a^H - x + q = 0`` by the bilinear transform to a continuous equation, whatever the method asked for."""
-    a, q = matrix(a), matrix(q)
+    a, q = doubled(a), doubled(q)
     one = np.eye(a.shape[0], dtype=a.dtype)
     right = np.linalg.inv(adjoint(a) + one)
     left = np.matmul(np.linalg.inv(a + one), a - one)
