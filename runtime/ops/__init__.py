@@ -2,6 +2,7 @@
 
 from . import (
     choices,
+    conversion,
     creation,
     decompositions,
     differences,
@@ -9,6 +10,7 @@ from . import (
     einsum,
     elementwise,
     extrema,
+    flips,
     fourier,
     gamma_draws,
     histograms,
@@ -38,10 +40,12 @@ from . import (
     sums,
     triangles,
     views,
+    windows,
 )
 
 __all__ = [
     "choices",
+    "conversion",
     "creation",
     "decompositions",
     "differences",
@@ -49,6 +53,7 @@ __all__ = [
     "einsum",
     "elementwise",
     "extrema",
+    "flips",
     "fourier",
     "gamma_draws",
     "histograms",
@@ -78,4 +83,5 @@ __all__ = [
     "sums",
     "triangles",
     "views",
+    "windows",
 ]

@@ -10,7 +10,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..array import Array, apply, read
 from ..op import OPS, implements
-from .creation import asarray, holds_traced
+from .conversion import asarray, holds_traced
 
 
 def _plain(value: Any) -> Any:

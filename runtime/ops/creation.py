@@ -1,35 +1,101 @@
-"""What NumPy cannot dispatch: arrays of traced values, or to write them into; offered on the face as ``retape.numpy``."""
+"""Arrays into which traced values may be written, and of traced values: offered on the face as ``retape.numpy``.
+
+NumPy's own creators make plain arrays, which cannot hold a traced value. These make an array that belongs to the
+innermost transform that runs, and a plain one outside of all; so do NumPy's with ``like=`` a traced array.
+"""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..array import Array
-from ..op import implements
+from ..levels import innermost
+from ..op import OPS, Op, implements
+from .conversion import array as converted
+from .conversion import asanyarray, asarray, ascontiguousarray, asfortranarray, holds_traced, require
+from .indexing import ONES, ZEROS
+from .views import transposed_fresh
 
-__all__ = ["array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray", "full", "require", "vectorize"]
+__all__ = [
+    "array", "asanyarray", "asarray", "ascontiguousarray", "asfortranarray", "empty", "eye", "full", "identity", "ones",
+    "require", "vectorize", "zeros",
+]  # fmt: skip
 
 
-def holds_traced(value: Any) -> bool:
-    """Tell whether `value` is a traced array, or a list or tuple that holds one."""
-    if type(value) is Array:
-        return True
-    return isinstance(value, (list, tuple)) and any(holds_traced(item) for item in value)
+def _writable(plain: Any) -> Any:
+    """Return a copy of `plain` that belongs to the innermost transform; integers and truths stay plain."""
+    level = innermost()
+    if level is None or np.result_type(plain).kind not in "fc":
+        return plain
+    return level.record(OPS["copy"], (plain,))
 
 
-def _leaves(value: Any) -> tuple[tuple[int, ...] | None, list]:
-    """Return the lengths of nested lists, and what stands at the ends; None for lists that are not alike."""
-    if not isinstance(value, (list, tuple)):
-        return (), [value]
-    parts = [_leaves(item) for item in value]
-    shapes = {shape for shape, _ in parts}
-    leaves = [leaf for _, leaves in parts for leaf in leaves]
-    if len(shapes) != 1 or None in shapes:
-        return None, leaves
-    return (len(value), *shapes.pop()), leaves
+def _constant(op: Op, shape: Any, dtype: Any, order: str) -> Any:
+    level = innermost()
+    wanted = tuple(operator.index(n) for n in shape) if np.iterable(shape) else (operator.index(shape),)
+    dtype = np.dtype(dtype)
+    axes = tuple(range(len(wanted)))[:: -1 if order == "F" else 1]
+    parameters = {"shape": tuple(wanted[k] for k in axes), "dtype": dtype}
+    if level is None or dtype.kind not in "fc":
+        return transposed_fresh(op.run(**parameters), axes)
+    return transposed_fresh(level.record(op, (), parameters), axes)
+
+
+def zeros(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+    """Return zeros, into which traced values may be written.
+
+    >>> import numpy as np, retape as rt
+    >>> def f(x):
+    ...     z = rt.numpy.zeros(3)
+    ...     z[0] = x
+    ...     return np.sum(z * z)
+    >>> float(rt.grad(f)(1.5))
+    3.0
+    """
+    return _constant(ZEROS, shape, dtype, order)
+
+
+def empty(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+    """Return an array to be written; until then its elements are zero."""
+    return _constant(ZEROS, shape, dtype, order)
+
+
+def ones(shape: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+    """Return ones, into which traced values may be written."""
+    return _constant(ONES, shape, float if dtype is None else dtype, order)
+
+
+def eye(
+    N: int,
+    M: int | None = None,
+    k: int = 0,
+    dtype: Any = float,
+    order: str = "C",
+    *,
+    device: Any = None,
+    like: Any = None,
+) -> Any:
+    """Return ones on a diagonal of zeros, into which traced values may be written."""
+    return _writable(np.eye(N, M, k, dtype, order))  # pyright: ignore
+
+
+def identity(n: int, dtype: Any = None, *, like: Any = None) -> Any:
+    """Return the identity matrix, into which traced values may be written."""
+    return _writable(np.identity(n, dtype))
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
+    """Return an array of `shape` filled with a plain or traced value, which is broadcast to it."""
+    value = asarray(fill_value, dtype)
+    if type(value) is not Array:
+        value = _writable(value)
+    if type(value) is not Array:
+        return np.full(shape, value, dtype, order)  # pyright: ignore
+    return np.copy(np.broadcast_to(value, shape), "F" if order == "F" else "C")
 
 
 def array(
@@ -44,95 +110,14 @@ def array(
 ) -> Any:
     """Return an array of nested lists of numbers and traced scalars or arrays; gradients reach the traced ones.
 
-    It takes what `numpy.array` takes and returns a plain array where nothing is traced.
+    It takes what `numpy.array` takes. A plain copy of plain numbers may be written with traced values too.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda x: rt.numpy.array([x, 2.0 * x]).sum())(1.0).item()
     3.0
     """
-    if not holds_traced(object):
-        return np.array(object, dtype, copy=copy, order=order, subok=subok, ndmin=ndmin)  # pyright: ignore
-    if type(object) is Array:
-        made = object if dtype is None or object.dtype == np.dtype(dtype) else object.astype(dtype)
-        if copy is False and made is not object:
-            raise ValueError("Unable to avoid copy while creating an array as requested.")
-        if copy and made is object:
-            made = np.copy(object, order)  # pyright: ignore
-    else:
-        if copy is False:
-            raise ValueError("Unable to avoid copy while creating an array as requested.")
-        made = _of_lists(object, dtype)
-        if order == "F":
-            made = np.copy(made, "F")
-    return np.reshape(made, (1,) * (ndmin - made.ndim) + made.shape) if made.ndim < ndmin else made
-
-
-def _of_lists(value: Any, dtype: Any) -> Any:
-    shape, leaves = _leaves(value)
-    if shape is None:  # arrays beside lists of numbers
-        leaves = [asarray(item) for item in value]
-        shape = (len(leaves),)
-    arrays = [leaf if type(leaf) is Array else np.asarray(leaf) for leaf in leaves]
-    made = np.stack(arrays, dtype=dtype, casting="unsafe")
-    return made if len(shape) == 1 else np.reshape(made, shape + made.shape[1:])
-
-
-def asarray(
-    a: Any,
-    dtype: Any = None,
-    order: str | None = None,
-    *,
-    device: Any = None,
-    copy: bool | None = None,
-    like: Any = None,
-) -> Any:
-    """Return `a` as an array, itself where it is one already (see `array`)."""
-    if type(a) is Array and dtype is None and order is None and copy is None:
-        return a
-    if not holds_traced(a):
-        return np.asarray(a, dtype, order, copy=copy)  # pyright: ignore
-    made = array(a, dtype, copy=copy)
-    return made if order in (None, "K", "A") else _in_order(made, order)
-
-
-asanyarray = asarray
-
-
-def _in_order(a: Any, order: str) -> Any:
-    """Return `a` where it lies in "C" or "F" order already, else a copy that does."""
-    flags = a.flags
-    return a if (flags.f_contiguous if order == "F" else flags.c_contiguous) else np.copy(a, order)  # pyright: ignore
-
-
-def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
-    """Return `a` as an array of at least one dimension in C order (see `array`)."""
-    return np.atleast_1d(asarray(a, dtype, "C"))
-
-
-def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
-    """Return `a` as an array in Fortran order (see `array`)."""
-    return asarray(a, dtype, "F")
-
-
-def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
-    """Return `a` as an array that meets the requirements of `numpy.require`; traced ones are always aligned and writable."""
-    if not holds_traced(a):
-        return np.require(a, dtype, requirements)
-    letters = {str(word).upper()[0] for word in requirements or ()}
-    if not letters <= set("CFAWOE"):
-        raise KeyError(f"{sorted(letters - set('CFAWOE'))} are no requirements")
-    if {"C", "F"} <= letters:
-        raise ValueError("Cannot specify both 'C' and 'F' order")
-    made = asarray(a, dtype, "F" if "F" in letters else "C" if "C" in letters else None)
-    return np.copy(made) if "O" in letters and getattr(made, "_link", None) is not None else made
-
-
-def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
-    """Return an array of `shape` filled with a plain or traced value, which is broadcast to it."""
-    if not holds_traced(fill_value):
-        return np.full(shape, fill_value, dtype, order)  # pyright: ignore
-    value = asarray(fill_value, dtype)
-    return np.copy(np.broadcast_to(value, shape), "F" if order == "F" else "C")
+    made = converted(object, dtype, copy=copy, order=order, subok=subok, ndmin=ndmin)
+    return _writable(made) if copy and not holds_traced(object) else made
 
 
 def vectorize(pyfunc: Callable, otypes: Any = None, doc: str | None = None, excluded: Any = None) -> Callable:
@@ -180,3 +165,8 @@ implements(np.ascontiguousarray)(ascontiguousarray)
 implements(np.asfortranarray)(asfortranarray)
 implements(np.require)(require)
 implements(np.full)(full)
+implements(np.zeros)(zeros)
+implements(np.empty)(empty)
+implements(np.ones)(ones)
+implements(np.eye)(eye)
+implements(np.identity)(identity)

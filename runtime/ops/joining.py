@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from .. import phantom
 from ..array import Array, apply
 from ..op import define, implements
-from .creation import asarray
+from .conversion import asarray
 from .views import transposed_fresh
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..array import Array, record
 from ..op import OPS, Op, implements
-from .creation import asarray
+from .conversion import asarray
 from .indexing import ONES, ZEROS
 from .views import memory_axes, resolved_order, transposed_fresh
 

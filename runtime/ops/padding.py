@@ -10,7 +10,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
-from .creation import asarray, holds_traced
+from .conversion import asarray, holds_traced
 from .views import transposed_fresh
 
 

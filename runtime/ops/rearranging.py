@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..array import Array, read
 from ..op import implements
-from .creation import asarray
+from .conversion import asarray
 from .elementwise import stop_gradient
 
 

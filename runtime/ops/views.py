@@ -1,10 +1,8 @@
-"""Views of one array: reshapes, axes permuted, added or removed, broadcasts, flips, windows; and copies in an order."""
+"""Views of one array: reshapes, axes permuted, added or removed, broadcasts; and copies in an order of memory."""
 
 from __future__ import annotations
 
-import math
 import operator
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,7 @@ from .. import phantom
 from ..array import Array, apply
 from ..op import OPS, define, implements
 from ..views import as_view
-from .creation import asarray
-from .indexing import index_add
+from .conversion import asarray
 
 
 def layout(a: Any) -> np.ndarray:
@@ -268,84 +265,3 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple:
     arrays = [asarray(a) for a in args]
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     return tuple(np.broadcast_to(a, shape) for a in arrays)
-
-
-@implements(np.flip)
-def flip(m: Any, axis: Any = None) -> Any:
-    """Return a reversed view."""
-    places = range(m.ndim) if axis is None else normalize_axis_tuple(axis, m.ndim)
-    return m[tuple(slice(None, None, -1) if k in places else slice(None) for k in range(m.ndim))]
-
-
-@implements(np.fliplr)
-def fliplr(m: Any) -> Any:
-    """Reverse the second axis."""
-    if m.ndim < 2:
-        raise ValueError("Input must be >= 2-d.")
-    return m[:, ::-1]
-
-
-@implements(np.flipud)
-def flipud(m: Any) -> Any:
-    """Reverse the first axis."""
-    if m.ndim < 1:
-        raise ValueError("Input must be >= 1-d.")
-    return m[::-1]
-
-
-@implements(np.rot90)
-def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
-    """Return a view rotated by quarter turns from the first of `axes` towards the second."""
-    if len(axes) != 2:
-        raise ValueError("len(axes) must be 2.")
-    try:
-        first, second = normalize_axis_tuple(tuple(axes), m.ndim)
-    except np.exceptions.AxisError:
-        raise ValueError(f"Axes={tuple(axes)} out of range for array of ndim={m.ndim}.") from None
-    except ValueError:
-        raise ValueError("Axes must be different.") from None
-    k %= 4
-    if k == 0:
-        return m[...]
-    if k == 2:
-        return flip(m, (first, second))
-    return swapaxes(flip(m, second), first, second) if k == 1 else flip(swapaxes(m, first, second), second)
-
-
-def _windows_rule(total: Any, g: Any, window: tuple[int, ...], axes: tuple[int, ...]) -> Any:
-    """Add the cotangent of every offset within the window to the elements that stood there."""
-    ndim = len(total.shape)
-    for offset in product(*map(range, window)):
-        starts = [0] * ndim
-        for axis, step in zip(axes, offset, strict=True):
-            starts[axis] += step
-        index = tuple(slice(start, start + n) for start, n in zip(starts, g.shape[:ndim], strict=True))
-        total = index_add(total, g[(..., *offset)], index, ())
-    return total
-
-
-WINDOWS = define(
-    "sliding_window_view",
-    lambda x, window, axes: np.lib.stride_tricks.sliding_window_view(x, window, axes),
-    inputs="x",
-    parameters=("window", "axes"),
-    rules=_windows_rule,
-    adds=True,
-    infer=lambda x, window, axes: (np.lib.stride_tricks.sliding_window_view(x, window, axes), True),
-    flops=lambda out, x, window, axes: float(math.prod(out.shape)),
-    is_view=True,
-    jvp="linear",
-)
-
-
-@implements(np.lib.stride_tricks.sliding_window_view)
-def sliding_window_view(x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False) -> Any:
-    """Record a view of all windows of a shape; it cannot be written."""
-    window = tuple(window_shape) if np.iterable(window_shape) else (window_shape,)
-    np.lib.stride_tricks.sliding_window_view(phantom.contiguous(x.shape, np.bool_), window, axis)
-    axes = tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim, allow_duplicate=True)
-
-    def derive(base: Any) -> Any:
-        return apply(WINDOWS, (base,), {"window": window, "axes": axes})
-
-    return as_view(x, derive(x), derive, None)

@@ -28,6 +28,23 @@ def fill_all(x):
     return y * x
 
 
+def accumulated(x):
+    """A program that adds up in an array that it makes."""
+    sums = rt.numpy.zeros(3, dtype=x.dtype)
+    for row in x:
+        sums += row**2
+        sums[1] = sums[1] * row[0]
+    return sums
+
+
+def write_view(z, x):
+    """Write through a view."""
+    half = z[::2]
+    half[...] = x[0, :2] ** 2
+    z[1] += z[0]
+    return z
+
+
 FORMS = [
     Form("numpy.zeros_like", "written", fill(np.zeros_like), (X,)),
     Form("numpy.zeros_like", "another shape", fill(lambda x: np.zeros_like(x, shape=(4, 2))), (X,)),
@@ -79,4 +96,20 @@ FORMS = [
     Form("numpy.asfortranarray", "like a traced one", lambda x: np.asfortranarray(x, like=x).ravel("K") ** 2, (X,)),
     Form("numpy.require", "like a traced one", lambda x: np.require(x, requirements="F", like=x).ravel("K") ** 2, (X,)),
     Form("numpy.full", "like a traced one", lambda x: np.full((2, 3), x[0], like=x) ** 2, (X,)),
+    Form("retape.numpy.zeros", "written", fill(lambda x: rt.numpy.zeros((2, 3), x.dtype)), (X,)),
+    Form("retape.numpy.zeros", "added to in a loop", accumulated, (X,)),
+    Form("retape.numpy.zeros", "a view written", lambda x: write_view(rt.numpy.zeros(4, x.dtype), x), (X,)),
+    Form("retape.numpy.zeros", "in Fortran order", fill(lambda x: rt.numpy.zeros((2, 3), x.dtype, "F")), (X,)),
+    Form("retape.numpy.zeros", "complex", fill(lambda x: rt.numpy.zeros((2, 3), complex)), (cplx(2, 3),), float32=False),
+    Form("retape.numpy.ones", "written", fill(lambda x: rt.numpy.ones((2, 3), dtype=x.dtype)), (X,)),
+    Form("retape.numpy.empty", "written", fill(lambda x: rt.numpy.empty((2, 1), dtype=x.dtype)), (X,)),
+    Form("retape.numpy.eye", "written", fill(lambda x: rt.numpy.eye(2, 3, k=1, dtype=x.dtype)), (X,)),
+    Form("retape.numpy.identity", "written", fill(lambda x: rt.numpy.identity(3, x.dtype)), (X,)),
+    Form("retape.numpy.full", "a number, written", fill(lambda x: rt.numpy.full((2, 3), 2, dtype=x.dtype)), (X,)),
+    Form("retape.numpy.array", "of numbers, written", fill(lambda x: rt.numpy.array([[1, 2, 3]], dtype=x.dtype)), (X,)),
+    Form("numpy.zeros", "like a traced one, written", fill(lambda x: np.zeros((2, 3), x.dtype, like=x)), (X,)),
+    Form("numpy.ones", "like a traced one, written", fill(lambda x: np.ones((2, 3), x.dtype, like=x)), (X,)),
+    Form("numpy.empty", "like a traced one, written", fill(lambda x: np.empty((2, 1), x.dtype, like=x)), (X,)),
+    Form("numpy.eye", "like a traced one, written", fill(lambda x: np.eye(3, dtype=x.dtype, like=x)), (X,)),
+    Form("numpy.identity", "like a traced one, written", fill(lambda x: np.identity(3, x.dtype, like=x)), (X,)),
 ]  # fmt: skip
