@@ -58,7 +58,7 @@ def _moved(letters: str, directions: list, size: float) -> list:
     return made
 
 
-def directions(letters: str, seed: int) -> list:
+def random_directions(letters: str, seed: int) -> list:
     """Return one random direction per argument."""
     generator = np.random.default_rng(seed)
     made = []
@@ -94,7 +94,7 @@ def reference(text: str, letters: str) -> dict[str, Any] | None:
         if not abs(fine - coarse) <= 1e-6 * (1 + abs(fine)) or not abs(jump) <= 1e-3 * (1 + abs(value)):
             return None
         gradients[which][index] += fine if unit == 1.0 else -1j * fine
-    u, v = directions(letters, 1), directions(letters, 2)
+    u, v = random_directions(letters, 1), random_directions(letters, 2)
     u, v = ([d / np.sqrt(sum(np.sum(np.abs(p) ** 2) for p in many)) for d in many] for many in (u, v))
     fine, coarse = bend(u, v, 1e-3), bend(u, v, 2e-3)
     second = (4 * fine - coarse) / 3

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cells
 import numpy as np
 import probes
+import random_writes
 from differences import loss, reference
 from hips_suite import shorten
 
@@ -134,6 +135,11 @@ def judge(library: _Library, text: str, letters: str, known: dict[str, Any]) -> 
     return {mode: _guarded(run) for mode, run in modes.items()}
 
 
+def _is_wrong(library: _Library, text: str, letters: str) -> bool:
+    known = reference(text, letters)
+    return known is not None and any(words.startswith("WRONG") for words in judge(library, text, letters, known).values())
+
+
 def _brief(value: Any) -> str:
     return np.array2string(np.ravel(np.asarray(value))[:4], precision=4)
 
@@ -154,11 +160,12 @@ def _guarded(run: Callable[[], str]) -> str:
 
 
 def cell(spec: dict[str, Any]) -> dict[str, Any]:
-    """Judge one library on the probes whose text holds ``match``."""
+    """Judge one library on the probes whose text holds ``match``, or on ``random`` programs of views and writes."""
     warnings.simplefilter("ignore")
     library = _Library(spec["library"])
     outcomes = []
-    for room, text, letters in probes.probes():
+    programs = [("random", *program) for program in random_writes.programs(spec["random"], seed=spec["seed"])]
+    for room, text, letters in programs or probes.probes():
         if spec["match"] not in f"{room}: {text}":
             continue
         with np.errstate(all="ignore"):
@@ -168,24 +175,44 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
                 outcomes.append((room, text, letters, {"reference": f"raises {type(error).__name__}: {error}"}))
                 continue
             found = {"reference": "none"} if known is None else judge(library, text, letters, known)
+        if programs and known and any(words.startswith("WRONG") for words in found.values()):
+            text = random_writes.shrunk(text, letters, lambda fewer, letters=letters: _is_wrong(library, fewer, letters))
         outcomes.append((room, text, letters, found))
         print(text, found, file=sys.stderr, flush=True)
     return {"outcomes": outcomes}
 
 
 def table(match: str, peers: bool, say: Any, make_table: Any) -> dict[str, Any]:
-    """Run all libraries, print the shares and what retape does not get right, and return the outcomes."""
+    """Run all libraries on the probes, print the shares and what retape does not get right, and return the outcomes."""
     wanted = [name for name in LIBRARIES if name == "retape" or peers and cells.installed(_NEEDS[name])]
-    results = {}
-    for name in wanted:
-        done = subprocess.run(
-            [sys.executable, __file__, json.dumps({"library": name, "match": match})],
-            env={**os.environ, **cells.ONE_THREAD}, capture_output=True, text=True,
-        )  # fmt: skip
-        if done.returncode:
-            say(f"{LIBRARIES[name]} ended with status {done.returncode}: {done.stderr[-1000:]}")
-            continue
-        results[name] = json.loads(done.stdout.splitlines()[-1])["outcomes"]
+    results = {name: _ask({"library": name, "match": match, "random": 0, "seed": 0}, say) for name in wanted}
+    _show(
+        "Small NumPy programs: the derivative is right, an error is raised, or it is wrong without a word",
+        results,
+        say,
+        make_table,
+    )
+    return results
+
+
+def random_table(count: int, seed: int, say: Any, make_table: Any) -> dict[str, Any]:
+    """Run retape on `count` random programs of views and writes, print the shares and what is not right."""
+    results = {"retape": _ask({"library": "retape", "match": "", "random": count, "seed": seed}, say)}
+    _show(f"Random programs of views and writes, seed {seed}", results, say, make_table)
+    return results
+
+
+def _ask(spec: dict[str, Any], say: Any) -> list:
+    done = subprocess.run(
+        [sys.executable, __file__, json.dumps(spec)], env={**os.environ, **cells.ONE_THREAD}, capture_output=True, text=True
+    )
+    if done.returncode:
+        say(f"{LIBRARIES[spec['library']]} ended with status {done.returncode}: {done.stderr[-1000:]}")
+        return []
+    return json.loads(done.stdout.splitlines()[-1])["outcomes"]
+
+
+def _show(title: str, results: dict[str, list], say: Any, make_table: Any) -> None:
     rows = []
     for name, outcomes in results.items():
         for mode in ("reverse", "forward", "second", "budget"):
@@ -194,19 +221,18 @@ def table(match: str, peers: bool, say: Any, make_table: Any) -> dict[str, Any]:
                 counted = collections.Counter(words.split()[0].rstrip(":") for words in found)
                 counts = [str(counted[key]) for key in ("right", "raises", "WRONG")]
                 rows.append([LIBRARIES[name], mode, str(len(found)), *counts, f"{100 * counted['right'] / len(found):.1f} %"])
-    without = sum("reference" in modes for *_, modes in results.get("retape", []))
+    without = sum("reference" in modes for *_, modes in results["retape"])
     make_table(
-        "Small NumPy programs: the derivative is right, an error is raised, or it is wrong without a word",
-        ["library", "mode", "probes", "right", "raises", "WRONG", "share right"],
+        title,
+        ["library", "mode", "programs", "right", "raises", "WRONG", "share right"],
         rows,
         texts=2,
-        notes=[f"{without} more probes have no reference: their differences do not settle."],
+        notes=[f"{without} more have no reference: their differences do not settle."],
     )
-    for room, text, letters, modes in results.get("retape", []):
+    for room, text, letters, modes in results["retape"]:
         for mode, words in modes.items():
             if words != "right":
                 say(f"  {room}: {json.dumps(text)} [{letters}] {mode}: {words}")
-    return results
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import torch_samples
 
 import retape as rt
 
-_PARTS = ("hips", "torch", "probes")
+_PARTS = ("hips", "torch", "probes", "random")
 
 
 def main() -> None:
@@ -30,6 +30,10 @@ def main() -> None:
     parser.add_argument("--reverse", action="store_true", help="reverse mode alone in the suite")
     parser.add_argument("--match", default="", help="only the samples and probes whose name holds this")
     parser.add_argument("--no-peers", action="store_true", help="the probes on retape alone")
+    parser.add_argument(
+        "--random", type=int, default=300, metavar="COUNT", help="how many random programs of views and writes"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which random programs")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the figures as JSON")
     options = parser.parse_args()
 
@@ -38,11 +42,13 @@ def main() -> None:
     figures = {}
     if "hips" in parts:
         modes = "both" if options.forward else "reverse" if options.reverse or not hasattr(rt, "jvp") else "suite"
-        figures["hips"] = hips_suite.table(modes, tables.say, tables.table)
+        figures["hips"] = hips_suite.table(modes, print, tables.table)
     if "torch" in parts:
-        figures["torch"] = torch_samples.table(options.match, tables.say, tables.table)
+        figures["torch"] = torch_samples.table(options.match, print, tables.table)
     if "probes" in parts:
-        figures["probes"] = probe_table.table(options.match, not options.no_peers, tables.say, tables.table)
+        figures["probes"] = probe_table.table(options.match, not options.no_peers, print, tables.table)
+    if "random" in parts:
+        figures["random"] = probe_table.random_table(options.random, options.seed, print, tables.table)
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1))
     tables.say(f"\n{time.perf_counter() - start:.0f} s in all")
