@@ -99,6 +99,11 @@ def in_order(y: Any) -> Any:
     return y if y.ndim < 2 or y.flags.c_contiguous else np.array(y, order="C")
 
 
+def order_bytes(out: Any, x: Any, **_: Any) -> int:
+    """Return the workspace of a reduction: a second result where NumPy's is not in C order."""
+    return 0 if x.flags.c_contiguous else out.nbytes
+
+
 def plain_value(x: Any) -> Any:
     """Return the plain value of `x` for a decision that has no derivative, such as an order or a count."""
     return read(apply(OPS["stop_gradient"], (x,)), "an index") if type(x) is Array else np.asarray(x)
