@@ -15,7 +15,7 @@ from ..errors import MissingRuleError
 from ..op import FUNCTIONS
 from ..views import as_view, repoint
 from .elementwise import cast
-from .views import layout
+from .views import layout, ravel, reshape, squeeze, swapaxes, transpose
 
 
 def _method(function: Callable) -> Callable:
@@ -25,18 +25,18 @@ def _method(function: Callable) -> Callable:
 def _reshape(self: Array, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
     if not shape:
         raise TypeError("reshape() takes exactly 1 argument (0 given)")
-    return np.reshape(self, shape[0] if len(shape) == 1 else shape, order=order, copy=copy)  # pyright: ignore
+    return reshape(self, shape[0] if len(shape) == 1 else shape, order, copy=copy)
 
 
 def _transpose(self: Array, *given: Any) -> Any:
     axes: Any = given
     if len(axes) == 1 and (axes[0] is None or isinstance(axes[0], (tuple, list))):
         axes = axes[0]
-    return np.transpose(self, None if given in ((), (None,)) else axes)  # pyright: ignore
+    return transpose(self, None if given in ((), (None,)) else axes)
 
 
 def _flatten(self: Array, order: str = "C") -> Any:
-    flat = np.ravel(self, order)  # pyright: ignore
+    flat = ravel(self, order)
     return np.copy(flat) if flat is self or getattr(flat, "_link", None) is not None else flat
 
 
@@ -77,10 +77,10 @@ def _view(self: Array, dtype: Any = None, type: Any = None) -> Any:
     wanted = self.dtype if dtype is None else np.dtype(dtype)
     if wanted == self.dtype:
         return self[...]
-    if self.dtype.kind == "c" and wanted == self.dtype.type(0).real.dtype:
+    if self.dtype.kind == "c" and wanted == np.real(np.zeros(0, self.dtype)).dtype:
         _require_last_axis(self, 1)
         return as_view(self, _as_pairs(self), _as_pairs, lambda base, value: _of_pairs(value))
-    if wanted.kind == "c" and self.dtype == wanted.type(0).real.dtype:
+    if wanted.kind == "c" and self.dtype == np.real(np.zeros(0, wanted)).dtype:
         _require_last_axis(self, 2)
         return as_view(self, _of_pairs(self), _of_pairs, lambda base, value: _as_pairs(value))
     raise MissingRuleError(
@@ -230,14 +230,14 @@ def _plain_method(name: str) -> Callable:
 
 for _name in (
     "sum", "prod", "max", "min", "mean", "var", "std", "cumsum", "cumprod", "argmax", "argmin", "any", "all", "dot", "trace",
-    "diagonal", "squeeze", "swapaxes", "ravel", "take", "repeat", "clip", "round", "argsort", "argpartition", "nonzero",
+    "diagonal", "take", "repeat", "clip", "round", "argsort", "argpartition", "nonzero",
     "searchsorted", "conj", "conjugate", "choose", "put",
 ):  # fmt: skip
     setattr(Array, _name, _method(getattr(np, _name)))
 for _name, _function in {
     "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "astype": _astype, "copy": _copy, "fill": _fill,
-    "compress": _compress, "sort": _sort, "partition": _partition, "view": _view, "to_device": _to_device,
-    "__contains__": _contains,
+    "compress": _compress, "ravel": ravel, "squeeze": squeeze, "swapaxes": swapaxes, "sort": _sort, "partition": _partition,
+    "view": _view, "to_device": _to_device, "__contains__": _contains,
 }.items():  # fmt: skip
     setattr(Array, _name, _function)
 for _name in ("tobytes", "tofile", "dump", "dumps"):
@@ -263,6 +263,7 @@ def _set_dtype(self: Array, dtype: Any) -> NoReturn:
 
 Array.shape = property(Array.shape.fget, _set_shape)  # pyright: ignore
 Array.dtype = property(Array.dtype.fget, _set_dtype)  # pyright: ignore
+Array.T = property(transpose)  # pyright: ignore
 Array.mT = property(lambda self: np.matrix_transpose(self))  # pyright: ignore
 Array.real = _part("real", np.real)  # pyright: ignore
 Array.imag = _part("imaginary", np.imag)  # pyright: ignore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -108,7 +109,14 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
 
 
 def _wanted_shape(shape: tuple[int, ...], wanted: Any) -> tuple[int, ...]:
-    """Return `wanted` with its -1 worked out, from a phantom: so the errors are NumPy's own."""
+    """Return `wanted` with its -1 worked out. What is not plainly right goes to NumPy, for its meaning or its error."""
+    given = (wanted,) if type(wanted) is int else wanted
+    if type(given) is tuple and all(type(n) is int and n >= -1 for n in given):
+        size, product = math.prod(shape), math.prod(given)
+        if product == size and -1 not in given:
+            return given
+        if product < 0 and given.count(-1) == 1 and size % product == 0:
+            return tuple(size // -product if n == -1 else n for n in given)
     return np.reshape(phantom.contiguous(shape, np.bool_), wanted).shape
 
 
@@ -121,11 +129,12 @@ def _reshapes_to_view(a: Any, shape: tuple[int, ...]) -> bool:
 @implements(np.ravel)
 def ravel(a: Any, order: str = "C") -> Any:
     """Record a flattening: a view of what is contiguous in that order, else a copy."""
-    order = resolved_order(a, order)
+    if order != "C":
+        order = resolved_order(a, order)
     if order == "F" and a.ndim > 1:
-        a = np.transpose(a)
+        a = transpose(a)
     elif order == "K" and not layout(a).flags.c_contiguous:
-        a = np.transpose(a, memory_axes(a))
+        a = transpose(a, memory_axes(a))
     if layout(a).flags.c_contiguous:
         return reshape(a, (a.size,))
     return copy(a, "C") if a.ndim == 1 else apply(RESHAPE, (copy(a, "C"),), {"shape": (a.size,)})
@@ -213,7 +222,10 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
 @implements(np.expand_dims)
 def expand_dims(a: Any, axis: Any) -> Any:
     """Record new axes of length one."""
-    return reshape(a, np.expand_dims(phantom.contiguous(a.shape, np.bool_), axis).shape)
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    places = normalize_axis_tuple(axes, a.ndim + len(axes))
+    extents = iter(a.shape)
+    return reshape(a, tuple(1 if k in places else next(extents) for k in range(a.ndim + len(axes))))
 
 
 @implements(np.squeeze)
@@ -255,7 +267,13 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     wanted = (int(shape),) if np.ndim(shape) == 0 else tuple(int(n) for n in shape)
     if array.shape == wanted:
         return array
-    np.broadcast_to(phantom.contiguous(array.shape, np.bool_), wanted)
+    lead = len(wanted) - array.ndim
+    if (
+        lead < 0
+        or min(wanted, default=0) < 0
+        or any(n not in (1, m) for n, m in zip(array.shape, wanted[lead:], strict=True))
+    ):
+        np.broadcast_to(phantom.contiguous(array.shape, np.bool_), wanted)  # for NumPy's own error
     return as_view(array, apply(BROADCAST, (array,), {"shape": wanted}), lambda base: np.broadcast_to(base, wanted), None)
 
 
