@@ -79,7 +79,7 @@ QR = define(
     rules=_qr_rule,
     infer=lambda a: phantom.contiguous((*a.shape[:-2], a.shape[-2] + a.shape[-1], a.shape[-1]), result_dtype(a)),
     flops=lambda out, a: 4.0 * a.size * a.shape[-1],
-    workspace=workspace(4),
+    workspace=workspace(4, packs=True),
 )
 
 

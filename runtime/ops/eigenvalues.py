@@ -77,7 +77,7 @@ EIGH = define(
     rules=_eigh_rule,
     infer=_infer_packed,
     flops=lambda out, a, uplo: 9.0 * a.size * a.shape[-1],
-    workspace=workspace(4),
+    workspace=workspace(3, packs=True),
 )
 
 
@@ -94,7 +94,7 @@ EIGVALSH = define(
     rules=_eigvalsh_rule,
     infer=lambda a, uplo: phantom.contiguous(a.shape[:-1], real_dtype(result_dtype(a))),
     flops=lambda out, a, uplo: 1.33 * a.size * a.shape[-1],
-    workspace=workspace(3),
+    workspace=workspace(2),
 )
 _EighResult: Any = type(np.linalg.eigh(np.ones((1, 1))))
 _EigResult: Any = type(np.linalg.eig(np.ones((1, 1))))
@@ -154,7 +154,7 @@ EIG = define(
     rules=_eig_rule,
     infer=lambda a: phantom.contiguous((*a.shape[:-2], a.shape[-1] + 1, a.shape[-1]), np.result_type(result_dtype(a), "c8")),
     flops=lambda out, a: 25.0 * a.size * a.shape[-1],
-    workspace=workspace(6),
+    workspace=workspace(3, packs=True),
 )
 
 

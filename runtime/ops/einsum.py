@@ -18,7 +18,7 @@ from .linear_algebra import matmul
 
 @implements(np.einsum)
 def einsum(
-    *operands: Any, out: Any = None, optimize: Any = False, dtype: Any = None, order: str = "K", casting: str = "safe"
+    *operands: Any, out: Any = None, optimize: Any = False, dtype: Any = None, order: str = "K", casting: Any = "safe"
 ) -> Any:
     """Compose an Einstein sum of pairwise contractions in the order of `np.einsum_path`, or in that of a given path.
 

@@ -48,18 +48,20 @@ def check_matrices(a: Any, *, square: bool = False) -> None:
     result_dtype(a)
 
 
-def workspace(matrices: float) -> Callable:
-    """Return the workspace of an op whose kernel copies its matrix and holds `matrices` as large beside it.
+def workspace(matrices: float, *, packs: bool = False) -> Callable:
+    """Return the workspace of an op whose kernel holds so many `matrices` beside its operands and result.
 
-    NumPy computes in double precision, one matrix at a time, with whole copies of operands and results of another dtype;
-    results are then packed, or laid out in C order, by one more copy.
+    NumPy computes one matrix of a stack at a time, in double precision, with whole copies of operands and results of
+    another dtype. Results that are packed, or laid out in C order, stand twice.
     """
 
     def count(out: np.ndarray, *arrays: np.ndarray, **_: Any) -> int:
         item = 16 if any(a.dtype.kind == "c" for a in (out, *arrays)) else 8
-        largest = max((max(a.shape[-2:]) ** 2 for a in arrays if a.ndim > 1), default=0)
+        stack = max(math.prod(np.broadcast_shapes(*(a.shape[:-2] for a in arrays))), 1)
+        largest = max(out.size // stack, *(math.prod(a.shape[-2:]) for a in arrays), min(arrays[0].shape[-2:]) ** 2)
         casts = sum(a.size for a in (out, *arrays) if a.dtype.itemsize != item)
-        return math.ceil((matrices + len(arrays)) * largest * item) + casts * item + 2 * out.nbytes
+        stands_twice = packs or any(a.ndim > 3 and not a.flags.c_contiguous for a in arrays)
+        return math.ceil(matrices * largest + casts) * item + stands_twice * out.nbytes
 
     return count
 

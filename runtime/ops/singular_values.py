@@ -38,7 +38,8 @@ from .linear_algebra import conjugated
 def _extents(shape: tuple[int, ...], full: bool) -> tuple[int, int, int]:
     """Return the columns of u, the number of singular values, the rows of v^h."""
     m, n = shape[-2:]
-    return (m, min(m, n), n) if full else (min(m, n),) * 3
+    k = min(m, n)
+    return (m, k, n) if full else (k, k, k)
 
 
 def _run_svd(a: np.ndarray, full: bool) -> np.ndarray:
@@ -112,7 +113,7 @@ SVD = define(
     rules=_svd_rule,
     infer=_infer_svd,
     flops=lambda out, a, full: 20.0 * a.size * min(a.shape[-2:]),
-    workspace=workspace(10),
+    workspace=workspace(3, packs=True),
 )
 
 
@@ -128,7 +129,7 @@ SINGULAR_VALUES = define(
     rules=_singular_values_rule,
     infer=lambda a: phantom.contiguous((*a.shape[:-2], min(a.shape[-2:])), real_dtype(result_dtype(a))),
     flops=lambda out, a: 4.0 * a.size * min(a.shape[-2:]),
-    workspace=workspace(8),
+    workspace=workspace(2),
 )
 _SVDResult: Any = type(np.linalg.svd(np.ones((1, 1))))
 

@@ -40,7 +40,7 @@ SOLVE = define(
     ),
     infer=_infer_solve,
     flops=lambda out, a, b: 0.67 * a.shape[-1] ** 3 * math.prod(a.shape[:-2]) + 2.0 * out.size * a.shape[-1],
-    workspace=workspace(1),
+    workspace=workspace(2),
     jvp=(lambda t, a, y: -solve(a, np.matmul(t, y)), lambda t, a: solve(a, t)),
 )
 INVERSE = define(
@@ -122,7 +122,7 @@ PSEUDO_INVERSE = define(
     rules=_pinv_rule,
     infer=lambda a, rcond: phantom.contiguous((*a.shape[:-2], a.shape[-1], a.shape[-2]), result_dtype(a)),
     flops=lambda out, a, rcond: 20.0 * out.size * min(a.shape[-2:]),
-    workspace=workspace(12),
+    workspace=workspace(9),
 )
 
 
@@ -249,7 +249,7 @@ COFACTORS = define(
     rules=lambda g, a: apply(COFACTORS_TANGENT, (a, g)),
     infer=lambda a: phantom.contiguous(a.shape, a.dtype),
     flops=lambda out, a: 4.0 * out.size * a.shape[-1],
-    workspace=workspace(12),
+    workspace=workspace(8),
     jvp=lambda t, a: apply(COFACTORS_TANGENT, (a, t)),
 )
 COFACTORS_TANGENT = define(
@@ -259,7 +259,7 @@ COFACTORS_TANGENT = define(
     rules=(_cofactors_tangent_rule, lambda g, a: apply(COFACTORS_TANGENT, (a, g))),
     infer=lambda a, x: phantom.contiguous(a.shape, a.dtype),
     flops=lambda out, a, x: 30.0 * out.size * a.shape[-1],
-    workspace=workspace(16),
+    workspace=workspace(9),
 )
 DETERMINANT = define(
     "det",
@@ -300,7 +300,7 @@ SLOGDET = define(
     rules=_slogdet_rule,
     infer=lambda a: phantom.contiguous((*a.shape[:-2], 2), result_dtype(a)),
     flops=lambda out, a: 0.67 * a.size * a.shape[-1],
-    workspace=workspace(1),
+    workspace=workspace(1, packs=True),
 )
 _SlogdetResult: Any = type(np.linalg.slogdet(np.ones((1, 1))))
 
