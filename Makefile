@@ -6,10 +6,13 @@ ARGS ?=
 # What `make bench` compares with; one that cannot be installed is left out. On Linux the plain torch brings gigabytes
 # of GPU libraries, so there only a CPU build is taken, where pip finds one (PIP_FIND_LINKS).
 PEERS ?= autograd jax torch==2.13.0$(if $(filter Linux,$(shell uname -s)),+cpu)
+# What `make conformance` wants besides: pytest and SciPy, xarray for some tests of autograd's, expecttest for PyTorch's samples.
+JUDGES ?= pytest scipy xarray expecttest
 
 EXTRAS_train := cluster
 EXTRAS_test := cluster,dev
 EXTRAS_bench := cluster,bench
+EXTRAS_conformance := bench
 
 PY := .venv/bin/python
 # Ray splits the path of its Python at blanks: in a checkout that has one in its path, Python is called through a link.
@@ -25,12 +28,12 @@ unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_TARGET PIP_USER
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help train test test-slow bench lint wheel clean
+.PHONY: help train test test-slow bench conformance lint wheel clean
 
 help: ## show this list
 	@echo "usage: make TARGET [ARGS=\"...\"]   e.g. make train ARGS=\"--help\""
 	@echo
-	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-10s  %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  %-11s  %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "PYTHON=python3.12 chooses the Python (3.11 or newer) that .venv is made with; make clean first to change it."
 
@@ -45,6 +48,9 @@ test-slow: .venv/.installed-test ## run the slow tests (ARGS: pytest's)
 
 bench: .venv/.installed-bench ## print the benchmark tables, peers side by side (ARGS: options of benchmarks/run.py)
 	@$(PY) benchmarks/run.py $(ARGS)
+
+conformance: .venv/.installed-conformance ## compare derivatives with the field's tests and samples (ARGS: options of its run.py)
+	@$(PY) benchmarks/conformance/run.py $(ARGS)
 
 lint: .venv/.installed-test ## check style (ruff), types (pyright) and layers (import-linter)
 	@$(PY) -m ruff check .
@@ -64,8 +70,8 @@ clean: ## remove .venv, built files and caches (runs/ stays)
 .venv/.installed-%: .venv/.made-in pyproject.toml
 	@echo "Installing retape[$(EXTRAS_$*)] into .venv; the first time takes some minutes."
 	@$(PIP_INSTALL) --editable '.[$(EXTRAS_$*)]'
-	@$(if $(filter bench,$*),for peer in $(PEERS); do \
-	    $(PIP_INSTALL) "$$peer" 2>/dev/null || echo "bench: $$peer cannot be installed here; its column is left out."; \
+	@$(if $(filter bench conformance,$*),for peer in $(PEERS) $(if $(filter conformance,$*),$(JUDGES)); do \
+	    $(PIP_INSTALL) "$$peer" 2>/dev/null || echo "$*: $$peer cannot be installed here; what needs it is left out."; \
 	done)
 	@touch $@
 

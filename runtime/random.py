@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array, apply
+from .array import Array
 from .op import Op
 from .ops import random_draws as draws
 from .ops.gamma_draws import GAMMA
@@ -151,7 +151,7 @@ class Generator:
         check_scale(scale)
         extents = shape_of(size, shape, scale)
         result, drawn = dtypes_of(dtype, shape, scale)
-        made = recorded(GAMMA, (shape, self._stream.place()), {"shape": extents, "dtype": drawn}, (shape, scale))
+        made = recorded(GAMMA, (shape, self._stream.place()), {"shape": extents, "dtype": drawn})
         return unpacked(in_dtype(made if is_number(scale, 1) else scale * made, result))
 
     def bernoulli(self, p: Any = 0.5, size: Any = None) -> Any:
@@ -162,7 +162,7 @@ class Generator:
         p = operand(p)
         require_constant(p, draws.NO_GRADIENT_OF_PROBABILITY)
         extents = shape_of(size, p)
-        return unpacked(recorded(draws.BERNOULLI, (p, self._stream.place()), {"shape": extents}, (p,)))
+        return unpacked(recorded(draws.BERNOULLI, (p, self._stream.place()), {"shape": extents}))
 
     def dropout(self, x: Any, rate: float = 0.5) -> Any:
         """Return `x` with elements set to 0 with probability `rate`, the others divided by ``1 - rate``.
@@ -187,7 +187,7 @@ class Generator:
             x = np.asarray(x)
         if x.dtype.kind not in "fc":
             x = x.astype(np.float64)
-        return unpacked(apply(draws.DROPOUT, (x, self._stream.place()), {"rate": rate}))
+        return unpacked(recorded(draws.DROPOUT, (x, self._stream.place()), {"rate": rate}))
 
     def integers(self, low: Any, high: Any = None, size: Any = None, dtype: Any = np.int64, endpoint: bool = False) -> Any:
         """Return integers from `low` to `high` (excluded unless `endpoint`), or from 0 to `low`: plain numbers."""
@@ -247,7 +247,7 @@ class Generator:
         extents = shape_of(size, loc, scale)
         result, drawn = dtypes_of(dtype, loc, scale)
         parameters = {"shape": extents, "dtype": drawn, **(bounds or {})}
-        made = recorded(op, (self._stream.place(),), parameters, (loc, scale))
+        made = recorded(op, (self._stream.place(),), parameters)
         made = made if is_number(scale, 1) else scale * made
         made = made if is_number(loc, 0) else loc + made
         return unpacked(in_dtype(made, result))

@@ -101,7 +101,7 @@ def test_a_generator_gives_the_same_bits_recorded_or_not_in_any_thread():
 
     plain = draws()
     inside = []
-    rt.grad(lambda x: (inside.extend(draws()), x * 1.0)[1])(1.0)
+    rt.grad(lambda x: (inside.extend(map(np.asarray, draws())), x * 1.0)[1])(1.0)
     thread = threading.Thread(target=lambda: inside.extend(draws()))
     thread.start()
     thread.join()
@@ -241,6 +241,62 @@ def test_a_dropout_mask_takes_no_memory():
     gradient = rt.grad(lambda x: np.sum(random.Generator(1).dropout(x)), memory_budget=budget)
     np.testing.assert_array_equal(gradient(x), random.Generator(1).dropout(x))
     assert gradient.report.peak_bytes <= budget and gradient.report.extra_work == 0
+
+
+def noisy(generator):
+    def f(x):
+        for _ in range(10):
+            x = np.where(generator.bernoulli(0.8, x.shape), np.tanh(x), x) * generator.normal(1.0, 0.1, size=x.shape)
+        return np.sum(x**2)
+
+    return f
+
+
+def test_noise_that_meets_no_traced_argument_is_dropped_and_drawn_again():
+    x = np.linspace(-1, 1, 50_000)
+    held = 10 * x.nbytes  # what the noise alone would take
+    budgeted = rt.grad(noisy(random.Generator(1)), memory_budget=held)
+    again = random.Generator(1)
+    for _ in range(3):
+        np.testing.assert_array_equal(budgeted(x), rt.grad(noisy(again))(x))
+        assert budgeted.report.peak_bytes <= held and budgeted.report.extra_work > 0
+    checkpointed = rt.grad(rt.checkpoint(noisy(random.Generator(2))))(x)
+    np.testing.assert_array_equal(checkpointed, rt.grad(noisy(random.Generator(2)))(x))
+
+
+def test_forward_mode_and_nested_transforms_draw_the_same_numbers():
+    x, direction = np.linspace(-1, 1, 40), np.cos(np.arange(40.0))
+    tangent = rt.jvp(noisy(random.Generator(1)), (x,), (direction,))[1]
+    np.testing.assert_allclose(tangent, rt.grad(noisy(random.Generator(1)))(x) @ direction, rtol=1e-10)
+
+    def penalised(x):
+        return np.sum(rt.grad(noisy(random.Generator(1)))(x) ** 2)
+
+    plain = rt.grad(penalised)(x)
+    np.testing.assert_array_equal(rt.grad(penalised, memory_budget="1MiB")(x), plain)
+    step = 1e-6 * direction
+    np.testing.assert_allclose(plain @ direction, (penalised(x + step) - penalised(x - step)) / 2e-6, rtol=1e-6)
+
+
+def test_a_recorded_draw_can_be_used_where_python_wants_numbers():
+    data = np.arange(12.0).reshape(4, 3)
+
+    def f(x):
+        generator = random.Generator(3)
+        mask, noise = generator.bernoulli(0.5, 4), generator.normal(size=3)
+        plain = np.zeros(3)
+        plain[:] = noise
+        noise[0] = x[0]
+        rows = data[mask].sum() + x[generator.bernoulli(0.5, 3)].sum()
+        bias = float(generator.normal()) if generator.uniform() < 2 else 0.0
+        return np.sum(noise * x) + rows + plain[1] * x[1] + bias + data[generator.permutation(4)[0], 1] * x[2]
+
+    x = np.array([1.0, 2.0, 3.0])
+    plain = rt.grad(f)(x)
+    np.testing.assert_allclose(rt.value_and_grad(f)(x)[0], f(x), rtol=1e-14)
+    for _ in range(2):
+        np.testing.assert_array_equal(rt.grad(f, memory_budget="1MiB")(x), plain)
+    rt.check_grads(f, x)
 
 
 def test_a_checkpointed_function_draws_the_same_in_its_second_run():

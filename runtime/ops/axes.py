@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     if not ndim:
         return ()
     axis = axis if isinstance(axis, tuple) else (axis,)
-    return tuple(sorted(int(a) % ndim for a in axis))
+    return tuple(sorted([int(a) % ndim for a in axis]))
 
 
 def checked_axis(axis: Any, ndim: int) -> Any:
@@ -52,12 +53,12 @@ def checked_axis(axis: Any, ndim: int) -> Any:
         return None
     extent = max(ndim, 1)  # NumPy lets a 0-d array be reduced over axis 0
     if not isinstance(axis, tuple):
-        axis = axis.__index__()
+        axis = operator.index(axis)
         if not -extent <= axis < extent:
             raise np.exceptions.AxisError(axis, ndim)
         return axis
     for a in axis:
-        if not -extent <= a.__index__() < extent:
+        if not -extent <= operator.index(a) < extent:
             raise np.exceptions.AxisError(a, ndim)
     if len({a % extent for a in axis}) < len(axis):
         raise ValueError("duplicate value in 'axis'")
@@ -96,6 +97,11 @@ def reduced_first(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
 def in_order(y: Any) -> Any:
     """Return a fresh result in C order: NumPy lays a reduction out as its input is, which shapes do not tell."""
     return y if y.ndim < 2 or y.flags.c_contiguous else np.array(y, order="C")
+
+
+def order_bytes(out: Any, x: Any, **_: Any) -> int:
+    """Return the workspace of a reduction: a second result where NumPy's is not in C order."""
+    return 0 if x.flags.c_contiguous else out.nbytes
 
 
 def plain_value(x: Any) -> Any:

@@ -10,7 +10,19 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
-from .axes import as_operand, checked_axis, count, expand, in_order, is_given, is_kept, is_mask, masked, reduced_shape
+from .axes import (
+    as_operand,
+    checked_axis,
+    count,
+    expand,
+    in_order,
+    is_given,
+    is_kept,
+    is_mask,
+    masked,
+    order_bytes,
+    reduced_shape,
+)
 from .sums import along_first, with_initial
 
 
@@ -30,6 +42,7 @@ def _extremum(name: str, ufunc: np.ufunc) -> Any:
         rules=lambda g, x, y, axis, keepdims: _share(x, y, g.dtype, axis, keepdims) * expand(g, x.shape, axis, keepdims),
         infer=lambda x, axis, keepdims: phantom.contiguous(reduced_shape(np.shape(x), axis, keepdims), np.result_type(x)),
         flops=lambda out, x, axis, keepdims: float(x.size),
+        workspace=order_bytes,
         jvp=lambda t, x, y, axis, keepdims: np.sum(_share(x, y, t.dtype, axis, keepdims) * t, axis=axis, keepdims=keepdims),
     )
 
@@ -80,19 +93,21 @@ implements((np.maximum, "reduce"))(along_first(maximum, has_dtype=False))  # pyr
 implements((np.minimum, "reduce"))(along_first(minimum, has_dtype=False))  # pyright: ignore[reportArgumentType]
 
 
-def _constant_reduction(name: str, function: Any, dtype: Any) -> Any:
+def _constant_reduction(name: str, function: Any, dtype: Any, workspace: Any) -> Any:
     return define(
         name,
         lambda x, axis, keepdims: in_order(function(x, axis=axis, keepdims=keepdims)),
         inputs="x",
         parameters=("axis", "keepdims"),
         infer=lambda x, axis, keepdims: phantom.contiguous(reduced_shape(np.shape(x), axis, keepdims), dtype),
+        workspace=workspace,
         zero_gradient=True,
     )
 
 
 def _place(function: Any) -> None:
-    op = _constant_reduction(function.__name__, function, np.intp)
+    # NumPy searches along the last axis, of a copy if need be.
+    op = _constant_reduction(function.__name__, function, np.intp, lambda out, x, axis, keepdims: x.nbytes + out.nbytes)
 
     @implements(function)
     def place(a, axis=None, out=None, *, keepdims=False) -> Any:
@@ -103,7 +118,7 @@ def _place(function: Any) -> None:
 
 
 def _truth(function: Any, neutral: bool) -> None:
-    op = _constant_reduction(function.__name__, function, np.bool_)
+    op = _constant_reduction(function.__name__, function, np.bool_, order_bytes)
 
     @implements(function)
     def truth(a, axis=None, out=None, keepdims=False, *, where=True) -> Any:

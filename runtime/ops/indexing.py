@@ -349,12 +349,6 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     return arr[tuple(grid)]
 
 
-@implements(np.compress)
-def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
-    """Compose `np.compress` of an index."""
-    return take(a, np.flatnonzero(condition), axis)
-
-
 @implements((np.add, "at"))  # pyright: ignore[reportArgumentType]
 def add_at(a: Any, indices: Any, b: Any) -> None:
     """Carry out ``np.add.at(a, indices, b)``: repeated indices add up."""

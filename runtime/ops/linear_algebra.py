@@ -1,23 +1,35 @@
-"""Products of matrices: matmul and what is composed of it (dot, inner, outer, tensordot, einsum, norm)."""
+"""Products of vectors, matrices and tensors, all of them made from one batched matrix product."""
 
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from .. import phantom
-from ..array import Array, apply
-from ..errors import MissingRuleError
+from ..array import apply
 from ..op import define, implements
+from .axes import as_operand
 
 
 def _infer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul: the inner extents of {a.shape} and {b.shape} differ")
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    return phantom.contiguous((*batch, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+    core = (a.shape[-2], b.shape[-1])
+    dtype = np.result_type(a, b)
+    if a.ndim < 4 and b.ndim < 4 or a.flags.c_contiguous and b.flags.c_contiguous:
+        return phantom.contiguous((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *core), dtype)
+    # NumPy lays stacks out as its iterator does; each matrix is contiguous.
+    if 0 in (*a.shape, *b.shape):
+        return phantom.like(np.matmul(a, b))
+    stack = phantom.elementwise([a[..., 0, 0], b[..., 0, 0]], dtype)
+    strides = tuple(stride * math.prod(core) for stride in stack.strides)
+    made = np.lib.stride_tricks.as_strided(
+        phantom.contiguous((), dtype), (*stack.shape, *core), (*strides, core[1] * dtype.itemsize, dtype.itemsize)
+    )
+    return phantom.like(made)
 
 
 def _matmul_rule_a(g: Any, b: Any, a_shape: tuple[int, ...]) -> Any:
@@ -61,71 +73,130 @@ MATMUL = define(
     flops=lambda out, a, b: 2.0 * out.size * a.shape[-1],
     workspace=_matmul_workspace,
     run_into=lambda out, a, b: np.matmul(a, b, out=out),
+    jvp="multilinear",
 )
 
 
-@implements(np.matmul)
-def matmul(a: Any, b: Any) -> Any:
+def conjugated(x: Any) -> Any:
+    """Return the complex conjugate; of real numbers, themselves and not a copy."""
+    return np.conjugate(x) if x.dtype.kind == "c" else x
+
+
+@implements(np.matmul, np.linalg.matmul)
+def matmul(x1: Any, x2: Any, /) -> Any:
     """Record a matrix product; vectors become rows and columns as in NumPy."""
-    a = a if type(a) is Array else np.asarray(a)
-    b = b if type(b) is Array else np.asarray(b)
+    a, b = as_operand(x1), as_operand(x2)
     if not a.ndim or not b.ndim:
         raise ValueError("matmul: an operand has no dimensions; multiply by a scalar with *")
     if a.ndim > 1 and b.ndim > 1:
         return apply(MATMUL, (a, b))
-    rows = np.reshape(a, (1, -1)) if a.ndim == 1 else a
-    columns = np.reshape(b, (-1, 1)) if b.ndim == 1 else b
+    rows = np.reshape(a, (1, a.shape[0])) if a.ndim == 1 else a
+    columns = np.reshape(b, (b.shape[0], 1)) if b.ndim == 1 else b
     y = apply(MATMUL, (rows, columns))
     shape = y.shape[:-2] + (() if a.ndim == 1 else y.shape[-2:-1]) + (() if b.ndim == 1 else y.shape[-1:])
     return np.reshape(y, shape)
 
 
+@implements(np.vecdot)
+def vecdot(x1: Any, x2: Any, /) -> Any:
+    """Compose products of vectors along the last axis; the first ones are conjugated."""
+    a, b = as_operand(x1), as_operand(x2)
+    if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"vecdot: {a.shape} and {b.shape} do not end in vectors of one length")
+    y = matmul(np.expand_dims(conjugated(a), -2), np.expand_dims(b, -1))
+    return np.reshape(y, y.shape[:-2])
+
+
+@implements(np.linalg.vecdot)
+def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """Compose products of vectors along `axis`; the first ones are conjugated."""
+    a, b = as_operand(x1), as_operand(x2)
+    if axis != -1:
+        a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
+    return vecdot(a, b)
+
+
+if hasattr(np, "matvec"):  # since NumPy 2.2
+
+    @implements(np.matvec)
+    def matvec(x1: Any, x2: Any, /) -> Any:
+        """Compose products of matrices and vectors."""
+        y = matmul(x1, np.expand_dims(as_operand(x2), -1))
+        return np.reshape(y, y.shape[:-1])
+
+    @implements(np.vecmat)
+    def vecmat(x1: Any, x2: Any, /) -> Any:
+        """Compose products of vectors, which are conjugated, and matrices."""
+        y = matmul(np.expand_dims(conjugated(as_operand(x1)), -2), x2)
+        return np.reshape(y, (*y.shape[:-2], y.shape[-1]))
+
+
 @implements(np.dot)
 def dot(a: Any, b: Any, out: Any = None) -> Any:
     """Compose `np.dot` of multiply, matmul or tensordot."""
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
+    a, b = as_operand(a), as_operand(b)
+    if a.ndim == 0 or b.ndim == 0:
         return np.multiply(a, b)
-    if np.ndim(b) <= 2:
+    if a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
+        raise ValueError(f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} != {b.shape[max(b.ndim - 2, 0)]}")
+    if b.ndim <= 2:
         return matmul(a, b)
-    return tensordot(a, b, ((np.ndim(a) - 1,), (np.ndim(b) - 2,)))
+    return tensordot(a, b, ((a.ndim - 1,), (b.ndim - 2,)))
 
 
 @implements(np.vdot)
 def vdot(a: Any, b: Any, /) -> Any:
-    """Compose the product of two flattened arrays."""
-    return matmul(np.ravel(a), np.ravel(b))
+    """Compose the product of two flattened arrays; the first one is conjugated."""
+    return matmul(conjugated(np.ravel(as_operand(a))), np.ravel(as_operand(b)))
 
 
 @implements(np.inner)
 def inner(a: Any, b: Any, /) -> Any:
     """Compose the product over the last axes."""
-    if np.ndim(a) == 0 or np.ndim(b) == 0:
+    a, b = as_operand(a), as_operand(b)
+    if a.ndim == 0 or b.ndim == 0:
         return np.multiply(a, b)
-    return tensordot(a, b, ((np.ndim(a) - 1,), (np.ndim(b) - 1,)))
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} != {b.shape[-1]}")
+    return tensordot(a, b, ((a.ndim - 1,), (b.ndim - 1,)))
 
 
 @implements(np.outer)
 def outer(a: Any, b: Any, out: Any = None) -> Any:
     """Compose the outer product of two flattened arrays."""
-    return np.multiply(np.reshape(a, (-1, 1)), np.reshape(b, (1, -1)))
+    a, b = np.ravel(as_operand(a)), np.ravel(as_operand(b))
+    return np.multiply(np.expand_dims(a, 1), np.expand_dims(b, 0))
+
+
+@implements(np.linalg.outer)
+def linalg_outer(x1: Any, x2: Any, /) -> Any:
+    """Compose the outer product of two vectors."""
+    a, b = as_operand(x1), as_operand(x2)
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"Input arrays must be one-dimensional, but they are x1.ndim={a.ndim} and x2.ndim={b.ndim}.")
+    return outer(a, b)
 
 
 @implements(np.tensordot)
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """Compose a contraction of transposes, reshapes and one matmul."""
-    na, nb = np.ndim(a), np.ndim(b)
-    if isinstance(axes, int):
-        left, right = list(range(na - axes, na)), list(range(axes))
+    a, b = as_operand(a), as_operand(b)
+    if np.ndim(axes) == 0 and not isinstance(axes, (tuple, list)):
+        left, right = list(range(-operator.index(axes), 0)), list(range(operator.index(axes)))
     else:
-        left, right = ([k] if isinstance(k, int) else list(k) for k in axes)
-    left, right = [k % na for k in left], [k % nb for k in right]
-    shape_a, shape_b = np.shape(a), np.shape(b)
-    if [shape_a[k] for k in left] != [shape_b[k] for k in right]:
-        raise ValueError(f"tensordot: the extents of {shape_a} over {left} and of {shape_b} over {right} differ")
-    free_a = [k for k in range(na) if k not in left]
-    free_b = [k for k in range(nb) if k not in right]
-    inside = math.prod(shape_a[k] for k in left)
-    rows, columns = [shape_a[k] for k in free_a], [shape_b[k] for k in free_b]
+        left, right = ([k] if np.ndim(k) == 0 else list(k) for k in axes)
+    if len(left) != len(right):
+        raise ValueError("shape-mismatch for sum")
+    left = [_axis(k, a.ndim) for k in left]
+    right = [_axis(k, b.ndim) for k in right]
+    if len(set(left)) != len(left) or len(set(right)) != len(right):
+        raise ValueError("duplicate axes are not allowed in tensordot")
+    if [a.shape[k] for k in left] != [b.shape[k] for k in right]:
+        raise ValueError(f"shape-mismatch for sum: the extents of {a.shape} over {left} and of {b.shape} over {right} differ")
+    free_a = [k for k in range(a.ndim) if k not in left]
+    free_b = [k for k in range(b.ndim) if k not in right]
+    inside = math.prod(a.shape[k] for k in left)
+    rows, columns = [a.shape[k] for k in free_a], [b.shape[k] for k in free_b]
     y = matmul(
         np.reshape(np.transpose(a, (*free_a, *left)), (math.prod(rows), inside)),
         np.reshape(np.transpose(b, (*right, *free_b)), (inside, math.prod(columns))),
@@ -133,158 +204,130 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     return np.reshape(y, (*rows, *columns))
 
 
-@implements(np.einsum)
-def einsum(*operands: Any, optimize: Any = True, out: Any = None, **keywords: Any) -> Any:
-    """Compose an Einstein sum of pairwise contractions, each a batched matmul, in the order of `np.einsum_path`.
-
-    The subscripts form only; an index repeated within one operand takes a diagonal.
-    """
-    if not isinstance(operands[0], str):
-        raise MissingRuleError("numpy.einsum of traced arrays takes its subscripts as a string, such as 'ij,jk->ik'")
-    if keywords:
-        raise MissingRuleError(f"numpy.einsum of traced arrays takes no {', '.join(sorted(keywords))}=: cast the operands")
-    subscripts, *arrays = operands
-    arrays = [a if type(a) is Array else np.asarray(a) for a in arrays]
-    terms, result = _parse(subscripts, [a.ndim for a in arrays])
-    pool = list(zip(terms, arrays, strict=True))
-    if len(pool) > 2:
-        dummies = [phantom.contiguous(a.shape, a.dtype) for a in arrays]
-        order = np.einsum_path(",".join(terms) + "->" + result, *dummies, optimize="greedy")[0][1:]
-    else:
-        order = [tuple(range(len(pool)))]
-    for places in order:
-        chosen = [pool[k] for k in places]
-        pool = [item for k, item in enumerate(pool) if k not in places]
-        needed = set(result).union(*(term for term, _ in pool))
-        while len(chosen) > 1:
-            (s, a), (t, b), *rest = chosen
-            keep = needed.union(*(term for term, _ in rest))
-            chosen = [_contract(s, a, t, b, keep), *rest]
-        pool.append(chosen[0])
-    term, y = _summed(*pool[0], set(result))
-    return np.transpose(y, [term.index(label) for label in result]) if term != result else y
+def _axis(axis: Any, ndim: int) -> int:
+    axis = operator.index(axis)
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return axis % ndim
 
 
-def _parse(subscripts: str, ranks: list[int]) -> tuple[list[str], str]:
-    """Return one string of labels per operand and the result's, with ellipses and an implicit result spelled out."""
-    text = subscripts.replace(" ", "")
-    left, arrow, right = text.partition("->")
-    terms = left.split(",")
-    if len(terms) != len(ranks):
-        raise ValueError(f"einsum: {len(terms)} terms in {subscripts!r} for {len(ranks)} operands")
-    unused = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in text]
-    most = max(
-        (rank - len(term.replace("...", "")) for term, rank in zip(terms, ranks, strict=True) if "..." in term),
-        default=0,
+@implements(np.linalg.tensordot)
+def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    """Compose a contraction."""
+    return tensordot(x1, x2, axes)
+
+
+@implements(np.kron)
+def kron(a: Any, b: Any) -> Any:
+    """Compose a Kronecker product of a broadcast multiplication and a reshape."""
+    a, b = as_operand(a), as_operand(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return np.multiply(a, b)
+    ndim = max(a.ndim, b.ndim)
+    outside = (1,) * (ndim - a.ndim) + a.shape
+    within = (1,) * (ndim - b.ndim) + b.shape
+    spread = np.multiply(
+        np.reshape(a, tuple(n for extent in outside for n in (extent, 1))),
+        np.reshape(b, tuple(n for extent in within for n in (1, extent))),
     )
-    labels = "".join(unused[:most])
-    spelled = []
-    for term, rank in zip(terms, ranks, strict=True):
-        count = rank - len(term.replace("...", ""))
-        spelled.append(term.replace("...", labels[most - count :] if count else ""))
-        if len(spelled[-1]) != rank:
-            raise ValueError(f"einsum: the term {term!r} does not fit an operand of {rank} dimensions")
-    if arrow:
-        return spelled, right.replace("...", labels)
-    joined = "".join(spelled)
-    return spelled, labels + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in labels))
+    return np.reshape(spread, tuple(n * m for n, m in zip(outside, within, strict=True)))
 
 
-def _without_repeats(term: str, a: Any) -> tuple[str, Any]:
-    for label in sorted(set(term)):
-        while term.count(label) > 1:
-            first = term.index(label)
-            second = term.index(label, first + 1)
-            if a.shape[first] != a.shape[second]:
-                raise ValueError(f"einsum: the label {label!r} has the extents {a.shape[first]} and {a.shape[second]}")
-            a = np.diagonal(a, 0, first, second)
-            term = term[:first] + term[first + 1 : second] + term[second + 1 :] + label
-    return term, a
+@implements(np.cross)
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+    """Compose a cross product of vectors of three elements, or of two, whose third is taken as 0."""
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = as_operand(a), as_operand(b)
+    if not a.ndim or not b.ndim:
+        raise ValueError("At least one array has zero dimension")
+    a, b = np.moveaxis(a, _axis(axisa, a.ndim), -1), np.moveaxis(b, _axis(axisb, b.ndim), -1)
+    if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
+        raise ValueError("incompatible dimensions for cross product\n(dimension must be 2 or 3)")
+    last = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    if a.shape[-1] == b.shape[-1] == 2:
+        return last
+    if a.shape[-1] == 2:
+        first, second = a[..., 1] * b[..., 2], -(a[..., 0] * b[..., 2])
+    elif b.shape[-1] == 2:
+        first, second = -(a[..., 2] * b[..., 1]), a[..., 2] * b[..., 0]
+    else:
+        first = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
+        second = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
+    y = np.stack([first, second, last], axis=-1)
+    return np.moveaxis(y, -1, _axis(axisc, y.ndim))
 
 
-def _summed(term: str, a: Any, keep: set) -> tuple[str, Any]:
-    term, a = _without_repeats(term, a)
-    gone = tuple(k for k, label in enumerate(term) if label not in keep)
-    return "".join(label for label in term if label in keep), (np.sum(a, axis=gone) if gone else a)
-
-
-def _contract(s: str, a: Any, t: str, b: Any, keep: set) -> tuple[str, Any]:
-    s, a = _summed(s, a, keep | set(t))
-    t, b = _summed(t, b, keep | set(s))
-    batch = [label for label in s if label in t and label in keep]
-    inside = [label for label in s if label in t and label not in keep]
-    rows = [label for label in s if label not in t]
-    columns = [label for label in t if label not in s]
-    extent = dict(zip(t, b.shape, strict=True)) | dict(zip(s, a.shape, strict=True))
-    for label, n in zip(t, b.shape, strict=True):
-        if n != extent[label] and 1 not in (n, extent[label]):
-            raise ValueError(f"einsum: the label {label!r} has the extents {extent[label]} and {n}")
-    if any(n != extent[label] for label, n in zip(t, b.shape, strict=True)):
-        raise MissingRuleError("numpy.einsum of traced arrays does not broadcast extents of 1: sum or index them away first")
-
-    def arranged(term: str, x: Any, *groups: list[str]) -> Any:
-        order = [term.index(label) for group in groups for label in group]
-        x = np.transpose(x, order) if order != list(range(len(order))) else x
-        shape = [extent[label] for label in batch] + [math.prod(extent[label] for label in g) for g in groups[1:]]
-        return np.reshape(x, tuple(shape))
-
-    y = matmul(arranged(s, a, batch, rows, inside), arranged(t, b, batch, inside, columns))
-    labels = [*batch, *rows, *columns]
-    return "".join(labels), np.reshape(y, tuple(extent[label] for label in labels))
-
-
-@implements(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """Compose vector norms and the Frobenius norm; the gradient of the 2-norm at 0 is 0 (the least subgradient)."""
-    axes = x.ndim if axis is None else len(axis) if isinstance(axis, tuple) else 1
-    if ord not in (None, 2, 1, math.inf, "fro") or axes != 1 and ord in (1, 2, math.inf) or axes != 2 and ord == "fro":
-        raise MissingRuleError(
-            f"numpy.linalg.norm of a traced array with ord={ord!r} over {axes} dimensions has no rule here: vector norms "
-            "have 1, 2 and inf, matrix norms 'fro'"
+@implements(np.linalg.cross)
+def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """Compose a cross product of vectors of three elements."""
+    a, b = as_operand(x1), as_operand(x2)
+    if a.shape[axis] != 3 or b.shape[axis] != 3:
+        raise ValueError(
+            "Both input arrays must be (arrays of) 3-dimensional vectors, "
+            f"but they are {a.shape[axis]} and {b.shape[axis]} dimensional instead."
         )
-    if ord == 1:
-        return np.sum(np.absolute(x), axis=axis, keepdims=keepdims)
-    if ord == math.inf:
-        return np.max(np.absolute(x), axis=axis, keepdims=keepdims)
-    squares = np.sum(x * x, axis=axis, keepdims=keepdims)
-    is_zero = np.equal(squares, 0)
-    return np.where(is_zero, 0, np.sqrt(np.where(is_zero, 1, squares)))
+    return cross(a, b, axis=axis)
 
 
-SOLVE = define(
-    "solve",
-    np.linalg.solve,
-    inputs="a b",
-    rules=(
-        lambda g, a, y: -np.matmul(np.linalg.solve(np.swapaxes(a, -1, -2), g), np.swapaxes(y, -1, -2)),
-        lambda g, a: np.linalg.solve(np.swapaxes(a, -1, -2), g),
-    ),
-    infer=lambda a, b: phantom.contiguous(
-        (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), np.result_type(a, b)
-    ),
-    flops=lambda out, a, b: 0.67 * a.shape[-1] ** 3 * math.prod(a.shape[:-2]) + 2.0 * out.size * a.shape[-1],
-    workspace=lambda out, a, b: a.nbytes + b.nbytes,
-)
-INVERSE = define(
-    "inv",
-    np.linalg.inv,
-    inputs="a",
-    rules=lambda g, y: -np.matmul(np.swapaxes(y, -1, -2), np.matmul(g, np.swapaxes(y, -1, -2))),
-    infer=lambda a: phantom.contiguous(a.shape, a.dtype),
-    flops=lambda out, a: 2.0 * out.size * a.shape[-1],
-    workspace=lambda out, a: 2 * a.nbytes,
-)
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Any, *, out: Any = None) -> Any:
+    """Compose a chain of matrix products in the cheapest order, by dynamic programming (Cormen et al., section 14.2)."""
+    arrays = [as_operand(a) for a in arrays]
+    if len(arrays) < 2:
+        raise ValueError("Expecting at least two arrays.")
+    if len(arrays) == 2:
+        return dot(*arrays)
+    first, last = arrays[0].ndim, arrays[-1].ndim
+    arrays[0] = np.atleast_2d(arrays[0])
+    if last == 1:
+        arrays[-1] = np.expand_dims(arrays[-1], 1)
+    for a in arrays:
+        if a.ndim != 2:
+            raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be two-dimensional")
+    y = _chain(arrays, _best_splits([arrays[0].shape[0], *(a.shape[1] for a in arrays)]), 0, len(arrays) - 1)
+    return np.reshape(y, y.shape[: first - 1] + (y.shape[1:] if last == 2 else ()))
 
 
-@implements(np.linalg.solve)
-def solve(a: Any, b: Any) -> Any:
-    """Record the solution of linear systems."""
-    if np.ndim(b) == 1:
-        return solve(a, np.reshape(b, (-1, 1)))[..., 0]
-    return apply(SOLVE, (a, b))
+def _best_splits(extents: list[int]) -> dict[tuple[int, int], int]:
+    """Return where to split the chain of matrices lo..hi, for all lo < hi; `extents` are those between them."""
+    count = len(extents) - 1
+    cost = {(k, k): 0 for k in range(count)}
+    split = {}
+    for length in range(1, count):
+        for lo in range(count - length):
+            hi = lo + length
+            costs = {k: cost[lo, k] + cost[k + 1, hi] + extents[lo] * extents[k + 1] * extents[hi + 1] for k in range(lo, hi)}
+            split[lo, hi] = min(costs, key=costs.__getitem__)
+            cost[lo, hi] = costs[split[lo, hi]]
+    return split
 
 
-@implements(np.linalg.inv)
-def inv(a: Any) -> Any:
-    """Record an inverse."""
-    return apply(INVERSE, (a,))
+def _chain(arrays: list, split: dict, lo: int, hi: int) -> Any:
+    if lo == hi:
+        return arrays[lo]
+    middle = split[lo, hi]
+    return dot(_chain(arrays, split, lo, middle), _chain(arrays, split, middle + 1, hi))
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a: Any, n: Any) -> Any:
+    """Compose a power of square matrices of repeated squaring."""
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
+    try:
+        n = operator.index(n)
+    except TypeError as error:
+        raise TypeError("exponent must be an integer") from error
+    if n == 0:
+        return np.zeros_like(a) + np.eye(a.shape[-1], dtype=a.dtype)
+    if n < 0:
+        a, n = np.linalg.inv(a), -n
+    result = None
+    while True:
+        n, bit = divmod(n, 2)
+        if bit:
+            result = a if result is None else matmul(result, a)
+        if n == 0:
+            return result
+        a = matmul(a, a)

@@ -114,12 +114,12 @@ def nanvar(
     if a.dtype.kind not in "fc":
         return np.var(a, axis=axis, dtype=dtype, ddof=ddof, keepdims=is_kept(keepdims), where=where, mean=mean)
     _require_inexact(dtype)
-    center = mean
+    center: Any = mean
     if not is_given(mean):
         present = np.sum(np.logical_not(np.isnan(a)), axis=axis, keepdims=True, where=where).astype(real_dtype(a.dtype))
         # A slice without numbers has no mean either; what it gets here is left out again below.
         center = total(_without_nan(a, 0), axis, dtype, keepdims=True, where=where) / np.maximum(present, 1)
-    deviation = np.where(np.isnan(a), np.asarray(0, a.dtype), a - center.astype(a.dtype))
+    deviation = np.where(np.isnan(a), np.asarray(0, a.dtype), a - as_operand(center).astype(a.dtype))
     square = squared_size(deviation)
     y = total(square, axis, real_dtype(dtype) if is_given(dtype) else None, keepdims=keepdims, where=where)
     return y / _numbers(a, axis, keepdims, where, ddof, "Degrees of freedom <= 0 for slice.").astype(y.dtype)

@@ -73,7 +73,7 @@ def _gathered(x: Any, rows: np.ndarray) -> Any:
     return x[(np.broadcast_to(rows, np.broadcast_shapes(rows.shape, rest)), *grid)]
 
 
-def _numbers(plain: np.ndarray, ignores_nan: bool) -> tuple[Any, np.ndarray]:
+def _numbers(plain: np.ndarray, ignores_nan: bool) -> tuple[Any, Any]:
     """Return how many numbers each slice holds (an int where none holds NaN), and which slices are spoilt by NaN."""
     if plain.dtype.kind not in "fc":
         return plain.shape[0], np.zeros(plain.shape[1:], bool)

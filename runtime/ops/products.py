@@ -15,7 +15,19 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
-from .axes import as_operand, axes_of, checked_axis, expand, in_order, is_given, is_kept, is_mask, masked, reduced_shape
+from .axes import (
+    as_operand,
+    axes_of,
+    checked_axis,
+    expand,
+    in_order,
+    is_given,
+    is_kept,
+    is_mask,
+    masked,
+    order_bytes,
+    reduced_shape,
+)
 from .sums import along_first, cumulative, running, sum_dtype, with_initial
 
 
@@ -55,6 +67,7 @@ PRODUCT = define(
         reduced_shape(np.shape(x), axis, keepdims), sum_dtype(np.result_type(x))
     ),
     flops=lambda out, x, axis, keepdims: float(x.size),
+    workspace=order_bytes,
     jvp=lambda t, x, axis, keepdims: np.sum(t * _others_over(x, axis), axis=axis, keepdims=keepdims),
 )
 

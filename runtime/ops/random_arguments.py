@@ -6,26 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array, _is_active, apply, read, record
+from ..array import Array, any_active, apply, read
 from ..errors import NotDifferentiableError
+from ..levels import innermost
 from ..op import Op
-from ..tape import Tape
+
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def recorded(op: Op, args: tuple, parameters: dict, near: tuple) -> Any:
-    """Run a draw; where the innermost tape may drop what it makes, as a call of that tape.
-
-    `near` are the arguments that the result will meet.
-    """
-    tape = _innermost(near)
-    if tape is None or (tape.keeper is None and tape.region is None):
-        return apply(op, args, parameters)
-    return record(tape, op, args, parameters)
-
-
-def _innermost(near: tuple) -> Tape | None:
-    """Return the innermost tape of traced arrays among `near`."""
-    return max((a._tape for a in near if type(a) is Array), key=lambda tape: tape.level, default=None)
+def recorded(op: Op, args: tuple, parameters: dict) -> Any:
+    """Run a draw. Inside a transform it is recorded where no argument is traced, too: what it makes can be dropped then."""
+    level = None if any(type(a) is Array for a in args) else innermost()
+    return apply(op, args, parameters) if level is None else level.record(op, args, parameters)
 
 
 def operand(value: Any) -> Any:
@@ -45,13 +37,15 @@ def plain_value(value: Any, purpose: str = "a random draw's argument") -> Any:
 
 def require_constant(value: Any, message: str) -> None:
     """Raise `NotDifferentiableError` with `message` for a value that is differentiated."""
-    if _is_active(value):
+    if any_active(value):
         raise NotDifferentiableError(message)
 
 
 def check_scale(scale: Any) -> None:
     """Raise NumPy's `ValueError` for a negative plain scale; a traced one is not read for it."""
-    if type(scale) is not Array and np.any(np.signbit(scale)):
+    if is_number(scale, 1) or type(scale) is Array:
+        return
+    if np.any(np.signbit(scale)):
         raise ValueError("scale < 0")
 
 
@@ -62,27 +56,28 @@ def size_of(size: Any, broadcast: tuple[int, ...]) -> tuple[int, ...]:
     extents = tuple(int(n) for n in size) if np.iterable(size) else (int(size),)
     if any(n < 0 for n in extents):
         raise ValueError("negative dimensions are not allowed")
-    if np.broadcast_shapes(extents, broadcast) != extents:
+    if broadcast and broadcast != extents and np.broadcast_shapes(extents, broadcast) != extents:
         raise ValueError(f"Output size {extents} is not compatible with broadcast dimensions of inputs {broadcast}.")
     return extents
 
 
 def shape_of(size: Any, *values: Any) -> tuple[int, ...]:
     """Return `size` as a shape; None stands for that to which `values` broadcast."""
-    # np.shape of a traced array without a gradient would read its value.
-    return size_of(size, np.broadcast_shapes(*(v.shape if type(v) is Array else np.shape(v) for v in values)))
+    # Python numbers are left out, for NumPy is slow to tell that they change nothing.
+    shapes = [v.shape for v in values if type(v) not in (float, int)]
+    return size_of(size, np.broadcast_shapes(*shapes) if shapes else ())
 
 
 def dtypes_of(dtype: Any, *values: Any) -> tuple[np.dtype, np.dtype]:
     """Return the result's dtype and that of its noise. Raises `TypeError` for what has no draws."""
     arrays = [value.dtype for value in values if type(value) not in (float, int)]
-    found = np.result_type(*arrays) if arrays else np.dtype(float)
-    found = np.dtype(float) if found.kind in "biu" else found
+    found = np.result_type(*arrays) if arrays else _DOUBLE
+    found = _DOUBLE if found.kind in "biu" else found
     if dtype is not None and found.kind == "f":
         found = np.dtype(dtype)
     if found.kind != "f":
         raise TypeError(f"random numbers are of a floating-point dtype, not {found}")
-    return found, np.dtype(np.float32 if found.itemsize <= 4 else np.float64)
+    return found, _SINGLE if found.itemsize <= 4 else _DOUBLE
 
 
 def in_dtype(made: Any, dtype: np.dtype) -> Any:

@@ -61,9 +61,9 @@ def setdiff1d(ar1, ar2, assume_unique=False) -> Any:
 @implements(np.setxor1d)
 def setxor1d(ar1, ar2, assume_unique=False) -> Any:
     """Compose the values that are in one of the sets only."""
-    parts = [np.reshape(as_operand(part), (-1,)) for part in (ar1, ar2)]
-    values = np.setxor1d(*(plain_value(part) for part in parts), assume_unique)
-    return _gathered_values(np.concatenate(parts), values)
+    first, second = (np.reshape(as_operand(part), (-1,)) for part in (ar1, ar2))
+    values = np.setxor1d(plain_value(first), plain_value(second), assume_unique)
+    return _gathered_values(np.concatenate([first, second]), values)
 
 
 @implements(np.union1d)

@@ -23,6 +23,11 @@ def _take(x: np.ndarray, order: np.ndarray, axis: int) -> np.ndarray:
     return np.ascontiguousarray(np.take_along_axis(x, order, axis))
 
 
+def _buffers(out: np.ndarray, *_: Any, **__: Any) -> int:
+    """Return the workspace of an indexed read or write: NumPy's iterator buffers one index for each axis."""
+    return min(out.size, 8192) * 8 * (out.ndim + 1)
+
+
 PERMUTE = define(
     "permute",
     _take,
@@ -30,6 +35,7 @@ PERMUTE = define(
     parameters=("axis",),
     rules=(lambda g, order, axis: apply(PERMUTE_BACK, (g, order), {"axis": axis}), None),
     infer=lambda x, order, axis: phantom.contiguous(x.shape, x.dtype),
+    workspace=_buffers,
     jvp=(lambda t, order, axis: permuted(t, order, axis), None),
 )
 PERMUTE_BACK = define(
@@ -39,6 +45,7 @@ PERMUTE_BACK = define(
     parameters=("axis",),
     rules=(lambda g, order, axis: permuted(g, order, axis), None),
     infer=lambda x, order, axis: phantom.contiguous(x.shape, x.dtype),
+    workspace=_buffers,
     jvp=(lambda t, order, axis: apply(PERMUTE_BACK, (t, order), {"axis": axis}), None),
 )
 
@@ -48,7 +55,7 @@ def permuted(x: Any, order: Any, axis: int) -> Any:
     return apply(PERMUTE, (x, order), {"axis": axis})
 
 
-def _order_of(name: str, run: Any, *parameters: str) -> Any:
+def _order_of(name: str, run: Any, *parameters: str, workspace: Any = None) -> Any:
     return define(
         name,
         run,
@@ -56,6 +63,7 @@ def _order_of(name: str, run: Any, *parameters: str) -> Any:
         parameters=("axis", *parameters),
         infer=lambda x, axis, **_: phantom.contiguous(x.shape, np.intp),
         flops=lambda out, x, axis, **_: 20.0 * out.size,
+        workspace=workspace,
         zero_gradient=True,
     )
 
@@ -69,8 +77,14 @@ def _partition_order(x: np.ndarray, axis: int, kth: Any, kind: str) -> np.ndarra
     return _put(np.argsort(x, axis=axis, kind="stable"), np.argsort(parted, axis=axis, kind="stable"), axis)
 
 
-ORDER = _order_of("order", lambda x, axis: np.ascontiguousarray(np.argsort(x, axis=axis, kind="stable")))
-PARTITION_ORDER = _order_of("partition_order", _partition_order, "kth", "kind")
+ORDER = _order_of("order", lambda x, axis, kind: np.ascontiguousarray(np.argsort(x, axis=axis, kind=kind)), "kind")
+PARTITION_ORDER = _order_of(
+    "partition_order",
+    _partition_order,
+    "kth",
+    "kind",
+    workspace=lambda out, x, **_: x.nbytes + 2 * out.nbytes + _buffers(out),
+)
 
 
 def _line(a: Any, axis: Any) -> tuple[Any, int]:
@@ -89,8 +103,9 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable:
         raise ValueError("Cannot specify order when the array has no fields.")
     np.sort(np.empty(0), kind=kind, stable=stable)  # raises as NumPy does for what it does not know
     a, axis = _line(a, axis)
-    # Equal values look alike in any order, so the values are those of every kind; a stable one fixes who is who.
-    return permuted(a, apply(ORDER, (a,), {"axis": axis}), axis)
+    # Equal values look alike in any order, so the kind is only that of who is who among them.
+    kind = "stable" if stable else kind
+    return permuted(a, apply(ORDER, (a,), {"axis": axis, "kind": kind}), axis)
 
 
 @implements(np.partition)

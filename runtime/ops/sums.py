@@ -9,7 +9,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
-from .axes import as_operand, checked_axis, expand, in_order, is_given, is_kept, is_mask, masked, reduced_shape
+from .axes import as_operand, checked_axis, expand, in_order, is_given, is_kept, is_mask, masked, order_bytes, reduced_shape
 
 
 def sum_dtype(dtype: np.dtype) -> np.dtype:
@@ -17,6 +17,11 @@ def sum_dtype(dtype: np.dtype) -> np.dtype:
     if dtype.kind in "biu" and dtype.itemsize < 8:
         return np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
     return dtype
+
+
+def _sum_bytes(out: Any, x: Any, axis: Any, keepdims: bool, dtype: Any = None) -> int:
+    buffered = 0 if dtype is None else min(x.size, 8192) * out.itemsize
+    return buffered + order_bytes(out, x)
 
 
 SUM = define(
@@ -29,6 +34,7 @@ SUM = define(
         reduced_shape(np.shape(x), axis, keepdims), dtype or sum_dtype(np.result_type(x))
     ),
     flops=lambda out, x, axis, keepdims, dtype=None: float(x.size),
+    workspace=_sum_bytes,
     jvp="linear",
 )
 CUMSUM = define(

@@ -79,3 +79,12 @@ def refuse(name: str, **forms: Any) -> None:
 def constant(value: Any, name: str) -> Any:
     """Return the plain value of an argument that has no derivative. Raises `NotDifferentiableError` where one is at stake."""
     return read(value, name) if type(value) is Array else value
+
+
+def owner_of(module: str, name: str) -> tuple[Any, str]:
+    """Return the object and its attribute that an entry of `PATCHES` replaces; a name may lead through a class."""
+    owner: Any = importlib.import_module(module)
+    *path, attribute = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    return owner, attribute

@@ -6,6 +6,7 @@ where the gradient holds noise, for single precision has noise of its own.
 
 import numpy as np
 
+import retape as rt
 from retape.runtime.random import Generator
 
 from . import Form, cplx, positive, real
@@ -140,6 +141,14 @@ FORMS = [
     ),
     Form(
         "retape.random.gamma",
+        "equal draws of a traced shape have equal slopes",  # no difference of draws gives them: test_random.py has the rest
+        lambda a: located("gamma", a) - located("gamma", a),
+        (positive(2, 3),),
+        order=1,
+        closed=lambda a: np.zeros((2, 3)),
+    ),
+    Form(
+        "retape.random.gamma",
         "scale alone, closed form",
         lambda s: located("gamma", 2.5, s, size=3),
         (positive(3),),
@@ -177,6 +186,12 @@ FORMS = [
         "retape.random.bernoulli",
         "a fixed p as a mask",
         lambda x: np.where(located("bernoulli", 0.4, x.shape), np.sin(x), x),
+        (real(4, 5),),
+    ),
+    Form(
+        "retape.random.bernoulli",
+        "a traced p that is cut off",
+        lambda p: np.where(located("bernoulli", 0.4 + 0 * rt.stop_gradient(p)), np.sin(p), p),
         (real(4, 5),),
     ),
     Form("retape.random.choice", "rows, with replacement", lambda x: located("choice", x, size=(2, 3)) ** 2, (real(4, 2),)),

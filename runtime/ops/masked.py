@@ -1,0 +1,122 @@
+"""Products and quotients for rules, in which a cotangent of 0 stays 0 whatever it meets.
+
+Where a program takes another branch (``np.where(x > 0, np.sqrt(x), 0)``) the cotangent is exactly 0, and a partial
+derivative that is infinite or NaN there must not turn it into NaN. A quotient by 0 is infinite and no warning: that
+of the program itself has been given when it ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import phantom
+from ..array import apply
+from ..op import RECORDERS, UFUNCS, Op, define
+
+# Below this size a count of the non-zeros is cheaper than a reduction; above it, the reduction.
+_SMALL = 1024
+
+
+def _is_without_zeros(x: Any) -> bool:
+    if x.size <= _SMALL:
+        return np.count_nonzero(x) == x.size
+    return bool(np.logical_and.reduce(x, axis=None))
+
+
+def _masked(ufunc: np.ufunc, g: Any, other: Any, out: Any) -> Any:
+    with np.errstate(all="ignore"):
+        # The mask comes first: `out` may be the buffer of `g`.
+        is_zero = None if _is_without_zeros(g) else np.equal(g, 0)
+        y = ufunc(g, other, out=out)
+    if is_zero is None:
+        return y
+    if isinstance(y, np.ndarray):
+        np.copyto(y, 0, where=is_zero)
+        return y
+    return y.dtype.type(0) if is_zero else y
+
+
+def _run_product(g: Any, factor: Any, out: Any = None) -> Any:
+    if g.size <= _SMALL and np.count_nonzero(g) == g.size:
+        return np.multiply(g, factor, out=out)
+    return _masked(np.multiply, g, factor, out)
+
+
+def _run_quotient(g: Any, divisor: Any, out: Any = None) -> Any:
+    if g.size <= _SMALL and np.count_nonzero(g) == g.size and np.count_nonzero(divisor) == np.size(divisor):
+        return np.true_divide(g, divisor, out=out)
+    return _masked(np.true_divide, g, divisor, out)
+
+
+def _define(name: str, run: Callable, inputs: str, ufunc: np.ufunc, rules: tuple, cost: float) -> Any:
+    return define(
+        name,
+        run,
+        inputs=inputs,
+        rules=rules,
+        infer=lambda g, other: phantom.of_ufunc(ufunc, (g, other)),
+        flops=lambda out, *_: cost * out.size,
+        workspace=lambda out, *_: out.size,  # the mask
+        overwrites=0,
+        run_into=lambda out, g, other: run(g, other, out),
+        jvp=rules,
+    )
+
+
+def _product_of_both(a: Any, b: Any) -> Any:
+    """Return ``a * b``, and 0 where either is 0: at the second order both may be infinite."""
+    return np.where(np.equal(b, 0), 0, product(a, b))
+
+
+PRODUCT = _define(
+    "masked_product",
+    _run_product,
+    "g factor",
+    np.multiply,
+    (lambda h, factor: product(h, factor), lambda h, g: _product_of_both(g, h)),
+    2,
+)
+QUOTIENT = _define(
+    "masked_quotient",
+    _run_quotient,
+    "g divisor",
+    np.true_divide,
+    (lambda h, divisor: quotient(h, divisor), lambda h, divisor, y: -quotient(_product_of_both(y, h), divisor)),
+    5,
+)
+
+
+def product(g: Any, factor: Any) -> Any:
+    """Return ``g * factor``, and 0 where `g` is 0."""
+    return apply(PRODUCT, (g, factor))
+
+
+def quotient(g: Any, divisor: Any) -> Any:
+    """Return ``g / divisor``, and 0 where `g` is 0."""
+    return apply(QUOTIENT, (g, divisor))
+
+
+def over(a: Any, length: Any) -> Any:
+    """Return ``a / length``, and 0 where the length is 0, with derivatives of 0 there."""
+    is_zero = np.equal(length, 0)
+    return np.where(is_zero, 0, a / np.where(is_zero, 1, length))
+
+
+def by_rules(ufunc: np.ufunc, inputs: str, *rules: Callable | None, cost: float = 1.0) -> Op:
+    """Add a ufunc with one rule ``(g, *reads)`` per input (which is also how its tangents go through)."""
+    op = UFUNCS[ufunc] = define(
+        ufunc.__name__,
+        ufunc,
+        inputs=inputs,
+        rules=rules,
+        infer=lambda *phantoms: phantom.of_ufunc(ufunc, phantoms),
+        flops=lambda out, *_: cost * out.size,
+        overwrites=0,
+        run_into=lambda out, *args: ufunc(*args, out=out),
+        jvp=rules,
+    )
+    RECORDERS.pop(ufunc, None)
+    return op

@@ -1,0 +1,75 @@
+"""Powers: by a fixed number, by an array, and in double precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import phantom
+from ..array import Array, apply
+from ..op import define, implements
+from .masked import by_rules, product, quotient
+
+
+def _base_rule(g: Any, a: Any, b: Any) -> Any:
+    """Multiply by b * a ** (b - 1): 0 where b is 0, infinite where a is 0 and b lies below 1."""
+    lower = np.where(np.equal(b, 0), 1, b - 1)
+    if a.dtype.kind == "c" or b.dtype.kind != "f":
+        return product(g, b * np.power(a, lower))
+    pole = np.logical_and(np.equal(a, 0), np.less(lower, 0))
+    slope = b * np.power(np.where(pole, 1, a), lower)
+    return product(g, np.where(pole, np.copysign(math.inf, b), slope))
+
+
+def _exponent_rule(g: Any, a: Any, y: Any) -> Any:
+    """Multiply by log(a) * y: 0 where a is 0, for 0 ** b does not move with b > 0; NaN where a is negative."""
+    is_zero = np.equal(a, 0)
+    base = np.where(is_zero, 1, a)
+    if y.dtype.kind == "c" and base.dtype.kind != "c":
+        base = base.astype(y.dtype)
+    return product(g, np.log(base) * np.where(is_zero, 0, y))
+
+
+POWER = by_rules(np.power, "a b", _base_rule, _exponent_rule, cost=40)
+by_rules(np.float_power, "a b", _base_rule, _exponent_rule, cost=40)
+
+
+def _infer_fixed_power(x: np.ndarray, exponent: float) -> np.ndarray:
+    dtype = phantom.result_dtypes(np.power, (x.dtype, type(exponent)))[0]
+    return phantom.elementwise([x], dtype)
+
+
+def _fixed_power_rule(g: Any, x: Any, exponent: float) -> Any:
+    if exponent == 2:
+        return g * (2 * x)
+    if exponent == 1:
+        return g
+    if exponent == 0:
+        return g * 0.0
+    if exponent < 1:
+        return quotient(g * exponent, x ** (1 - exponent))
+    if isinstance(exponent, int):
+        return g * (exponent * x ** (exponent - 1))
+    return product(g, exponent * x ** (exponent - 1))
+
+
+FIXED_POWER = define(
+    "fixed_power",
+    lambda x, exponent: x**exponent,
+    inputs="x",
+    parameters=("exponent",),
+    rules=_fixed_power_rule,
+    infer=_infer_fixed_power,
+    flops=lambda out, x, exponent: out.size * (1 if exponent in (1, 2) else 40),
+    jvp=_fixed_power_rule,
+)
+
+
+@implements(np.power)
+def power(a: Any, b: Any) -> Any:
+    """Record ``a ** b``; an exponent that is a Python number is a parameter of the call, not a value."""
+    if type(a) is Array and type(b) in (int, float):
+        return apply(FIXED_POWER, (a,), {"exponent": b})
+    return apply(POWER, (a, b))

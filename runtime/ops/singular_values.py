@@ -1,0 +1,160 @@
+"""The singular value decomposition of (stacked) matrices.
+
+Rule: Townsend, "Differentiating the singular value decomposition", 2016; for complex matrices with the phases of LAPACK,
+which makes the first row of v real, or that of u where the matrix has more columns than rows.
+
+Where singular values are equal, or 0, the vectors may be any basis of one space. Derivatives are finite there, and
+right for what does not depend on that basis (see `eigenvalues`). The same holds for the further columns of u or v
+that ``full_matrices=True`` gives: derivatives let them move with their space, and not turn within it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import phantom
+from ..array import apply
+from ..op import define, implements
+from .axes import as_operand
+from .eigenvalues import eigh, eigvalsh, with_phase
+from .lapack import (
+    adjoint,
+    check_matrices,
+    inverse_gaps,
+    part,
+    real_dtype,
+    result_dtype,
+    safe_reciprocal,
+    shaped,
+    with_diagonal,
+    workspace,
+)
+from .linear_algebra import conjugated
+
+
+def _extents(shape: tuple[int, ...], full: bool) -> tuple[int, int, int]:
+    """Return the columns of u, the number of singular values, the rows of v^h."""
+    m, n = shape[-2:]
+    k = min(m, n)
+    return (m, k, n) if full else (k, k, k)
+
+
+def _run_svd(a: np.ndarray, full: bool) -> np.ndarray:
+    u, s, vh = np.linalg.svd(a, full)
+    lead = a.shape[:-2]
+    parts = [np.reshape(u, (*lead, math.prod(u.shape[-2:]))), s, np.reshape(vh, (*lead, math.prod(vh.shape[-2:])))]
+    return np.concatenate(parts, axis=-1, dtype=u.dtype)
+
+
+def _infer_svd(a: np.ndarray, full: bool) -> np.ndarray:
+    p, k, q = _extents(a.shape, full)
+    return phantom.contiguous((*a.shape[:-2], a.shape[-2] * p + k + q * a.shape[-1]), result_dtype(a))
+
+
+def _parts(packed: Any, shape: tuple[int, ...], full: bool) -> tuple:
+    """Return u, s and v^h, of a dtype all, of a packed decomposition of a matrix of `shape`."""
+    m, n = shape[-2:]
+    p, k, q = _extents(shape, full)
+    u = shaped(part(packed, slice(0, m * p)), (*shape[:-2], m, p))
+    s = part(packed, slice(m * p, m * p + k))
+    return u, s, shaped(part(packed, slice(m * p + k, None)), (*shape[:-2], q, n))
+
+
+def _without_complement(x: Any, g: Any, k: int) -> tuple:
+    """Return the first `k` columns of `x` and their cotangent, which takes over that of the others."""
+    first, others = x[..., :k], x[..., k:]
+    return first, g[..., :k] - np.matmul(others, np.matmul(adjoint(g[..., k:]), first))
+
+
+def _svd_rule(g: Any, y: Any, a_shape: tuple[int, ...], full: bool) -> Any:
+    m, n = a_shape[-2:]
+    k = min(m, n)
+    u, s, vh = _parts(y, a_shape, full)
+    s, v = np.real(s), adjoint(vh)
+    gu, gs, gvh = _parts(g, a_shape, full)
+    gu, gs, gv = conjugated(gu), np.real(gs), np.swapaxes(gvh, -1, -2)
+    if full and m > k:
+        u, gu = _without_complement(u, gu, k)
+    if full and n > k:
+        v, gv = _without_complement(v, gv, k)
+    inverse = safe_reciprocal(s, np.sum(s, axis=-1, keepdims=True))
+    if y.dtype.kind == "c":
+        turned_u = np.imag(np.sum(conjugated(u) * gu, axis=-2, keepdims=True))
+        turned_v = np.imag(np.sum(conjugated(v) * gv, axis=-2, keepdims=True))
+        # Both turn together; what is left is how u turns against v.
+        if m >= n:
+            gv, apart = with_phase(gv, turned_u + turned_v, v, 0), turned_u
+        else:
+            gu, apart = with_phase(gu, turned_u + turned_v, u, 0), -turned_v
+        gs = gs + 1j * (apart[..., 0, :] * inverse)
+    over_u, over_v = np.matmul(adjoint(u), gu), np.matmul(adjoint(v), gv)
+    rows, columns = np.expand_dims(s, -1), np.expand_dims(s, -2)
+    size = np.sum(rows, axis=-2, keepdims=True)
+    gaps = inverse_gaps(s) * safe_reciprocal(rows + columns, size)
+    inner = gaps * ((over_u - adjoint(over_u)) * columns + rows * (over_v - adjoint(over_v)))
+    inner = with_diagonal(inner, gs)
+    result = np.matmul(u, np.matmul(inner, adjoint(v)))
+    scale = np.expand_dims(inverse, -2)
+    if m > k:
+        result = result + np.matmul((gu - np.matmul(u, over_u)) * scale, adjoint(v))
+    if n > k:
+        result = result + np.matmul(u * scale, adjoint(gv - np.matmul(v, over_v)))
+    return conjugated(result)
+
+
+SVD = define(
+    "svd",
+    _run_svd,
+    inputs="a",
+    parameters=("full",),
+    rules=_svd_rule,
+    infer=_infer_svd,
+    flops=lambda out, a, full: 20.0 * a.size * min(a.shape[-2:]),
+    workspace=workspace(3, packs=True),
+)
+
+
+def _singular_values_rule(g: Any, a: Any) -> Any:
+    u, _, vh = _parts(apply(SVD, (a,), {"full": False}), a.shape, False)
+    return conjugated(np.matmul(u * np.expand_dims(g, -2), vh))
+
+
+SINGULAR_VALUES = define(
+    "svdvals",
+    lambda a: np.asarray(np.linalg.svd(a, compute_uv=False), order="C"),
+    inputs="a",
+    rules=_singular_values_rule,
+    infer=lambda a: phantom.contiguous((*a.shape[:-2], min(a.shape[-2:])), real_dtype(result_dtype(a))),
+    flops=lambda out, a: 4.0 * a.size * min(a.shape[-2:]),
+    workspace=workspace(2),
+)
+_SVDResult: Any = type(np.linalg.svd(np.ones((1, 1))))
+
+
+@implements(np.linalg.svd)
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+    """Record a singular value decomposition, or the singular values alone; of Hermitian matrices by their eigenvalues."""
+    a = as_operand(a)
+    check_matrices(a, square=bool(hermitian))
+    if not hermitian:
+        if not compute_uv:
+            return apply(SINGULAR_VALUES, (a,))
+        u, s, vh = _parts(apply(SVD, (a,), {"full": bool(full_matrices)}), a.shape, bool(full_matrices))
+        return _SVDResult(u, np.real(s), vh)
+    if not compute_uv:
+        return np.flip(np.sort(np.absolute(eigvalsh(a))), -1)
+    w, v = eigh(a)
+    order = np.flip(np.argsort(np.absolute(w)), -1)
+    sign = np.take_along_axis(np.copysign(1.0, w), order, axis=-1)
+    s = np.take_along_axis(np.absolute(w), order, axis=-1)
+    u = np.take_along_axis(v, np.expand_dims(order, -2), axis=-1)
+    return _SVDResult(u, s, adjoint(u * np.expand_dims(sign, -2)))
+
+
+@implements(np.linalg.svdvals)
+def svdvals(x: Any, /) -> Any:
+    """Record the singular values."""
+    return svd(x, compute_uv=False)

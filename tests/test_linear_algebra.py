@@ -1,0 +1,193 @@
+"""Linear algebra where it is singular, degenerate, refused, or returned in a named tuple."""
+
+import numpy as np
+import pytest
+from forms import cplx, matrix, real
+
+import retape as rt
+
+VECTOR_ORDS = [None, 0, 1, 2, 3, 2.5, 0.5, -1, -2, np.inf, -np.inf]
+MATRIX_ORDS = [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf]
+
+
+@pytest.mark.parametrize(
+    ("ord", "zero"),
+    [(ord, np.zeros(3, dtype)) for ord in VECTOR_ORDS for dtype in (float, complex)]
+    + [(ord, np.zeros((3, 2), dtype)) for ord in MATRIX_ORDS for dtype in (float, complex)],
+)
+def test_the_gradient_of_a_norm_at_0_is_0_and_its_derivative_is_finite(ord, zero):
+    def norm(x):
+        return np.linalg.norm(x, ord)
+
+    np.testing.assert_array_equal(rt.grad(norm)(zero), zero)
+    np.testing.assert_array_equal(rt.grad(lambda x: norm(x) ** 2)(zero), zero)
+    assert np.all(np.isfinite(rt.grad(lambda x: np.sum(np.real(rt.grad(norm)(x))))(zero)))
+
+
+def test_zeros_among_the_elements_have_no_part_in_a_power_norm():
+    x = np.array([0.0, 3.0, -4.0])
+    np.testing.assert_allclose(rt.grad(lambda x: np.linalg.norm(x, 3))(x), [0, 9, -16] / np.cbrt(91) ** 2)
+    assert rt.vjp(lambda x: np.linalg.norm(x, -1), x)[0] == 0
+
+
+def test_the_gradient_of_det_at_a_singular_matrix_is_the_cofactors():
+    a = np.array([[1.0, 2.0], [2.0, 4.0]])
+    np.testing.assert_allclose(rt.grad(np.linalg.det)(a), [[4, -2], [-2, 1]], atol=1e-14)
+
+
+def test_the_second_derivative_of_det_at_the_identity_counts_pairs():
+    along = real(3, 3)
+    hessian_row = rt.grad(lambda a: np.sum(rt.grad(np.linalg.det)(a) * along))(np.eye(3))
+    np.testing.assert_allclose(hessian_row, np.trace(along) * np.eye(3) - along.T, atol=1e-13)
+
+
+def test_cofactors_by_singular_values_agree_with_those_by_the_inverse():
+    a = np.stack([matrix(4), np.diag([1.0, 1.0, 1.0, 0.0])])
+    alone = rt.grad(np.linalg.det)(a[0])
+    stacked = rt.grad(lambda a: np.sum(np.linalg.det(a)))(a)
+    np.testing.assert_allclose(stacked[0], alone, rtol=1e-12)
+    np.testing.assert_allclose(stacked[1], np.diag([0.0, 0, 0, 1]), atol=1e-15)
+
+
+def test_equal_eigenvalues_have_finite_gradients_where_the_loss_treats_them_alike():
+    degenerate = np.kron(np.diag([1.0, 2.0]), np.eye(2))
+    q = np.linalg.qr(real(4, 4))[0]
+    a = q @ degenerate @ q.T
+
+    def projection(a):
+        v = np.linalg.eigh(a).eigenvectors[:, :2]
+        return np.sum(v @ v.T * real(4, 4, seed=1))
+
+    rt.check_grads(projection, a)
+    np.testing.assert_allclose(rt.grad(lambda a: np.sum(np.linalg.svdvals(a) ** 2))(a), 2 * a, rtol=1e-12, atol=1e-12)
+    half = np.tril(2 * a, -1) * 2 + np.diag(np.diag(2 * a))
+    np.testing.assert_allclose(rt.grad(lambda a: np.sum(np.linalg.eigvalsh(a) ** 2))(a), half, rtol=1e-12, atol=1e-12)
+
+
+def test_singular_values_of_0_have_finite_gradients():
+    low = np.outer(real(4), real(3, seed=1))
+    assert np.all(np.isfinite(rt.grad(lambda a: np.linalg.svd(a, full_matrices=False)[1][0])(low)))
+    rt.check_grads(lambda a: np.linalg.svdvals(a)[0], low)
+
+
+@pytest.mark.parametrize("f", [np.linalg.cholesky, lambda a: np.linalg.eigh(a)[0], np.linalg.eigvalsh])
+def test_the_gradient_is_0_in_the_triangle_that_numpy_does_not_read(f):
+    a = matrix(3) @ matrix(3).T
+    gradient = rt.grad(lambda a: np.sum(f(a)))(a)
+    np.testing.assert_array_equal(np.triu(gradient, 1), 0)
+    np.testing.assert_array_equal(rt.vjp(f, np.tril(a))[0], f(np.tril(a)))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        np.linalg.eigh, np.linalg.eig, np.linalg.qr, np.linalg.svd, np.linalg.slogdet,
+        lambda a: np.linalg.svd(a, hermitian=True),
+    ],
+)  # fmt: skip
+def test_results_are_numpys_named_tuples(f):
+    a = matrix(3) + matrix(3).T
+    traced, plain = rt.vjp(f, a)[0], f(a)
+    assert type(traced) is type(plain)
+    for x, y in zip(traced, plain, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12)
+
+
+def test_parts_of_a_decomposition_are_written_in_place_one_by_one():
+    def program(a):
+        w, v = np.linalg.eigh(a)
+        v *= np.sign(v[:1])
+        w[0] = 0.0
+        return np.sum(v * w)
+
+    rt.check_grads(program, matrix(3))
+
+
+def test_the_rank_of_least_squares_is_read_and_decides_on_residuals():
+    a, b = real(4, 2), real(4)
+    x, residuals, rank, s = rt.vjp(lambda a: np.linalg.lstsq(a, b), a)[0]
+    plain = np.linalg.lstsq(a, b)
+    for made, wanted in zip((x, residuals, rank, s), plain, strict=True):
+        assert np.result_type(made) == np.result_type(wanted)
+        np.testing.assert_allclose(made, wanted, rtol=1e-12)
+    deficient = np.stack([b, b], axis=1)
+    assert rt.vjp(lambda a: np.linalg.lstsq(a, b), deficient)[0][1].shape == (0,)
+
+
+def test_the_rank_of_a_matrix_is_a_plain_number():
+    ranks = []
+    rt.grad(lambda a: ranks.append(np.linalg.matrix_rank(a)) or np.sum(a))(matrix(3))
+    assert ranks == [3] and isinstance(ranks[0], np.integer)
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "text"),
+    [
+        (lambda a: np.linalg.qr(a, "raw"), rt.MissingRuleError, "reduced"),
+        (lambda a: np.linalg.qr(a, "thin"), ValueError, "thin"),
+        (lambda a: np.einsum("ij->ji", a, order="F"), rt.MissingRuleError, "transpose"),
+        (lambda a: np.einsum("ij,jk->iq", a, a), ValueError, "iq"),
+        (lambda a: np.einsum("...j->j", a), ValueError, "'...'"),
+        (lambda a: np.einsum("ij,j->i", a, np.ones(4)), ValueError, "extents 3 and 4"),
+        (lambda a: np.einsum("ii->i", a[:1]), ValueError, "extents 1 and 3"),
+        (lambda a: np.einsum("ij", a, dtype=np.float32), TypeError, "cast"),
+        (lambda a: np.linalg.inv(a[:2]), np.linalg.LinAlgError, "square"),
+        (lambda a: np.linalg.det(a[0]), np.linalg.LinAlgError, "at least two-dimensional"),
+        (lambda a: np.linalg.solve(a, np.ones(4)), ValueError, "do not match"),
+        (lambda a: np.linalg.inv(a - a), np.linalg.LinAlgError, "Singular"),
+        (lambda a: np.linalg.cholesky(-a @ a.T), np.linalg.LinAlgError, "positive definite"),
+        (lambda a: np.linalg.eigh(a, "X"), ValueError, "UPLO"),
+        (lambda a: np.linalg.norm(a, 3), ValueError, "Invalid norm order"),
+        (lambda a: np.linalg.norm(a[0], "fro"), ValueError, "Invalid norm order"),
+        (lambda a: np.linalg.norm(a, axis=(0, 0)), ValueError, "Duplicate"),
+        (lambda a: np.linalg.norm(a, 1, axis=5), np.exceptions.AxisError, "5"),
+        (lambda a: np.linalg.cond(a[:0]), np.linalg.LinAlgError, "empty"),
+        (lambda a: np.linalg.pinv(a, 0.1, rtol=0.1), ValueError, "both"),
+        (lambda a: np.linalg.matrix_power(a, 0.5), TypeError, "integer"),
+        (lambda a: np.linalg.matrix_power(a[:2], 2), np.linalg.LinAlgError, "square"),
+        (lambda a: np.linalg.multi_dot([a]), ValueError, "at least two"),
+        (lambda a: np.linalg.cross(a[:, :2], a[:, :2]), ValueError, "3-dimensional"),
+        (lambda a: np.linalg.outer(a, a), ValueError, "one-dimensional"),
+        (lambda a: np.tensordot(a, a, axes=([0, 0], [0, 0])), ValueError, "duplicate"),
+        (lambda a: np.tensordot(a, a[:, :2], axes=([1], [1])), ValueError, "shape-mismatch"),
+        (lambda a: np.dot(a, np.ones((4, 2))), ValueError, "not aligned"),
+    ],
+)
+@pytest.mark.parametrize("budget", [None, "1MiB"])
+def test_wrong_or_unsupported_arguments_raise_what_numpy_raises_or_name_the_cure(f, error, text, budget):
+    with pytest.raises(error, match=text):
+        rt.grad(lambda a: np.sum(f(a)[0]), memory_budget=budget)(matrix(3))
+
+
+def test_half_precision_is_refused_as_numpy_refuses_it():
+    with pytest.raises(TypeError, match="unsupported in linalg"):
+        rt.vjp(np.linalg.inv, np.eye(2, dtype=np.float16))
+
+
+def test_workspace_is_counted_with_the_matrices_and_not_with_the_square_of_the_longer_side():
+    thin = real(20_000, 3)
+    plan = rt.plan(lambda a: np.sum(np.linalg.svdvals(a)), thin)
+    assert plan.projected_peak_bytes < 20 * thin.nbytes
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a: np.sum(np.linalg.cholesky(a @ np.swapaxes(a, -1, -2))), lambda a: np.sum(np.linalg.qr(a)[0]),
+        lambda a: np.sum(np.linalg.eigh(a)[1]), lambda a: np.sum(np.linalg.svd(a)[0]), lambda a: np.sum(np.linalg.pinv(a)),
+        lambda a: np.sum(np.linalg.det(a)), lambda a: np.sum(np.linalg.solve(a, a[..., :1])),
+        lambda a: np.sum(np.linalg.eig(a)[0].real), lambda a: np.sum(np.einsum("abij,abjk->baik", a, a)),
+    ],
+)  # fmt: skip
+def test_the_promise_holds_for_stacks_that_are_not_laid_out_in_order(f):
+    a = (real(3, 2, 8, 8) + 5 * np.eye(8)).transpose(1, 0, 3, 2)
+    step = rt.grad(f, memory_budget="1MiB")
+    for _ in range(2):
+        np.testing.assert_array_equal(step(a), rt.grad(f)(a))
+        assert step.report.peak_bytes <= step.report.projected_bytes
+
+
+def test_a_complex_hermitian_matrix_has_the_gradient_of_numpys_own_phase():
+    a = cplx(3, 3)
+    a = a + a.conj().T
+    rt.check_grads(lambda a: np.linalg.eigh(a).eigenvectors, a, order=2)
