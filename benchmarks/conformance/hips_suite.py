@@ -16,6 +16,8 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+from judging import shorten
+
 VERSION = "1.9.1"
 _EXCLUDED = ("test_graphs.py::test_assignment_raises_error", "test_fft.py::test_rfftn_odd_not_implemented")
 _HERE = Path(__file__).parent
@@ -96,14 +98,6 @@ def _last_error(failure: ElementTree.Element) -> str:
     if values:
         message = f"{next(line for line in lines if 'check of' in line).partition(' with arg')[0]}: {', '.join(values)}"
     return shorten(message)
-
-
-def shorten(message: str) -> str:
-    """An error's message on one line, without the advice that every missing rule gives."""
-    message = " ".join(message.split()).replace("retape.runtime.errors.", "")
-    for advice in (" (conversion to a plain array", ": stay with NumPy", ". Compose it of"):
-        message = message.partition(advice)[0]
-    return message[:200]
 
 
 def table(modes: str, say: Any, make_table: Any) -> dict[str, Any]:

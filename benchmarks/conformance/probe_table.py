@@ -10,11 +10,9 @@ from __future__ import annotations
 import collections
 import json
 import os
-import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,145 +22,22 @@ import cells
 import numpy as np
 import probes
 import random_writes
-from differences import loss, reference
-from hips_suite import shorten
+from differences import reference
+from judging import MODES, judge
+from libraries import NAMES, NEEDS, Library
 
-LIBRARIES = {
-    "retape": "retape, plain NumPy",
-    "hips_plain": "HIPS autograd, plain NumPy",
-    "hips": "HIPS autograd, autograd.numpy",
-    "jax": "JAX, jax.numpy",
-}
-_NEEDS = {"hips_plain": "autograd", "hips": "autograd", "jax": "jax"}
-_SECONDS = 20
+import retape as rt
 
 
-class _Library:
-    """How a library is called: its namespaces, and its gradient and tangent of a real function of several arrays."""
-
-    def __init__(self, name: str) -> None:
-        self.program_numpy: Any = np
-        self.loss_numpy: Any = np
-        self.forward: Callable | None = None
-        self.budgeted: Callable | None = None
-        self.leaf = lambda value: value
-        if name == "retape":
-            import retape as rt
-
-            self.gradient = lambda f, count: rt.grad(f, tuple(range(count)))
-            self.budgeted = lambda f, count: rt.grad(f, tuple(range(count)), memory_budget="64MiB")
-            if hasattr(rt, "jvp"):
-                self.forward = lambda f, args, directions: rt.jvp(f, tuple(args), tuple(directions))[1]
-        elif name.startswith("hips"):
-            import autograd
-            import autograd.numpy as anp
-
-            self.loss_numpy = anp
-            self.program_numpy = np if name == "hips_plain" else anp
-            self.gradient = lambda f, count: autograd.grad(f, tuple(range(count)))
-            self.forward = lambda f, args, directions: autograd.make_jvp(lambda a: f(*a))(tuple(args))(tuple(directions))[1]
-        else:
-            import jax
-
-            jax.config.update("jax_enable_x64", True)
-            self.program_numpy = self.loss_numpy = jax.numpy
-            self.gradient = lambda f, count: jax.grad(f, tuple(range(count)))
-            self.forward = lambda f, args, directions: jax.jvp(f, tuple(args), tuple(directions))[1]
-            self.leaf = lambda value: jax.numpy.asarray(value) if isinstance(value, np.ndarray) else value
-
-
-def _close(found: Any, wanted: Any, tolerance: float) -> bool:
-    found = np.asarray(found)
-    return found.shape == np.shape(wanted) and bool(np.all(np.abs(found - wanted) <= tolerance * (1 + np.abs(wanted))))
-
-
-def judge(library: _Library, text: str, letters: str, known: dict[str, Any]) -> dict[str, str]:
-    """Return an outcome per mode: "right", "WRONG: ..." or "raises ..."."""
-    count = len(letters)
-    f = loss(text, library.program_numpy, library.loss_numpy)
-
-    def fresh() -> list:
-        return [library.leaf(arg) for arg in probes.arguments(letters)]
-
-    def along(directions: list, gradients: Any) -> Any:
-        xp = library.loss_numpy
-        return sum(xp.sum(xp.real(g * library.leaf(d))) for g, d in zip(gradients, directions, strict=True))
-
-    def reverse() -> str:
-        seen = []
-
-        def watched(*args: Any) -> Any:
-            seen.append(f(*args))
-            return seen[-1]
-
-        gradients = library.gradient(watched, count)(*fresh())
-        for which, (g, wanted, arg) in enumerate(zip(gradients, known["gradients"], probes.arguments(letters), strict=True)):
-            if not _close(g, wanted, 1e-5):
-                return f"WRONG: argument {which}: {_brief(g)}, not {_brief(wanted)}"
-            if np.asarray(g).dtype != np.result_type(arg):
-                return f"WRONG: argument {which}: dtype {np.asarray(g).dtype}"
-        return "right"
-
-    def forward() -> str:
-        assert library.forward is not None
-        tangent = library.forward(f, fresh(), [library.leaf(np.asarray(d)) for d in known["u"]])
-        wanted = sum(np.sum(np.real(g * d)) for g, d in zip(known["gradients"], known["u"], strict=True))
-        return "right" if _close(tangent, wanted, 1e-5) else f"WRONG: {_brief(tangent)}, not {_brief(wanted)}"
-
-    def second() -> str:
-        inner = library.gradient(f, count)
-        gradients = library.gradient(lambda *args: along(known["v"], inner(*args)), count)(*fresh())
-        found = along(known["u"], gradients)
-        return "right" if _close(found, known["second"], 1e-3) else f"WRONG: {_brief(found)}, not {_brief(known['second'])}"
-
-    def budgeted() -> str:
-        assert library.budgeted is not None
-        plain = library.gradient(f, count)(*fresh())
-        planned = library.budgeted(f, count)
-        for sight in ("first", "second"):
-            for a, b in zip(plain, planned(*fresh()), strict=True):
-                if not np.array_equal(a, b, equal_nan=True):
-                    return f"WRONG: other bits under a budget, {sight} call"
-        return "right"
-
-    modes = {"reverse": reverse}
-    if library.forward:
-        modes["forward"] = forward
-    if known["second"] is not None:
-        modes["second"] = second
-    if library.budgeted:
-        modes["budget"] = budgeted
-    return {mode: _guarded(run) for mode, run in modes.items()}
-
-
-def _is_wrong(library: _Library, text: str, letters: str) -> bool:
+def _is_wrong(library: Library, text: str, letters: str) -> bool:
     known = reference(text, letters)
     return known is not None and any(words.startswith("WRONG") for words in judge(library, text, letters, known).values())
-
-
-def _brief(value: Any) -> str:
-    return np.array2string(np.ravel(np.asarray(value))[:4], precision=4)
-
-
-def _late(*_: Any) -> None:
-    raise TimeoutError(f"took more than {_SECONDS} s")
-
-
-def _guarded(run: Callable[[], str]) -> str:
-    signal.signal(signal.SIGALRM, _late)
-    signal.alarm(_SECONDS)
-    try:
-        return run()
-    except Exception as error:  # whatever a library raises is its answer
-        return shorten(f"raises {type(error).__name__}: {error}")
-    finally:
-        signal.alarm(0)
 
 
 def cell(spec: dict[str, Any]) -> dict[str, Any]:
     """Judge one library on the probes whose text holds ``match``, or on ``random`` programs of views and writes."""
     warnings.simplefilter("ignore")
-    library = _Library(spec["library"])
+    library = Library(spec["library"])
     outcomes = []
     programs = [("random", *program) for program in random_writes.programs(spec["random"], seed=spec["seed"])]
     for room, text, letters in programs or probes.probes():
@@ -184,7 +59,8 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
 
 def table(match: str, peers: bool, say: Any, make_table: Any) -> dict[str, Any]:
     """Run all libraries on the probes, print the shares and what retape does not get right, and return the outcomes."""
-    wanted = [name for name in LIBRARIES if name == "retape" or peers and cells.installed(_NEEDS[name])]
+    own = ["retape", *(["retape_patched"] if hasattr(rt, "patched") else [])]
+    wanted = [*own, *(name for name, package in NEEDS.items() if peers and cells.installed(package))]
     results = {name: _ask({"library": name, "match": match, "random": 0, "seed": 0}, say) for name in wanted}
     _show(
         "Small NumPy programs: the derivative is right, an error is raised, or it is wrong without a word",
@@ -207,7 +83,7 @@ def _ask(spec: dict[str, Any], say: Any) -> list:
         [sys.executable, __file__, json.dumps(spec)], env={**os.environ, **cells.ONE_THREAD}, capture_output=True, text=True
     )
     if done.returncode:
-        say(f"{LIBRARIES[spec['library']]} ended with status {done.returncode}: {done.stderr[-1000:]}")
+        say(f"{NAMES[spec['library']]} ended with status {done.returncode}: {done.stderr[-1000:]}")
         return []
     return json.loads(done.stdout.splitlines()[-1])["outcomes"]
 
@@ -215,12 +91,12 @@ def _ask(spec: dict[str, Any], say: Any) -> list:
 def _show(title: str, results: dict[str, list], say: Any, make_table: Any) -> None:
     rows = []
     for name, outcomes in results.items():
-        for mode in ("reverse", "forward", "second", "budget"):
+        for mode in MODES:
             found = [modes[mode] for *_, modes in outcomes if mode in modes]
             if found:
                 counted = collections.Counter(words.split()[0].rstrip(":") for words in found)
                 counts = [str(counted[key]) for key in ("right", "raises", "WRONG")]
-                rows.append([LIBRARIES[name], mode, str(len(found)), *counts, f"{100 * counted['right'] / len(found):.1f} %"])
+                rows.append([NAMES[name], mode, str(len(found)), *counts, f"{100 * counted['right'] / len(found):.1f} %"])
     without = sum("reference" in modes for *_, modes in results["retape"])
     make_table(
         title,

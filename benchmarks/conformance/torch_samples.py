@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cells
 import numpy as np
-from hips_suite import shorten
+from judging import shorten
 
 _SAMPLES = 40
 

@@ -81,7 +81,9 @@ def convolve(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> An
     if not a.ndim:
         return a * b
     if method == "auto":
-        method = scipy.signal.choose_conv_method(*(phantom.contiguous(x.shape, x.dtype) for x in (a, b)), mode=mode)
+        # By shapes alone, for floating-point numbers.
+        chosen: Any = scipy.signal.choose_conv_method(*(phantom.contiguous(x.shape, x.dtype) for x in (a, b)), mode=mode)
+        method = chosen
     if mode == "valid":
         if any(n < m for n, m in zip(a.shape, b.shape, strict=True)):
             a, b = b, a

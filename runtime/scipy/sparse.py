@@ -96,7 +96,7 @@ def matmul(a: Any, b: Any) -> Any:
         if a.ndim not in (1, 2) or a.shape[-1] != b.shape[0]:
             raise ValueError(f"matmul: dimension mismatch of {a.shape} with a sparse {b.shape}")
         return np.transpose(apply(PRODUCT, (np.transpose(a),), {"matrix": Constant(b, True)}))
-    return a @ b
+    return a @ b  # pyright: ignore[reportOperatorIssue]
 
 
 @replaces("scipy.sparse.linalg", "spsolve")

@@ -16,10 +16,15 @@ from scipy import special
 
 from ..array import Array
 from ..errors import MissingRuleError
+from .linalg.common import from_triangle
 from .linalg.solving import triangular
 from .replace import PATCHES, is_traced
 
 LOG_ROOT_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+def _array(a: Any) -> Any:
+    return a if type(a) is Array else np.asarray(a)
 
 
 def _double(a: Any) -> Any:
@@ -44,6 +49,7 @@ class Distribution:
         self._is_discrete = "logpmf" in methods
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Freeze SciPy\'s distribution at plain parameters."""
         if is_traced(args) or is_traced(keywords):
             raise MissingRuleError(
                 f"scipy.stats.{self._name} cannot be frozen with traced parameters: pass them to the method, as in "
@@ -89,6 +95,9 @@ class Distribution:
         loc, scale = _double(given.get("loc", 0.0)), _double(given.get("scale", 1.0))
         if name == "entropy":
             return self._methods["entropy"](*shapes) + np.log(scale)
+        if "scale" in given:
+            # As SciPy does: a distribution of negative width has no values.
+            scale = np.where(np.greater(scale, 0), scale, math.nan)
         x = _double(given["x"])
         low, high = self._support(*shapes)
         if name in ("ppf", "isf"):
@@ -228,6 +237,7 @@ class MultivariateNormal:
     """SciPy's `multivariate_normal` with derivatives of logpdf, pdf and entropy; all else is SciPy's."""
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Freeze SciPy\'s distribution at plain parameters."""
         if is_traced(args) or is_traced(keywords):
             raise MissingRuleError(
                 "scipy.stats.multivariate_normal cannot be frozen with traced parameters: use logpdf(x, ...)"
@@ -244,13 +254,12 @@ class MultivariateNormal:
         if allow_singular:
             raise MissingRuleError("multivariate_normal.logpdf of traced arrays takes no allow_singular=True")
         x, mean, cov = _double(x), None if mean is None else _double(mean), _double(cov)
-        n = mean.size if mean is not None else cov.shape[-1] if cov.ndim else max(x.shape[-1:], default=1)
-        x = np.reshape(x, (*x.shape, 1)) if n == 1 and (x.ndim == 0 or x.shape[-1] != 1) else x
+        n = mean.size if mean is not None else cov.shape[0] if cov.ndim == 2 else 1
+        x = np.reshape(x, (*x.shape, 1)) if n == 1 and x.ndim < 2 else x
         deviation = x if mean is None else x - mean
         factor = np.linalg.cholesky(_covariance(cov, n))
-        rows = np.reshape(deviation, (-1, n))
-        scaled = triangular(factor, np.transpose(rows), True, False, False)
-        squares = np.reshape(np.sum(scaled * scaled, axis=0), deviation.shape[:-1])
+        scaled = triangular(factor, np.transpose(np.reshape(deviation, (-1, n))), True, False, False)
+        squares = np.reshape(np.sum(scaled * scaled, axis=0), tuple(m for m in deviation.shape[:-1] if m != 1))
         return -squares / 2 - n * LOG_ROOT_TWO_PI - np.sum(np.log(np.diagonal(factor)))
 
     def pdf(self, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False) -> Any:
@@ -264,21 +273,21 @@ class MultivariateNormal:
         if not is_traced((mean, cov)):
             return scipy.stats.multivariate_normal.entropy(mean, cov)
         cov = _double(cov)
-        n = np.size(mean) if mean is not None else cov.shape[-1] if cov.ndim else 1
+        n = np.size(mean) if mean is not None else cov.shape[0] if cov.ndim == 2 else 1
         factor = np.linalg.cholesky(_covariance(cov, n))
         return n * (0.5 + LOG_ROOT_TWO_PI) + np.sum(np.log(np.diagonal(factor)))
 
 
 def _covariance(cov: Any, n: int) -> Any:
-    if cov.ndim == 2:
-        return (cov + np.transpose(cov)) / 2
-    return np.eye(n) * (np.reshape(cov, (-1, 1)))
+    """Return the whole matrix, of which SciPy reads the lower triangle; a number or a diagonal made one."""
+    return from_triangle(cov, True) if cov.ndim == 2 else np.eye(n) * np.reshape(cov, (-1, 1))
 
 
 class Dirichlet:
     """SciPy's `dirichlet` with derivatives of logpdf, pdf and entropy; all else is SciPy's."""
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Freeze SciPy\'s distribution at plain parameters."""
         if is_traced(args) or is_traced(keywords):
             raise MissingRuleError("scipy.stats.dirichlet cannot be frozen with traced parameters: use logpdf(x, alpha)")
         return scipy.stats.dirichlet(*args, **keywords)
@@ -290,7 +299,7 @@ class Dirichlet:
         """Return the logarithm of the density; the components run along the first axis of `x`, its last may be left out."""
         if not is_traced((x, alpha)):
             return scipy.stats.dirichlet.logpdf(x, alpha)
-        x, alpha = _double(x), _double(alpha)
+        x, alpha = _array(x), _array(alpha)
         if x.shape[0] + 1 == alpha.shape[0]:
             x = np.concatenate([x, np.expand_dims(1 - np.sum(x, axis=0), 0)])
         weights = np.reshape(alpha - 1, (-1, *[1] * (x.ndim - 1)))
@@ -306,7 +315,7 @@ class Dirichlet:
         """Return the differential entropy."""
         if not is_traced(alpha):
             return scipy.stats.dirichlet.entropy(alpha)
-        alpha = _double(alpha)
+        alpha = _array(alpha)
         total = np.sum(alpha)
         logs = np.sum(special.gammaln(alpha)) - special.gammaln(total)
         return logs + (total - alpha.shape[0]) * special.psi(total) - np.sum((alpha - 1) * special.psi(alpha))

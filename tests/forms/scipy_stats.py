@@ -29,8 +29,8 @@ if importlib.util.find_spec("scipy"):
                 fixed = [float(s) for s in shapes]
                 at = U if method in ("ppf", "isf") else argument
 
-                def called(x, l, s, function=function, fixed=fixed):
-                    return function(x, *fixed, l, s)
+                def called(x, m, s, function=function, fixed=fixed):
+                    return function(x, *fixed, m, s)
 
                 add(f"{name}.{method}", "argument, location, scale", called, at, loc, SCALE)
             else:
@@ -66,7 +66,13 @@ if importlib.util.find_spec("scipy"):
         function = getattr(stats.multivariate_normal, method)
         add(f"multivariate_normal.{method}", "one vector", function, real(3), real(3, seed=4), SPD)
         add(f"multivariate_normal.{method}", "rows", function, real(5, 3), real(3, seed=4), SPD)
-        add(f"multivariate_normal.{method}", "a diagonal", lambda x, c, f=function: f(x, None, c), real(5, 3), positive(3))
+        add(
+            f"multivariate_normal.{method}",
+            "a diagonal",
+            lambda x, c, f=function: f(x, np.zeros(3), c),
+            real(5, 3),
+            positive(3),
+        )
         add(f"multivariate_normal.{method}", "a number", lambda x, c, f=function: f(x, cov=c), real(5), np.array(1.3))
         function = getattr(stats.dirichlet, method)
         add(f"dirichlet.{method}", "the weights", lambda a, f=function: f(np.array([0.2, 0.5, 0.3]), a), X[:3])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from types import CodeType
+from typing import Any
 
 import numpy as np
 
@@ -102,6 +103,18 @@ def source(text: str) -> CodeType:
     return compile(f"def program(x, y=None, z=None):\n{body}\n", "<probe>", "exec")
 
 
-def arguments(letters: str) -> list:
-    """Return fresh copies of the arrays that the letters name."""
-    return [np.copy(value) if isinstance(value, np.ndarray) else value for value in (ARGUMENTS[name] for name in letters)]
+def arguments(letters: str, form: str = "plain") -> list:
+    """Return fresh copies of the arrays that the letters name: as they are, in single precision, or strided."""
+    return [_formed(ARGUMENTS[name], form) for name in letters]
+
+
+def _formed(value: Any, form: str) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    if form == "single":
+        return value.astype(np.complex64 if value.dtype.kind == "c" else np.float32)
+    if form == "strided" and value.ndim == 1:
+        buffer = np.repeat(value, 2)
+        buffer[1::2] = 1e3
+        return buffer[::2]
+    return np.copy(value, order="F" if form == "strided" else "C")
