@@ -2,7 +2,9 @@
 
 from .checkpoint.errors import MemoryBudgetError
 from .checkpoint.plan import Plan
+from .runtime import random
 from .runtime.check import GradientMismatch, check_grads
+from .runtime.custom import custom_jvp, custom_vjp
 from .runtime.derivatives import hessian, hvp, jacobian
 from .runtime.errors import (
     DisconnectedError,
@@ -17,6 +19,7 @@ from .runtime.errors import (
 from .runtime.ops import creation as numpy
 from .runtime.ops.elementwise import stop_gradient
 from .runtime.ops.softmax import log_softmax, logsumexp, softmax
+from .runtime.primitives import defjvp, defvjp, primitive
 from .runtime.recording import record
 from .runtime.region import checkpoint
 from .runtime.tape import Tape
@@ -42,6 +45,10 @@ __all__ = [
     "accumulate",
     "check_grads",
     "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
+    "defjvp",
+    "defvjp",
     "grad",
     "hessian",
     "hvp",
@@ -52,6 +59,8 @@ __all__ = [
     "logsumexp",
     "numpy",
     "plan",
+    "primitive",
+    "random",
     "record",
     "softmax",
     "stop_gradient",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,12 @@ class Array:
         self._tape: Any = tape
         self._slot = slot
         self._value = value
+
+    @property
+    def __class__(self) -> type:
+        # numpy.polynomial lines up coefficients for ndarrays only, and gives a wrong value for anything else without a word.
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        return np.ndarray if caller.startswith("numpy.polynomial.") else Array
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ def _transposed(active: list[int], rules: list, values: list, tangents: list, pa
             if rule.adds:
                 share = rule.function(np.zeros(shape, dtype), g, *arguments)
             else:
-                share = fitted(rule.function(np.copy(g) if rule.takes else g, *arguments), shape, dtype)
+                share = fitted(rule.function(np.copy(g) if rule.takes else g, *arguments), shape, dtype, rule)
             if type(share) is Array and share._tape is trail and share._slot is not None:
                 slot = share._slot
                 sums[slot] = sums[slot] + tangents[k] if slot in sums else tangents[k]

@@ -43,7 +43,8 @@ class Rule:
     `reads` holds one entry per parameter after ``g``: an integer for a value (the index of an input, or
     `OUTPUT`), or a ``(kind, key)`` pair for what costs no memory. A rule that `adds` has the form
     ``rule(total, g, *reads)`` and returns the input's whole cotangent so far with its own share added (a scatter);
-    `total` is its to overwrite. A rule that `takes` its cotangent may overwrite that.
+    `total` is its to overwrite. A rule that `takes` its cotangent may overwrite that. What a strict rule
+    returns must have the input's shape, or one that the input was broadcast to.
     """
 
     function: Callable
@@ -53,6 +54,7 @@ class Rule:
     reads_values_only: bool = False
     adds: bool = False
     takes: bool = False
+    is_strict: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

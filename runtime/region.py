@@ -6,6 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from . import trees
 from .array import Array, apply
 from .levels import Level
@@ -23,7 +25,7 @@ class Region(Level):
         self.trail = trail
         self.slots: list[int] = []  # of the trail's arrays that come in
         self.values: list[Any] = []
-        self.calls: list[tuple[Op, tuple, dict | None]] = []
+        self.calls: list[tuple[Op | Callable, tuple, dict | None]] = []
         self.active = bytearray()
 
     def is_active(self, array: Any) -> bool:
@@ -41,6 +43,32 @@ class Region(Level):
 
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Array:
         """Run `op` and note the call with its operands: places in the region, or constants."""
+        places, values = self._places(args)
+        y = apply(op, values, parameters)
+        self.calls.append((op, places, parameters))
+        mask = [type(p) is _Place and (p < 0 or bool(self.active[p])) for p in places]
+        self.active.append(op.is_differentiable(mask))
+        return Array(self, len(self.calls) - 1, y)
+
+    def call(self, function: Callable, leaves: list) -> Any:
+        """Note a call of a whole function, to be made again as such, and return its output: any container of arrays."""
+        places, values = self._places(leaves)
+        outputs, treedef = trees.flatten(function(*values))
+        self.calls.append((lambda *args: trees.flatten(function(*args))[0], places, None))
+        self.active.append(True)
+        whole = _Place(len(self.calls) - 1)
+        results = []
+        for number, y in enumerate(outputs):
+            if not isinstance(y, (Array, np.ndarray, np.generic)):
+                results.append(y)
+                continue
+            self.calls.append((lambda made, number=number: made[number], (whole,), None))
+            self.active.append(y.dtype.kind in "fc")
+            results.append(Array(self, len(self.calls) - 1, y))
+        return trees.unflatten(treedef, results)
+
+    def _places(self, args: Any) -> tuple[tuple, list]:
+        """Return where operands come from, places in the region or constants, and their values."""
         self.require_open()
         values = []
         places = []
@@ -55,11 +83,7 @@ class Region(Level):
                 self.trail.freeze(a)
                 values.append(a)
                 places.append(a)
-        y = apply(op, values, parameters)
-        self.calls.append((op, tuple(places), parameters))
-        mask = [type(p) is _Place and (p < 0 or bool(self.active[p])) for p in places]
-        self.active.append(op.is_differentiable(mask))
-        return Array(self, len(self.calls) - 1, y)
+        return tuple(places), values
 
 
 class _Place(int):
@@ -74,7 +98,7 @@ def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) 
         made: list[Any] = []
         for op, places, parameters in region.calls:
             args = [(made[p] if p >= 0 else inside[-1 - p]) if type(p) is _Place else p for p in places]
-            made.append(apply(op, args, parameters))
+            made.append(apply(op, args, parameters) if isinstance(op, Op) else op(*args))
         seeds: dict[int, Any] = {}
         for number, g in cotangents.items():
             result = made[number] if number >= 0 else inside[-1 - number]

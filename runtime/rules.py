@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .array import Array, apply
+from .errors import RuleError
 from .op import OPS, OUTPUT, Rule
 
 
@@ -73,10 +74,27 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     return g if g.shape == shape else np.reshape(g, shape)
 
 
-def fitted(share: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """Return a rule's result in the shape and dtype of the input that it belongs to."""
+def fitted(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
+    """Return a rule's result in the shape and dtype of the input that it belongs to.
+
+    Raises `RuleError` for the result of a user's rule that does not fit.
+    """
+    if rule.is_strict:
+        share = _checked(share, shape, dtype, rule)
     if share.shape != shape:
         share = unbroadcast(share, shape)
     if share.dtype is not dtype and share.dtype != dtype:
         share = in_dtype(share, dtype)
+    return share
+
+
+def _checked(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
+    share = share if isinstance(share, (Array, np.ndarray, np.generic)) else np.asarray(share)
+    code = getattr(rule.function, "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    lead = len(share.shape) - len(shape)
+    if lead < 0 or any(n != m and m != 1 for n, m in zip(share.shape[lead:], shape, strict=True)):
+        raise RuleError(f"a rule{where} returned a cotangent of shape {share.shape} for an input of shape {shape}")
+    if share.dtype.kind not in "fc" or share.dtype.kind == "c" and dtype.kind != "c":
+        raise RuleError(f"a rule{where} returned a cotangent of dtype {share.dtype} for an input of dtype {dtype}")
     return share

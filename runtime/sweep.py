@@ -36,6 +36,6 @@ def pull(tape: Tape, cotangents: dict[int, Any], handle: Callable, zeros: Callab
                     total = zeros(shapes[slot], dtypes[slot])
                 sums[slot] = rule.function(total, g, *arguments)
                 continue
-            share = fitted(rule.function(g, *arguments), shapes[slot], dtypes[slot])
+            share = fitted(rule.function(g, *arguments), shapes[slot], dtypes[slot], rule)
             sums[slot] = share if total is None else total + share
     return sums

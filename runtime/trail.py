@@ -162,7 +162,7 @@ def _step_back(g: Any, calls: list, place: int, sums: dict) -> None:
             share = rule.function(g if sys.getrefcount(g) == _ALONE and _is_own(g) else np.copy(g), *arguments)
         else:
             share = rule.function(g, *arguments)
-        share = fitted(share, shape, dtype)
+        share = fitted(share, shape, dtype, rule)
         sums[slot] = sums[slot] + share if slot in sums else share
 
 

@@ -17,6 +17,7 @@ from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
 from ..runtime.errors import InputError, NeedsValueError
+from ..runtime.streams import Journal, Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
 from .keeper import BudgetKeeper, Known
@@ -128,11 +129,16 @@ class Gradient:
         if known is not None and known.plan is None:
             known = self._planned(known, budget)
         attempt = self._attempt(args, keywords, budget, known)
+        journal = Journal()  # a call that starts over draws the same random numbers again
         try:
-            result = attempt.run()
+            with journal:
+                result = attempt.run()
         except StartOver as again:
             attempt = self._attempt(args, keywords, budget, again.known)
-            result = attempt.run()
+            with journal:
+                result = attempt.run()
+            if attempt.learned is None:
+                attempt.learned = again.known
         self.report = attempt.report
         if attempt.learned is not None and (key not in self._known or not self._known[key].is_planless):
             self._known[key] = attempt.learned
@@ -187,12 +193,14 @@ def plan(
     """
     budget = None if memory_budget is None else parse_bytes(memory_budget)
     try:
-        known = known_by_shapes(f, args, argnums, has_aux)
+        with Rehearsal():
+            known = known_by_shapes(f, args, argnums, has_aux)
     except NeedsValueError:
         most = budget if budget is not None else 2**62
         attempt = Attempt(f, args, {}, argnums, has_aux, most, planner, None)
         try:
-            attempt.run()
+            with Rehearsal():
+                attempt.run()
             known = attempt.learned
         except StartOver as again:
             known = again.known

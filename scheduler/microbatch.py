@@ -13,6 +13,7 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.units import format_bytes, parse_bytes
 from ..runtime import trees
 from ..runtime.errors import InputError
+from ..runtime.streams import Journal
 from .gradients import Gradient, signature, value_and_grad
 from .report import Report
 
@@ -77,9 +78,11 @@ class Accumulate:
         if key in self._chosen:
             return self._run(self._chosen[key], rows, params, batch, args, keywords)
         size = rows
+        journal = Journal()  # a size that does not fit has drawn random numbers; the next one draws them again
         while True:
             try:
-                result = self._run(size, rows, params, batch, args, keywords)
+                with journal:
+                    result = self._run(size, rows, params, batch, args, keywords)
             except MemoryBudgetError as error:
                 if size == 1:
                     raise MemoryBudgetError(
