@@ -134,6 +134,7 @@ FORMS = [
     Form("numpy.geomspace", "negative", lambda a: np.geomspace(-a, -3.0, 4), (positive(2),), float32=False),
     Form("numpy.geomspace", "of arrays", lambda a, b: np.geomspace(a, b, 3, axis=-1), (positive(2), positive(2, seed=1)),
          float32=False),
-    Form("numpy.geomspace", "without its end", lambda a: np.geomspace(a, 9.0, 3, endpoint=False), (positive(2),), float32=False),
+    Form("numpy.geomspace", "without its end", lambda a: np.geomspace(a, 9.0, 3, endpoint=False), (positive(2),),
+         float32=False),
     Form("numpy.geomspace", "complex", lambda a: np.geomspace(a, a * (2 + 1j), 3), (cplx(2),), float32=False),
 ]  # fmt: skip
