@@ -18,7 +18,7 @@ from ..array import Array, apply, read
 from ..op import OPS, define, implements
 from . import lapack
 from .axes import as_operand
-from .lapack import adjoint, c_ordered, check_matrices, real_dtype, result_dtype, workspace
+from .lapack import adjoint, c_ordered, check_matrices, real_dtype, result_dtype, transposed, workspace
 from .linear_algebra import conjugated, matmul
 
 
