@@ -76,6 +76,11 @@ def adjoint(x: Any) -> Any:
     return conjugated(np.swapaxes(x, -1, -2))
 
 
+def transposed(x: Any) -> Any:
+    """Return the transpose of the last two axes, without conjugation."""
+    return np.swapaxes(x, -1, -2)
+
+
 def part(packed: Any, *index: Any) -> Any:
     """Return ``packed[..., *index]`` as an array that shares no writes with the other parts."""
     return gather(packed, (Ellipsis, *index), ())

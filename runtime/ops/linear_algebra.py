@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -82,9 +83,29 @@ def conjugated(x: Any) -> Any:
     return np.conjugate(x) if x.dtype.kind == "c" else x
 
 
-@implements(np.matmul, np.linalg.matmul)
-def matmul(x1: Any, x2: Any, /) -> Any:
+def _with_keywords(product: Callable, operands: tuple, axes: Any, dtype: Any, casting: Any) -> Any:
+    """Return the product of operands in another dtype, or whose vectors and matrices lie in other axes than the last."""
+    moved = [as_operand(a) for a in operands]
+    if dtype is not None:
+        for a in moved:
+            if not np.can_cast(a.dtype, dtype, casting):
+                raise TypeError(f"cannot cast an operand from {a.dtype} to {np.dtype(dtype)} by the rule {casting!r}")
+        moved = [a if a.dtype == dtype else a.astype(dtype) for a in moved]
+    if axes is None:
+        return product(*moved)
+    places = [(k,) if np.ndim(k) == 0 else tuple(k) for k in axes]
+    if len(places) not in (len(moved), len(moved) + 1):
+        raise ValueError(f"axes should hold an entry for each of {len(moved)} operands and one for the result")
+    y = product(*(np.moveaxis(a, k, range(-len(k), 0)) for a, k in zip(moved, places, strict=False)))
+    target = places[len(moved)] if len(places) > len(moved) else ()
+    return np.moveaxis(y, range(-len(target), 0), target) if target else y
+
+
+@implements(np.matmul)
+def matmul(x1: Any, x2: Any, /, *, axes: Any = None, dtype: Any = None, casting: Any = "same_kind") -> Any:
     """Record a matrix product; vectors become rows and columns as in NumPy."""
+    if axes is not None or dtype is not None:
+        return _with_keywords(matmul, (x1, x2), axes, dtype, casting)
     a, b = as_operand(x1), as_operand(x2)
     if not a.ndim or not b.ndim:
         raise ValueError("matmul: an operand has no dimensions; multiply by a scalar with *")
@@ -97,9 +118,27 @@ def matmul(x1: Any, x2: Any, /) -> Any:
     return np.reshape(y, shape)
 
 
+@implements(np.linalg.matmul)
+def linalg_matmul(x1: Any, x2: Any, /) -> Any:
+    """Record a matrix product."""
+    return matmul(x1, x2)
+
+
 @implements(np.vecdot)
-def vecdot(x1: Any, x2: Any, /) -> Any:
-    """Compose products of vectors along the last axis; the first ones are conjugated."""
+def vecdot(
+    x1: Any, x2: Any, /, *, axis: int | None = None, axes: Any = None, keepdims: bool = False, dtype: Any = None,
+    casting: Any = "same_kind",
+) -> Any:  # fmt: skip
+    """Compose products of vectors along the last axis, or another; the first ones are conjugated."""
+    if axis is not None:
+        if axes is not None:
+            raise TypeError("cannot specify both 'axis' and 'axes'")
+        axes = [(axis,), (axis,)]
+    if keepdims:
+        y = vecdot(x1, x2, axes=axes if axes is None else axes[:2], dtype=dtype, casting=casting)
+        return np.expand_dims(y, -1 if axes is None else axes[-1])
+    if axes is not None or dtype is not None:
+        return _with_keywords(vecdot, (x1, x2), axes, dtype, casting)
     a, b = as_operand(x1), as_operand(x2)
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"vecdot: {a.shape} and {b.shape} do not end in vectors of one length")
@@ -110,23 +149,24 @@ def vecdot(x1: Any, x2: Any, /) -> Any:
 @implements(np.linalg.vecdot)
 def linalg_vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """Compose products of vectors along `axis`; the first ones are conjugated."""
-    a, b = as_operand(x1), as_operand(x2)
-    if axis != -1:
-        a, b = np.moveaxis(a, axis, -1), np.moveaxis(b, axis, -1)
-    return vecdot(a, b)
+    return vecdot(x1, x2, axis=axis)
 
 
 if hasattr(np, "matvec"):  # since NumPy 2.2
 
     @implements(np.matvec)
-    def matvec(x1: Any, x2: Any, /) -> Any:
+    def matvec(x1: Any, x2: Any, /, *, axes: Any = None, dtype: Any = None, casting: Any = "same_kind") -> Any:
         """Compose products of matrices and vectors."""
+        if axes is not None or dtype is not None:
+            return _with_keywords(matvec, (x1, x2), axes, dtype, casting)
         y = matmul(x1, np.expand_dims(as_operand(x2), -1))
         return np.reshape(y, y.shape[:-1])
 
     @implements(np.vecmat)
-    def vecmat(x1: Any, x2: Any, /) -> Any:
+    def vecmat(x1: Any, x2: Any, /, *, axes: Any = None, dtype: Any = None, casting: Any = "same_kind") -> Any:
         """Compose products of vectors, which are conjugated, and matrices."""
+        if axes is not None or dtype is not None:
+            return _with_keywords(vecmat, (x1, x2), axes, dtype, casting)
         y = matmul(np.expand_dims(conjugated(as_operand(x1)), -2), x2)
         return np.reshape(y, (*y.shape[:-2], y.shape[-1]))
 
@@ -187,8 +227,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
         left, right = ([k] if np.ndim(k) == 0 else list(k) for k in axes)
     if len(left) != len(right):
         raise ValueError("shape-mismatch for sum")
-    left = [_axis(k, a.ndim) for k in left]
-    right = [_axis(k, b.ndim) for k in right]
+    left = [one_axis(k, a.ndim) for k in left]
+    right = [one_axis(k, b.ndim) for k in right]
     if len(set(left)) != len(left) or len(set(right)) != len(right):
         raise ValueError("duplicate axes are not allowed in tensordot")
     if [a.shape[k] for k in left] != [b.shape[k] for k in right]:
@@ -204,7 +244,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     return np.reshape(y, (*rows, *columns))
 
 
-def _axis(axis: Any, ndim: int) -> int:
+def one_axis(axis: Any, ndim: int) -> int:
+    """Return an axis as a non-negative integer; raises `AxisError`."""
     axis = operator.index(axis)
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
@@ -215,119 +256,3 @@ def _axis(axis: Any, ndim: int) -> int:
 def linalg_tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
     """Compose a contraction."""
     return tensordot(x1, x2, axes)
-
-
-@implements(np.kron)
-def kron(a: Any, b: Any) -> Any:
-    """Compose a Kronecker product of a broadcast multiplication and a reshape."""
-    a, b = as_operand(a), as_operand(b)
-    if a.ndim == 0 or b.ndim == 0:
-        return np.multiply(a, b)
-    ndim = max(a.ndim, b.ndim)
-    outside = (1,) * (ndim - a.ndim) + a.shape
-    within = (1,) * (ndim - b.ndim) + b.shape
-    spread = np.multiply(
-        np.reshape(a, tuple(n for extent in outside for n in (extent, 1))),
-        np.reshape(b, tuple(n for extent in within for n in (1, extent))),
-    )
-    return np.reshape(spread, tuple(n * m for n, m in zip(outside, within, strict=True)))
-
-
-@implements(np.cross)
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """Compose a cross product of vectors of three elements, or of two, whose third is taken as 0."""
-    if axis is not None:
-        axisa = axisb = axisc = axis
-    a, b = as_operand(a), as_operand(b)
-    if not a.ndim or not b.ndim:
-        raise ValueError("At least one array has zero dimension")
-    a, b = np.moveaxis(a, _axis(axisa, a.ndim), -1), np.moveaxis(b, _axis(axisb, b.ndim), -1)
-    if a.shape[-1] not in (2, 3) or b.shape[-1] not in (2, 3):
-        raise ValueError("incompatible dimensions for cross product\n(dimension must be 2 or 3)")
-    last = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    if a.shape[-1] == b.shape[-1] == 2:
-        return last
-    if a.shape[-1] == 2:
-        first, second = a[..., 1] * b[..., 2], -(a[..., 0] * b[..., 2])
-    elif b.shape[-1] == 2:
-        first, second = -(a[..., 2] * b[..., 1]), a[..., 2] * b[..., 0]
-    else:
-        first = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
-        second = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
-    y = np.stack([first, second, last], axis=-1)
-    return np.moveaxis(y, -1, _axis(axisc, y.ndim))
-
-
-@implements(np.linalg.cross)
-def linalg_cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    """Compose a cross product of vectors of three elements."""
-    a, b = as_operand(x1), as_operand(x2)
-    if a.shape[axis] != 3 or b.shape[axis] != 3:
-        raise ValueError(
-            "Both input arrays must be (arrays of) 3-dimensional vectors, "
-            f"but they are {a.shape[axis]} and {b.shape[axis]} dimensional instead."
-        )
-    return cross(a, b, axis=axis)
-
-
-@implements(np.linalg.multi_dot)
-def multi_dot(arrays: Any, *, out: Any = None) -> Any:
-    """Compose a chain of matrix products in the cheapest order, by dynamic programming (Cormen et al., section 14.2)."""
-    arrays = [as_operand(a) for a in arrays]
-    if len(arrays) < 2:
-        raise ValueError("Expecting at least two arrays.")
-    if len(arrays) == 2:
-        return dot(*arrays)
-    first, last = arrays[0].ndim, arrays[-1].ndim
-    arrays[0] = np.atleast_2d(arrays[0])
-    if last == 1:
-        arrays[-1] = np.expand_dims(arrays[-1], 1)
-    for a in arrays:
-        if a.ndim != 2:
-            raise np.linalg.LinAlgError(f"{a.ndim}-dimensional array given. Array must be two-dimensional")
-    y = _chain(arrays, _best_splits([arrays[0].shape[0], *(a.shape[1] for a in arrays)]), 0, len(arrays) - 1)
-    return np.reshape(y, y.shape[: first - 1] + (y.shape[1:] if last == 2 else ()))
-
-
-def _best_splits(extents: list[int]) -> dict[tuple[int, int], int]:
-    """Return where to split the chain of matrices lo..hi, for all lo < hi; `extents` are those between them."""
-    count = len(extents) - 1
-    cost = {(k, k): 0 for k in range(count)}
-    split = {}
-    for length in range(1, count):
-        for lo in range(count - length):
-            hi = lo + length
-            costs = {k: cost[lo, k] + cost[k + 1, hi] + extents[lo] * extents[k + 1] * extents[hi + 1] for k in range(lo, hi)}
-            split[lo, hi] = min(costs, key=costs.__getitem__)
-            cost[lo, hi] = costs[split[lo, hi]]
-    return split
-
-
-def _chain(arrays: list, split: dict, lo: int, hi: int) -> Any:
-    if lo == hi:
-        return arrays[lo]
-    middle = split[lo, hi]
-    return dot(_chain(arrays, split, lo, middle), _chain(arrays, split, middle + 1, hi))
-
-
-@implements(np.linalg.matrix_power)
-def matrix_power(a: Any, n: Any) -> Any:
-    """Compose a power of square matrices of repeated squaring."""
-    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
-        raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
-    try:
-        n = operator.index(n)
-    except TypeError as error:
-        raise TypeError("exponent must be an integer") from error
-    if n == 0:
-        return np.zeros_like(a) + np.eye(a.shape[-1], dtype=a.dtype)
-    if n < 0:
-        a, n = np.linalg.inv(a), -n
-    result = None
-    while True:
-        n, bit = divmod(n, 2)
-        if bit:
-            result = a if result is None else matmul(result, a)
-        if n == 0:
-            return result
-        a = matmul(a, a)

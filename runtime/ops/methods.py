@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..array import Array, read
-from ..errors import MissingRuleError
+from ..errors import MissingRuleError, NotDifferentiableError
 from ..op import FUNCTIONS
 from ..views import as_view, repoint
 from .elementwise import cast
@@ -207,6 +207,16 @@ def _flags(self: Array) -> Any:
     return np.lib.stride_tricks.as_strided(np.zeros(1, self.dtype), where.shape, where.strides).flags
 
 
+def _memory(name: str) -> Callable:
+    def get(self: Array) -> Any:
+        try:
+            return getattr(np.asarray(read(self, f".{name}")), name)
+        except NotDifferentiableError as error:
+            raise AttributeError(str(error)) from None  # so that hasattr says no, as of any array that is no ndarray
+
+    return get
+
+
 def _to_device(self: Array, device: str, /, *, stream: Any = None) -> Any:
     if device != "cpu":
         raise ValueError(f'Unsupported device: {device}. Only "cpu" is accepted.')
@@ -272,8 +282,8 @@ Array.base = property(_base)  # pyright: ignore
 Array.flags = property(_flags)  # pyright: ignore
 Array.strides = property(lambda self: layout(self).strides)  # pyright: ignore
 Array.device = property(lambda self: "cpu")  # pyright: ignore
-Array.data = property(lambda self: np.asarray(read(self, ".data")).data)  # pyright: ignore
-Array.ctypes = property(lambda self: np.asarray(read(self, ".ctypes")).ctypes)  # pyright: ignore
+Array.data = property(_memory("data"))  # pyright: ignore
+Array.ctypes = property(_memory("ctypes"))  # pyright: ignore
 Array.__array_namespace__ = lambda self, *, api_version=None: np  # pyright: ignore
 Array.__rdivmod__ = lambda self, other: (other // self, other % self)  # pyright: ignore
 Array.__imatmul__ = lambda self, other: repoint(self, FUNCTIONS[np.matmul](self, other))  # pyright: ignore

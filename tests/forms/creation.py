@@ -4,7 +4,7 @@ import numpy as np
 
 import retape as rt
 
-from . import Form, cplx, real
+from . import Form, cplx, positive, real
 
 X = real(2, 3)
 
@@ -112,4 +112,29 @@ FORMS = [
     Form("numpy.empty", "like a traced one, written", fill(lambda x: np.empty((2, 1), x.dtype, like=x)), (X,)),
     Form("numpy.eye", "like a traced one, written", fill(lambda x: np.eye(3, dtype=x.dtype, like=x)), (X,)),
     Form("numpy.identity", "like a traced one, written", fill(lambda x: np.identity(3, x.dtype, like=x)), (X,)),
+    Form("numpy.linspace", "of scalars", lambda a, b: np.linspace(a, b**2, 5), (real(), real(seed=1))),
+    Form("numpy.linspace", "of arrays", lambda a, b: np.linspace(a, b**2, 4, axis=-1), (real(2), real(3, 1, seed=1))),
+    Form("numpy.linspace", "from a number", lambda b: np.linspace(0, b**2, 3), (real(2),)),
+    Form("numpy.linspace", "without its end", lambda a: np.linspace(a**2, 3.0, 4, endpoint=False), (real(2),)),
+    Form("numpy.linspace", "with the step", lambda a: np.linspace(a**2, 3.0, 4, retstep=True), (real(2),)),
+    Form("numpy.linspace", "one number", lambda a: np.linspace(a**2, 3.0, 1), (real(2),)),
+    Form("numpy.linspace", "no number", lambda a: np.linspace(a**2, 3.0, 0), (real(2),)),
+    Form("numpy.linspace", "of equal ends", lambda a: np.linspace(a, a, 3) ** 2, (real(2),)),
+    Form("numpy.linspace", "another dtype", lambda a: np.linspace(a**2, 1, 3, dtype=complex), (real(2),), float32=False),
+    Form("numpy.linspace", "integers", lambda a: np.linspace(a, 9.3, 4, dtype=int) * a, (np.array(0.4),), float32=False),
+    Form("numpy.linspace", "complex", lambda a: np.linspace(a, a**2 * 1j, 3), (cplx(2),)),
+    Form("numpy.logspace", "of arrays", lambda a, b: np.logspace(a, b, 3, axis=1), (real(2), real(2, seed=1)),
+         tolerance=1e-5),
+    Form("numpy.logspace", "a base", lambda a: np.logspace(a, 2.0, 4, endpoint=False, base=2.0), (real(2),)),
+    Form("numpy.logspace", "a traced base", lambda a, b: np.logspace(a, 1.5, 3, base=b), (real(), positive())),
+    Form("numpy.logspace", "traced bases", lambda a, b: np.logspace(0, a, 3, base=b), (real(2), positive(2))),
+    Form("numpy.logspace", "another dtype", lambda a: np.logspace(a, 1, 3, dtype=complex), (real(2),), float32=False,
+         tolerance=1e-5),
+    Form("numpy.geomspace", "of scalars", lambda a, b: np.geomspace(a, b, 4), (positive(), positive(seed=1)), float32=False),
+    Form("numpy.geomspace", "negative", lambda a: np.geomspace(-a, -3.0, 4), (positive(2),), float32=False),
+    Form("numpy.geomspace", "of arrays", lambda a, b: np.geomspace(a, b, 3, axis=-1), (positive(2), positive(2, seed=1)),
+         float32=False),
+    Form("numpy.geomspace", "without its end", lambda a: np.geomspace(a, 9.0, 3, endpoint=False), (positive(2),),
+         float32=False),
+    Form("numpy.geomspace", "complex", lambda a: np.geomspace(a, a * (2 + 1j), 3), (cplx(2),), float32=False),
 ]  # fmt: skip
