@@ -128,7 +128,7 @@ class Array:
         self._value = value
 
     @property
-    def __class__(self) -> type:
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         # numpy.polynomial lines up coefficients for ndarrays only, and gives a wrong value for anything else without a word.
         caller = sys._getframe(1).f_globals.get("__name__", "")
         return np.ndarray if caller.startswith("numpy.polynomial.") else Array

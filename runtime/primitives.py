@@ -68,7 +68,7 @@ class Primitive:
         parameters = {name: value for name, value in bound.arguments.items() if name in self.parameters}
         active = [name for name, value in parameters.items() if type(value) is Array]
         if active:
-            raise RuleError(f"{self.op.name} was given a traced array for {active[0]}, which is no input of it but a parameter")
+            raise RuleError(f"{self.op.name} was given a traced array for {active[0]}, a parameter, not an input")
         if not any(self.op.rules) and self.op.jvp is None and not self.op.zero_gradient:
             raise RuleError(f"{self.op.name} has no rule yet: call {self.op.name}.defvjp(rule, ...), one per input")
         bound.apply_defaults()
@@ -79,7 +79,7 @@ class Primitive:
 def primitive(f: Callable | None = None, *, infer: Callable | None = None) -> Any:
     """Return `f` as one op that the tape does not look into: what it computes with may be anything, C code included.
 
-    Parameters without a default are array inputs, the others are static. `f` returns one array; under a memory budget its shape
+    Parameters without a default are array inputs, the others static. `f` returns one array; under a memory budget its shape
     is found by a trial on ones, unless ``infer(*phantoms, **parameters)`` returns an array of the right shape and dtype.
 
     >>> import numpy as np, retape as rt

@@ -33,7 +33,7 @@ def _register(cls: type) -> None:
     optree.register_pytree_node(cls, flatten_node, unflatten_node, namespace=_NAMESPACE)  # pyright: ignore
 
 
-LEAF = optree.tree_structure(0, namespace=_NAMESPACE)
+LEAF = optree.tree_structure(0, namespace=_NAMESPACE)  # pyright: ignore[reportArgumentType]
 
 
 def flatten(tree: Any) -> tuple[list, Any]:
