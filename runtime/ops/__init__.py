@@ -36,6 +36,7 @@ from . import (
     random_draws,
     rearranging,
     rounding,
+    scimath,
     selection,
     sets,
     signals,
@@ -106,4 +107,5 @@ __all__ = [
     "ufunc_forms",
     "views",
     "windows",
+    "scimath",
 ]

@@ -133,7 +133,8 @@ def _cast(ufunc: np.ufunc, inputs: tuple, dtype: Any, casting: Any, signature: A
             raise ValueError(f"a type tuple of length {ufunc.nargs} is wanted for {ufunc}")
     operands = [a if isinstance(a, (int, float, complex)) else as_operand(a) for a in inputs]
     kinds = tuple(np.dtype(bool) if type(a) is bool else getattr(a, "dtype", type(a)) for a in operands)
-    wanted = ufunc.resolve_dtypes(kinds + (None,) * ufunc.nout, signature=signature, casting=casting)
+    options = {} if signature is None else {"signature": signature}
+    wanted = ufunc.resolve_dtypes(kinds + (None,) * ufunc.nout, casting=casting, **options)
     return tuple(
         a if getattr(a, "dtype", None) == want else as_operand(a).astype(want)
         for a, want in zip(operands, wanted[: ufunc.nin], strict=True)

@@ -171,6 +171,7 @@ FORMS = [
          float32=False),
     Form("numpy.add", "cast to integers, times x", lambda x: np.add(x, 1, dtype=int, casting="unsafe") * x, (3 * inside(3),),
          float32=False),
+    Form("numpy.add", "casting= alone", lambda x: np.add(x, x, casting="no"), (real(3),)),
     Form("numpy.greater", "dtype=bool, times x", lambda x: np.greater(x, 0, dtype=bool) * x, (inside(3),)),
     Form("numpy.clip", "dtype=", lambda x: np.clip(x, -0.5, 0.5, dtype=np.float64), (real(7),), float32=False),
     Form("numpy.clip", "out= and where=", lambda x: _clipped(x), (real(7),)),
