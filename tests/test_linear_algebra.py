@@ -64,6 +64,19 @@ def test_equal_eigenvalues_have_finite_gradients_where_the_loss_treats_them_alik
     np.testing.assert_allclose(rt.grad(lambda a: np.sum(np.linalg.eigvalsh(a) ** 2))(a), half, rtol=1e-12, atol=1e-12)
 
 
+def test_many_equal_eigenvalues_are_told_from_close_ones():
+    q = np.linalg.qr(real(40, 40))[0]
+    weights = real(40, 40, seed=1)
+
+    def projection(a):
+        v = np.linalg.eigh(a).eigenvectors[:, :20]
+        return np.sum(v @ v.T * weights)
+
+    for within in (0.0, 1e-9):  # all equal, and 1e-9 apart
+        a = q @ np.diag(np.repeat([1.0, 2.0], 20) + within * np.arange(40)) @ q.T
+        rt.check_grads(projection, a, tolerance=1e-5)
+
+
 def test_singular_values_of_0_have_finite_gradients():
     low = np.outer(real(4), real(3, seed=1))
     assert np.all(np.isfinite(rt.grad(lambda a: np.linalg.svd(a, full_matrices=False)[1][0])(low)))

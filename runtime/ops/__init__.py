@@ -91,6 +91,7 @@ __all__ = [
     "random_draws",
     "rearranging",
     "rounding",
+    "scimath",
     "selection",
     "sets",
     "signals",
@@ -107,5 +108,4 @@ __all__ = [
     "ufunc_forms",
     "views",
     "windows",
-    "scimath",
 ]
