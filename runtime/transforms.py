@@ -38,13 +38,13 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
     """
     with Trail() as trail:
         arguments = Arguments(args, tuple(range(len(args))), trail.input)
+        slots = [array._slot for array in arguments.arrays]  # now: `f` may write into its arguments
         output, aux = split_aux(f(*arguments.traced), has_aux)
         aux = untraced(aux, trail)
         outputs, treedef = trees.flatten(output)
         ends = [leaf._slot if type(leaf) is Array and leaf._tape is trail else None for leaf in outputs]
         value = untraced(output, trail)
     kinds = [leaf if not isinstance(leaf, Array) else _Kind(leaf.shape, leaf.dtype) for leaf in outputs]
-    slots = [array._slot for array in arguments.arrays]
     primals = arguments.primals()
 
     def pullback(cotangent: Any) -> tuple:
