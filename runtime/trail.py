@@ -228,7 +228,8 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
 
 
 def _apply_inputs(op: Op, *inputs: Any) -> Any:
-    return apply(op, inputs)
+    # Lists may hold traced values: they must be arrays before it is decided which level records the call.
+    return apply(op, [FUNCTIONS["asarray"](a) if isinstance(a, (list, tuple)) else a for a in inputs])  # pyright: ignore
 
 
 def _unary(op: Op) -> Callable:
@@ -301,11 +302,11 @@ def _binary(op: Op) -> Callable:
 
     def record_binary(a: Any, b: Any) -> Any:
         if type(a) is not Array or type(b) is not Array or a._tape is not b._tape:
-            return apply(op, (a, b))
+            return _apply_inputs(op, a, b)
         trail = a._tape
         slot, other = a._slot, b._slot
         if trail.hot != get_ident() or slot is None or other is None:
-            return apply(op, (a, b))
+            return _apply_inputs(op, a, b)
         values = (a._value, b._value)
         y = run(*values)
         dtype, shape = y.dtype, y.shape
@@ -435,6 +436,6 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
                 array._value = y
                 calls += (step_second, slot, a, None, None) if is_product else (step_second, slot, None, None, None)
                 return array
-        return apply(op, (a, b))
+        return _apply_inputs(op, a, b)
 
     return record_arithmetic

@@ -15,6 +15,7 @@ import numpy as np
 from ..array import Array
 from ..levels import innermost
 from ..op import OPS, Op, implements
+from ..views import as_memory
 from .conversion import array as converted
 from .conversion import asanyarray, asarray, ascontiguousarray, asfortranarray, holds_traced, require
 from .indexing import ONES, ZEROS
@@ -31,7 +32,7 @@ def _writable(plain: Any) -> Any:
     level = innermost()
     if level is None or np.result_type(plain).kind not in "fc":
         return plain
-    return level.record(OPS["copy"], (plain,))
+    return as_memory(level.record(OPS["copy"], (plain,)))
 
 
 def _constant(op: Op, shape: Any, dtype: Any, order: str) -> Any:
@@ -42,7 +43,7 @@ def _constant(op: Op, shape: Any, dtype: Any, order: str) -> Any:
     parameters = {"shape": tuple(wanted[k] for k in axes), "dtype": dtype}
     if level is None or dtype.kind not in "fc":
         return transposed_fresh(op.run(**parameters), axes)
-    return transposed_fresh(level.record(op, (), parameters), axes)
+    return as_memory(transposed_fresh(level.record(op, (), parameters), axes))
 
 
 def zeros(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:

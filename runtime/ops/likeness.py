@@ -9,6 +9,7 @@ import numpy as np
 
 from ..array import Array, record
 from ..op import OPS, Op, implements
+from ..views import as_memory
 from .conversion import asarray
 from .indexing import ONES, ZEROS
 from .views import memory_axes, resolved_order, transposed_fresh
@@ -33,7 +34,7 @@ def _constant_like(op: Op) -> Callable:
     ) -> Any:
         wanted, axes = _shape_and_axes(a, order, shape)
         parameters = {"shape": tuple(wanted[k] for k in axes), "dtype": np.dtype(a.dtype if dtype is None else dtype)}
-        return transposed_fresh(record(a._tape, op, (), parameters), axes)
+        return as_memory(transposed_fresh(record(a._tape, op, (), parameters), axes))
 
     return like
 
@@ -61,4 +62,4 @@ def full_like(
     if type(fill) is not Array:
         fill = record(a._tape, OPS["copy"], (fill,))
     spread = np.broadcast_to(fill, wanted)
-    return transposed_fresh(np.copy(np.transpose(spread, axes), "C"), axes)
+    return as_memory(transposed_fresh(np.copy(np.transpose(spread, axes), "C"), axes))

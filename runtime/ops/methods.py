@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..array import Array, read
+from ..array import Array, apply, read
 from ..errors import MissingRuleError, NotDifferentiableError
-from ..op import FUNCTIONS
-from ..views import as_view, repoint
+from ..op import FUNCTIONS, OPS
+from ..views import as_view, is_number, repoint
 from .elementwise import cast
 from .views import layout, ravel, reshape, squeeze, swapaxes, transpose
 
@@ -49,7 +49,7 @@ def _astype(self: Array, dtype: Any, order: str = "K", casting: Any = "unsafe", 
 
 
 def _copy(self: Array, order: str = "C") -> Any:
-    return np.copy(self, order)  # pyright: ignore
+    return apply(OPS["copy"], (self,)) if is_number(self) else np.copy(self, order)  # pyright: ignore
 
 
 def _compress(self: Array, condition: Any, axis: Any = None, out: Any = None) -> Any:
@@ -192,13 +192,8 @@ def _set_flat(self: Array, value: Any) -> None:
 
 
 def _base(self: Array) -> Any:
-    """The array that this one is a view of, or None. Raises `MissingRuleError` where the program no longer holds that."""
-    if getattr(self, "_link", None) is None:
-        return None
-    root = self._family.root()
-    if root is None:
-        raise MissingRuleError("the .base of a traced view whose base is gone: hold that array in a variable of its own")
-    return root
+    """The array that this one is a view of, or None."""
+    return None if getattr(self, "_link", None) is None else self._family.root
 
 
 def _flags(self: Array) -> Any:

@@ -12,7 +12,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from .. import phantom
 from ..array import Array, apply
 from ..op import OPS, define, implements
-from ..views import as_view
+from ..views import as_memory, as_view
 from .conversion import asarray
 
 
@@ -105,7 +105,13 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
         if copy is False:
             raise ValueError("Unable to avoid creating a copy while reshaping.")
         return result
-    return as_view(a, result, lambda base: reshape(base, wanted), lambda base, value: reshape(value, before))
+    return as_view(
+        a,
+        result,
+        lambda base: reshape(base, wanted),
+        lambda base, value: reshape(value, before),
+        part=lambda whole: np.reshape(whole, wanted, copy=False),
+    )
 
 
 def _wanted_shape(shape: tuple[int, ...], wanted: Any) -> tuple[int, ...]:
@@ -145,7 +151,7 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     """Record a copy that lies in memory in the given order."""
     order = resolved_order(a, order)
     if a.ndim < 2 or order == "C" or (order == "K" and layout(a).flags.c_contiguous):
-        return apply(OPS["copy"], (a,))
+        return as_memory(apply(OPS["copy"], (a,)))
     axes = memory_axes(a) if order == "K" else tuple(reversed(range(a.ndim)))
     return transposed_fresh(apply(OPS["copy"], (apply(TRANSPOSE, (a,), {"axes": axes}),)), axes)
 
@@ -176,6 +182,7 @@ def transpose(a: Any, axes: Any = None) -> Any:
         apply(TRANSPOSE, (a,), {"axes": order}),
         lambda base: transpose(base, order),
         lambda base, value: transpose(value, inverse),
+        part=lambda whole: np.transpose(whole, order),
     )
 
 
