@@ -14,6 +14,8 @@ from .runtime.errors import (
     TapeError,
     ThreadError,
 )
+from .runtime.explain import Explanation, explain
+from .runtime.finite import NonfiniteError, check_finite
 from .runtime.ops import creation as numpy
 from .runtime.ops.elementwise import stop_gradient
 from .runtime.ops.softmax import log_softmax, logsumexp, softmax
@@ -28,10 +30,12 @@ from .scheduler.report import Report
 __all__ = [
     "DisconnectedError",
     "EscapedError",
+    "Explanation",
     "GradientMismatch",
     "InputError",
     "MemoryBudgetError",
     "MissingRuleError",
+    "NonfiniteError",
     "NotDifferentiableError",
     "Plan",
     "Report",
@@ -40,8 +44,10 @@ __all__ = [
     "TapeError",
     "ThreadError",
     "accumulate",
+    "check_finite",
     "check_grads",
     "checkpoint",
+    "explain",
     "grad",
     "hessian",
     "hvp",
