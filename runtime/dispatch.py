@@ -6,12 +6,13 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .array import Array, any_active, apply, read
 from .errors import MissingRuleError, NotDifferentiableError
+from .lines import place, user_line
 from .op import FUNCTIONS, UFUNCS
 from .trail import recorder
 from .views import as_number
@@ -86,10 +87,6 @@ def _require_form(function: Callable, handler: Callable, args: tuple, keywords: 
 def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
     """Run a function that has no handler: plainly where no gradient is at stake, else through NumPy's own source."""
     if not any_active(args) and not any_active(keywords):
-        if function in _WRITERS and args and type(args[0]) is Array:
-            raise MissingRuleError(
-                f"{_name(function)} does not write into a traced array here: write by index (x[i] = v), or use np.where"
-            )
         return function(*_plainly(args), **_plainly(keywords))
     implementation = getattr(function, "_implementation", None)
     try:
@@ -103,7 +100,13 @@ def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
         ) from error
 
 
-_WRITERS = (np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis)
+def refuse_plain(name: str) -> NoReturn:
+    """Raise `NotDifferentiableError` for a traced value that is to be written into a plain array."""
+    raise NotDifferentiableError(
+        f"{name} was asked to write a traced value into a plain array, which cannot hold it ({place(user_line())}): make "
+        "that array with retape.numpy (zeros, full, array), np.zeros_like of a traced one, or np.zeros under `with "
+        "retape.patched():`; or use the result of a function that returns one"
+    )
 
 
 def write_out(out: Any, result: Any, name: str) -> Any:
@@ -118,10 +121,7 @@ def write_out(out: Any, result: Any, name: str) -> Any:
                 raise ValueError(f"{name} has a result of shape {np.shape(result)}, and out= one of {np.shape(target)}")
             np.copyto(target, _plainly(result))
             return target
-        raise NotDifferentiableError(
-            f"{name} was asked to write a traced result into a plain array (out= or an in-place operator on it): make "
-            "that array with retape.numpy (array, full) or np.zeros_like of a traced one, or use the result it returns"
-        )
+        refuse_plain(name)
     return FUNCTIONS["repoint"](target, result)  # pyright: ignore[reportArgumentType]
 
 

@@ -6,7 +6,9 @@ arrays themselves are inputs of the call (residuals that the planner counts), so
 
 from __future__ import annotations
 
+import dis
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,10 @@ import numpy as np
 
 from .. import phantom, trees
 from ..array import Array, apply, apply_over, read, record
+from ..dispatch import refuse_plain
+from ..errors import NotDifferentiableError
 from ..op import FUNCTIONS, OPS, define, implements
-from ..views import Window, as_view, cut, repoint, write
+from ..views import Window, as_view, cut, family_of, repoint, write
 from .conversion import asarray, holds_traced
 
 
@@ -80,6 +84,18 @@ def _plain_item(item: Any) -> Any:
             raise IndexError("a traced array cannot be indexed by a single boolean: use np.where")
         return int(value)
     return value
+
+
+def _is_truth(index: Any) -> bool:
+    """Tell whether an index is a single truth: all or nothing, along a new axis."""
+    if type(index) is bool:
+        return True
+    dtype = getattr(index, "dtype", None)
+    return dtype is not None and dtype.kind == "b" and not index.shape
+
+
+def _truth(index: Any) -> bool:
+    return bool(read(index, "bool") if type(index) is Array else index)
 
 
 def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[int, ...]:
@@ -283,6 +299,8 @@ def gather(x: Any, index: tuple, indices: tuple) -> Any:
 def getitem(x: Array, index: Any) -> Any:
     """Record ``x[index]``: a number for one element, a view for slices and integers, a gather for arrays and masks."""
     shape = x.shape
+    if _is_truth(index):
+        return np.take(np.expand_dims(x, 0), np.flatnonzero([_truth(index)]), axis=0)
     template, arrays = _template(index, shape)
     if arrays:
         _check_bounds(template, arrays, shape)
@@ -340,7 +358,8 @@ def _fitted(x: Array, index: Any, value: Any) -> tuple[tuple, tuple, Any]:
     if type(value) is not Array and holds_traced(value):
         value = asarray(value)
     if type(value) is not Array:
-        value = np.asarray(value).astype(x.dtype)
+        given, value = value, np.empty(np.shape(value), x.dtype)
+        value[...] = given  # NumPy casts, warns and refuses
     elif value.dtype != x.dtype:
         value = value.astype(x.dtype)
     shape = _indexed_shape(x.shape, tuple(arrays), template)
@@ -379,6 +398,12 @@ def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.nd
     return last[index] == number
 
 
+def _is_assignment() -> bool:
+    """Tell whether ``x[index] = value`` stands in Python code: compiled code shuffles true ndarrays in another way."""
+    frame = sys._getframe(3)
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("STORE")
+
+
 @implements("setitem")  # pyright: ignore[reportArgumentType]
 def setitem(x: Array, index: Any, value: Any) -> None:
     """Carry out ``x[index] = value``."""
@@ -386,6 +411,15 @@ def setitem(x: Array, index: Any, value: Any) -> None:
         link = getattr(value, "_link", None)
         if link is not None and link.index is index and link.parent() is x:
             return  # `x[i] += v`: the view has been written through already
+        if link is not None and type(index) is int and family_of(value) is family_of(x) and not _is_assignment():
+            raise NotDifferentiableError(
+                "compiled code (the shuffle of a random generator) exchanges rows of a traced array: they are views, and one "
+                "would be lost. Say x = x[generator.permutation(len(x))]"
+            )
+    if _is_truth(index):
+        if not _truth(index):
+            return
+        index = ...
     write(x, *_fitted(x, index, value))
 
 
@@ -424,7 +458,7 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
 def add_at(a: Any, indices: Any, b: Any) -> None:
     """Carry out ``np.add.at(a, indices, b)``: repeated indices add up."""
     if type(a) is not Array:
-        FUNCTIONS["write_out"](a, b, "numpy.add.at")  # pyright: ignore[reportArgumentType]
+        refuse_plain("numpy.add.at")
     template, arrays = _template(indices, a.shape)
     _check_bounds(template, arrays, a.shape)
     b = b if type(b) is Array else np.asarray(b)

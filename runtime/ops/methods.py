@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import operator
@@ -163,6 +164,9 @@ class Flat:
         return tuple(int(k) for k in np.unravel_index(self._next, self.base.shape))
 
     def _places(self, index: Any) -> tuple:
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            number = range(len(self))[index]  # for the error of one that is not there
+            return tuple(int(k) for k in np.unravel_index(number, self.base.shape))
         return np.unravel_index(np.arange(len(self))[index], self.base.shape)
 
     def __getitem__(self, index: Any) -> Any:
@@ -172,12 +176,23 @@ class Flat:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         places = self._places(index)
-        count = math.prod(np.shape(np.arange(len(self))[index]))
+        count = math.prod(np.shape(places[0])) if places else len(np.atleast_1d(np.arange(1)[index]))
         values = np.resize(value, count) if np.size(value) > 1 else value
         if self.base.ndim == 0:
             self.base[...] = np.reshape(values, ())
         else:
             self.base[places] = np.reshape(values, np.shape(places[0])) if np.size(values) > 1 else np.reshape(values, ())
+
+    def _compared(self, compare: Callable, other: Any) -> Any:
+        return compare(self.copy(), other)
+
+    __lt__ = functools.partialmethod(_compared, operator.lt)
+    __le__ = functools.partialmethod(_compared, operator.le)
+    __gt__ = functools.partialmethod(_compared, operator.gt)
+    __ge__ = functools.partialmethod(_compared, operator.ge)
+    __eq__ = functools.partialmethod(_compared, operator.eq)
+    __ne__ = functools.partialmethod(_compared, operator.ne)
+    __hash__ = None
 
     def copy(self) -> Any:
         """Return the elements in an array of one dimension."""
