@@ -53,6 +53,7 @@ from . import (
     ufunc_forms,
     views,
     windows,
+    writers,
 )
 
 __all__ = [
@@ -91,7 +92,6 @@ __all__ = [
     "random_draws",
     "rearranging",
     "rounding",
-    "scimath",
     "selection",
     "sets",
     "signals",
@@ -108,4 +108,6 @@ __all__ = [
     "ufunc_forms",
     "views",
     "windows",
+    "writers",
+    "scimath",
 ]
