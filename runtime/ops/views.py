@@ -79,6 +79,16 @@ def resolved_order(a: Any, order: Any) -> str:
     return order
 
 
+def laid_out(y: Any, order: Any, inputs: Any) -> Any:
+    """Return a result in the order of memory that is asked for; "A" is "F" where all inputs lie in Fortran order alone."""
+    orders = {resolved_order(a, order) for a in inputs if np.ndim(a)} or {"C"}
+    wanted = orders.pop() if len(orders) == 1 else "C"
+    if wanted == "K":
+        return y
+    flags = layout(y).flags
+    return y if (flags.f_contiguous if wanted == "F" else flags.c_contiguous) else np.copy(y, wanted)  # pyright: ignore
+
+
 def memory_axes(a: Any) -> tuple[int, ...]:
     """Return the axes of `a` from the outermost in memory to the innermost; of equal strides the first comes first."""
     strides = layout(a).strides
