@@ -16,9 +16,11 @@ from .runtime.errors import (
 )
 from .runtime.explain import Explanation, explain
 from .runtime.finite import NonfiniteError, check_finite
+from .runtime.graph import graph
 from .runtime.ops import creation as numpy
 from .runtime.ops.elementwise import stop_gradient
 from .runtime.ops.softmax import log_softmax, logsumexp, softmax
+from .runtime.patching import patch, patched, unpatch
 from .runtime.recording import record
 from .runtime.region import checkpoint
 from .runtime.tape import Tape
@@ -49,6 +51,7 @@ __all__ = [
     "checkpoint",
     "explain",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "jacobian",
@@ -57,10 +60,13 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "numpy",
+    "patch",
+    "patched",
     "plan",
     "record",
     "softmax",
     "stop_gradient",
+    "unpatch",
     "value_and_grad",
     "vjp",
 ]

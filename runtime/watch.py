@@ -98,7 +98,10 @@ def whereabouts(sites: dict[tuple[int, int], Site]) -> Whereabouts:
             found = frame.f_locals
             key = (found["self"].level, found["place"]) if code is _PULL else (found["region"].level, len(found["made"]))
             site = sites.get(key)
-            return Whereabouts("reverse", site, site.line if site else None)
+            line = site.line if site else None
+            if sweep == "forward":
+                return Whereabouts("reverse", site, line)
+            return Whereabouts(sweep, Site(rule_of, line) if rule_of else None, line)
         if code is _TRANSPOSED:
             sweep = "probe"
         elif code is _PUSH and sweep == "forward":
