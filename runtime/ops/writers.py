@@ -60,8 +60,9 @@ def copyto(dst: Array, src: Any, casting: Any = "same_kind", where: Any = True) 
     else:
         np.copyto(np.empty(0, dst.dtype), src, casting=casting)  # for NumPy's own error
         shape = ()
-    while len(shape) > dst.ndim and shape[0] == 1:
-        shape = shape[1:]
+    lead = max(len(shape) - dst.ndim, 0)
+    if all(extent == 1 for extent in shape[:lead]):
+        shape = shape[lead:]
     if np.broadcast_shapes(shape, dst.shape) != dst.shape:
         raise ValueError(f"could not broadcast input array from shape {shape} into shape {dst.shape}")
     if where is True:
