@@ -203,3 +203,13 @@ def test_a_complex_hermitian_matrix_has_the_gradient_of_numpys_own_phase():
     a = cplx(3, 3)
     a = a + a.conj().T
     rt.check_grads(lambda a: np.linalg.eigh(a).eigenvectors, a, order=2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_eigenvectors_of_real_matrices_move_as_numpys_do_but_for_the_sign(seed):
+    a, direction = real(5, 5, seed=seed), real(5, 5, seed=seed + 100)
+    (_, v), (_, tangent) = rt.jvp(np.linalg.eig, (a,), (direction,))
+    above, below = (np.linalg.eig(a + step * direction).eigenvectors for step in (1e-6, -1e-6))
+    for x in (above, below):
+        x *= np.where(np.abs(x - v).max(axis=0) < np.abs(x + v).max(axis=0), 1, -1)
+    np.testing.assert_allclose(tangent, (above - below) / 2e-6, rtol=1e-4, atol=1e-4)
