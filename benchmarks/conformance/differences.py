@@ -99,8 +99,10 @@ def reference(text: str, letters: str) -> dict[str, Any] | None:
             total += a * b * f(*_moved(letters, [a * p + b * q for p, q in zip(u, v, strict=True)], h, "plain"))
         return total / (4 * h * h)
 
-    with np.errstate(all="ignore"):
+    try:
         is_stable = abs(f(*probes.arguments(letters, "single")) - f(*probes.arguments(letters))) < 1e-2
+    except AssertionError:  # some programs are about float64
+        is_stable = False
     u, v = random_directions(letters, 1), random_directions(letters, 2)
     u, v = ([d / np.sqrt(sum(np.sum(np.abs(p) ** 2) for p in many)) for d in many] for many in (u, v))
     fine, coarse = bend(u, v, 1e-3), bend(u, v, 2e-3)
