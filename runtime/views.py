@@ -236,11 +236,11 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     if link is None:
         if family is None:
             _move(target, FUNCTIONS["set"](target, template, arrays, value))  # pyright: ignore[reportArgumentType]
+            target._written = True
         else:
             row = template[0] % target.shape[0] if template and type(template[0]) is int else None
             part = None if arrays or target._tape.keeper is None else cut(_whole(target), template)
             _write_root(family, row, part, template, (value, *arrays))
-        target._written = True
         return
     _require_writable(link)
     assert family is not None
@@ -251,7 +251,24 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     else:
         part = cut(window, template)
         _write_root(family, link.row, part, window_index(root, part), (value,))
-    root._written = True
+
+
+def written_root(view: Array) -> Array | None:
+    """Return the root of a view that is a strided part of it, once that has been written to; else None.
+
+    What is read of the view is then read of the root, so that its cotangent is as long as what is read.
+    """
+    link: Link | None = getattr(view, "_link", None)
+    if link is None:
+        return None
+    root = view._family.root
+    return root if getattr(root, "_written", False) and link.window(root) is not None else None
+
+
+def part_of(view: Array, root: Array, template: tuple) -> Window:
+    """Return the part of a view at an index without index arrays as an index of its root."""
+    window = view._link.window(root)
+    return window_index(root, cut(window, template))
 
 
 def cut(whole: np.ndarray, template: tuple) -> np.ndarray:
@@ -285,6 +302,7 @@ def _write_root(
             view._value = view._slot = None
     try:
         _move(root, FUNCTIONS["set"](root, index, operands[1:], operands[0]))  # pyright: ignore[reportArgumentType]
+        root._written = True
         if target is not None:
             _move(target, operands[0])
     finally:

@@ -19,7 +19,7 @@ from ..array import Array, apply, apply_over, read, record
 from ..dispatch import refuse_plain
 from ..errors import NotDifferentiableError
 from ..op import FUNCTIONS, OPS, define, implements
-from ..views import Window, as_view, cut, family_of, repoint, write
+from ..views import Window, as_view, cut, family_of, part_of, repoint, write, written_root
 from .conversion import asarray, holds_traced
 
 
@@ -130,6 +130,11 @@ def _part(x: np.ndarray, index: Any) -> np.ndarray:
     """Return the part of an array that an index without index arrays names: a view, or a copy out of another order."""
     if type(index) is not Window:
         return x[index]
+    part = _window(x, index)
+    return part if index.shape else part[()]
+
+
+def _window(x: np.ndarray, index: Window) -> np.ndarray:
     size = x.itemsize
     whole = np.asarray(x, order=index.order)  # pyright: ignore[reportArgumentType, reportCallIssue]
     whole = whole.T if index.order == "F" else whole
@@ -164,7 +169,7 @@ def _add_at(total: np.ndarray, g: Any, *indices: np.ndarray, index: Any) -> np.n
     if indices:
         np.add.at(total, _filled(index, indices), g)
     elif type(index) is Window:
-        part = _part(total, index)
+        part = _window(total, index)
         part += g
     else:
         total[index] += g
@@ -187,7 +192,7 @@ def _write(x: Any, value: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
 def _write_into(out: np.ndarray, x: Any, value: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
     if type(index) is Window:
         out = _in_order(out, index)
-        _part(out, index)[...] = value
+        _window(out, index)[...] = value
     else:
         out[_filled(index, indices)] = value
     return out
@@ -305,10 +310,14 @@ def getitem(x: Array, index: Any) -> Any:
     if arrays:
         _check_bounds(template, arrays, shape)
         return gather(x, template, tuple(arrays))
-    result = apply(GET, (x,), {"index": template})
+    root = written_root(x)
+    if root is None:
+        result = apply(GET, (x,), {"index": template})
+    else:
+        result = apply(GET, (root,), {"index": part_of(x, root, template)})
     if len(template) == len(shape) and all([type(item) is int for item in template]):
         return result
-    if getattr(x, "_written", False) and 2 * result.size <= x.size:
+    if (root is not None or getattr(x, "_written", False)) and 2 * result.size <= x.size:
         _own(result)
     return as_view(
         x,
@@ -323,10 +332,14 @@ def getitem(x: Array, index: Any) -> Any:
 
 def _own(result: Any) -> None:
     """Let a part of an array that is being filled piece by piece own its memory: the next write need not copy the whole."""
-    while type(result) is Array and type(result._value) is Array:
+    while type(result) is Array:
+        if isinstance(result._slot, np.ndarray):  # its tangent, on a level of forward mode
+            result._slot = result._slot.copy()
+        elif type(result._slot) is Array:
+            _own(result._slot)
+        if isinstance(result._value, np.ndarray):
+            result._value = result._value.copy()
         result = result._value
-    if type(result) is Array and isinstance(result._value, np.ndarray):
-        result._value = result._value.copy()
 
 
 def _check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None:
