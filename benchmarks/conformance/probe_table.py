@@ -26,8 +26,6 @@ from differences import reference
 from judging import MODES, judge
 from libraries import NAMES, NEEDS, Library
 
-import retape as rt
-
 
 def _is_wrong(library: Library, text: str, letters: str) -> bool:
     known = reference(text, letters)
@@ -59,8 +57,7 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
 
 def table(match: str, peers: bool, say: Any, make_table: Any) -> dict[str, Any]:
     """Run all libraries on the probes, print the shares and what retape does not get right, and return the outcomes."""
-    own = ["retape", *(["retape_patched"] if hasattr(rt, "patch") else [])]
-    wanted = [*own, *(name for name, package in NEEDS.items() if peers and cells.installed(package))]
+    wanted = ["retape", "retape_patched", *(name for name, package in NEEDS.items() if peers and cells.installed(package))]
     results = {name: _ask({"library": name, "match": match, "random": 0, "seed": 0}, say) for name in wanted}
     _show(
         "Small NumPy programs: the derivative is right, an error is raised, or it is wrong without a word",
