@@ -38,6 +38,10 @@ class Keeper(Protocol):
         """Take note that the program now holds `array` (and with it, its slot) until it is collected."""
         ...
 
+    def unwatch(self, array: Any) -> None:
+        """Take note that the program holds the slot of `array` no more: it is about to stand for what is written to it."""
+        ...
+
 
 class ShapesOnly:
     """The keeper of a program recorded by shapes alone: nothing is computed."""
@@ -49,6 +53,9 @@ class ShapesOnly:
         """Count nothing."""
 
     def watch(self, array: Any) -> None:
+        """Follow nothing."""
+
+    def unwatch(self, array: Any) -> None:
         """Follow nothing."""
 
     def value(self, slot: int) -> Any:

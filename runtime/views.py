@@ -223,7 +223,7 @@ def repoint(target: Array, result: Any) -> Array:
         _move(target, result)
         _renew(family, link.row, except_for=target)
     else:
-        _write_root(family, link.row, window, window_index(root, window), (result,), target)
+        _write_root(family, link.row, window_index(root, window), (result,), target)
     return target
 
 
@@ -235,12 +235,12 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
         value = _alias(value)
     if link is None:
         if family is None:
+            give_up(target)
             _move(target, FUNCTIONS["set"](target, template, arrays, value))  # pyright: ignore[reportArgumentType]
             target._written = True
         else:
             row = template[0] % target.shape[0] if template and type(template[0]) is int else None
-            part = None if arrays or target._tape.keeper is None else cut(_whole(target), template)
-            _write_root(family, row, part, template, (value, *arrays))
+            _write_root(family, row, template, (value, *arrays))
         return
     _require_writable(link)
     assert family is not None
@@ -249,8 +249,7 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     if window is None:
         repoint(target, FUNCTIONS["set"](target, template, arrays, value))  # pyright: ignore[reportArgumentType]
     else:
-        part = cut(window, template)
-        _write_root(family, link.row, part, window_index(root, part), (value,))
+        _write_root(family, link.row, window_index(root, cut(window, template)), (value,))
 
 
 def written_root(view: Array) -> Array | None:
@@ -271,6 +270,12 @@ def part_of(view: Array, root: Array, template: tuple) -> Window:
     return window_index(root, cut(window, template))
 
 
+def give_up(array: Array) -> None:
+    """Tell the keeper, where there is one, that the program drops the value of an array, which will stand for another."""
+    if array._tape.keeper is not None:
+        array._tape.keeper.unwatch(array)
+
+
 def cut(whole: np.ndarray, template: tuple) -> np.ndarray:
     """Return the view of an array that an index without index arrays names, be it a single element."""
     return whole[template if Ellipsis in template else (*template, ...)]
@@ -284,7 +289,6 @@ def _require_writable(link: Link) -> None:
 def _write_root(
     family: Family,
     row: int | None,
-    part: np.ndarray | None,
     index: Any,
     operands: tuple,
     target: Array | None = None,
@@ -296,10 +300,12 @@ def _write_root(
     """
     root = family.root
     root._tape.require_open()
-    views = [view for view in family.live_views(row) if _is_touched(view, root, part)]
+    views = list(family.live_views(row))
     for view in views:
+        give_up(view)
         if view._tape.keeper is None:
             view._value = view._slot = None
+    give_up(root)
     try:
         _move(root, FUNCTIONS["set"](root, index, operands[1:], operands[0]))  # pyright: ignore[reportArgumentType]
         root._written = True
@@ -309,14 +315,6 @@ def _write_root(
         for view in views:
             if view is not target or view._value is None and view._tape.keeper is None:
                 _show(view, root)
-
-
-def _is_touched(view: Array, root: Array, part: np.ndarray | None) -> bool:
-    """Tell whether a write to a part may change a view. Where values are at hand, all views let go of the memory."""
-    if part is None or view._tape.keeper is None:
-        return True
-    window = view._link.window(root)
-    return window is None or np.may_share_memory(window, part)
 
 
 def _renew(family: Family, row: int | None, *, except_for: Array) -> None:

@@ -19,7 +19,7 @@ from ..array import Array, apply, apply_over, read, record
 from ..dispatch import refuse_plain
 from ..errors import NotDifferentiableError
 from ..op import FUNCTIONS, OPS, define, implements
-from ..views import Window, as_view, cut, family_of, part_of, repoint, write, written_root
+from ..views import Window, as_view, cut, family_of, give_up, part_of, repoint, write, written_root
 from .conversion import asarray, holds_traced
 
 
@@ -315,10 +315,10 @@ def getitem(x: Array, index: Any) -> Any:
         result = apply(GET, (x,), {"index": template})
     else:
         result = apply(GET, (root,), {"index": part_of(x, root, template)})
+    if (root is not None or getattr(x, "_written", False)) and 2 * result.size <= x.size:
+        result = _own(result)
     if len(template) == len(shape) and all([type(item) is int for item in template]):
         return result
-    if (root is not None or getattr(x, "_written", False)) and 2 * result.size <= x.size:
-        _own(result)
     return as_view(
         x,
         result,
@@ -330,16 +330,20 @@ def getitem(x: Array, index: Any) -> Any:
     )
 
 
-def _own(result: Any) -> None:
-    """Let a part of an array that is being filled piece by piece own its memory: the next write need not copy the whole."""
-    while type(result) is Array:
-        if isinstance(result._slot, np.ndarray):  # its tangent, on a level of forward mode
-            result._slot = result._slot.copy()
-        elif type(result._slot) is Array:
-            _own(result._slot)
-        if isinstance(result._value, np.ndarray):
-            result._value = result._value.copy()
-        result = result._value
+def _own(part: Any) -> Any:
+    """Return a part of an array that is being filled piece by piece with memory of its own.
+
+    What a rule reads of it then neither keeps the whole array as it is now, nor must the next write copy that.
+    """
+    if isinstance(part, np.ndarray):
+        return part.copy()
+    if type(part) is Array:
+        if part._tape.keeper is not None:
+            return apply(OPS["copy"], (part,))
+        part._value = _own(part._value)
+        if not isinstance(part._slot, int):  # its tangent, on a level of forward mode
+            part._slot = _own(part._slot)
+    return part
 
 
 def _check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None:
@@ -476,6 +480,7 @@ def add_at(a: Any, indices: Any, b: Any) -> None:
     _check_bounds(template, arrays, a.shape)
     b = b if type(b) is Array else np.asarray(b)
     b = np.broadcast_to(b.astype(a.dtype, casting="same_kind"), _indexed_shape(a.shape, tuple(arrays), template))
+    give_up(a)
     repoint(a, apply_over(INDEX_ADD, (a, b, *arrays), {"index": template}))
 
 
