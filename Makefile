@@ -28,7 +28,7 @@ unexport PYTHONHOME PYTHONPATH PIP_PREFIX PIP_TARGET PIP_USER
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help train test test-slow bench conformance lint wheel clean
+.PHONY: help train test test-slow bench conformance lint docs wheel clean
 
 help: ## show this list
 	@echo "usage: make TARGET [ARGS=\"...\"]   e.g. make train ARGS=\"--help\""
@@ -56,6 +56,9 @@ lint: .venv/.installed-test ## check style (ruff), types (pyright) and layers (i
 	@$(PY) -m ruff check .
 	@$(PY) -m pyright --pythonpath $(PY)
 	@.venv/bin/lint-imports --no-logo
+
+docs: .venv/.installed-test ## write docs/coverage.md, what of NumPy is differentiated (ARGS: options of its command)
+	@$(RUN) -P -m retape.runtime.coverage --write docs/coverage.md $(ARGS)
 
 wheel: .venv/.made-in ## build the wheel into dist/
 	@rm -rf build  # setuptools would pack what an older build left there

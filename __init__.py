@@ -16,9 +16,13 @@ from .runtime.errors import (
     TapeError,
     ThreadError,
 )
+from .runtime.explain import Explanation, explain
+from .runtime.finite import NonfiniteError, check_finite
+from .runtime.graph import graph
 from .runtime.ops import creation as numpy
 from .runtime.ops.elementwise import stop_gradient
 from .runtime.ops.softmax import log_softmax, logsumexp, softmax
+from .runtime.patching import patch, patched, unpatch
 from .runtime.primitives import defjvp, defvjp, primitive
 from .runtime.recording import record
 from .runtime.region import checkpoint
@@ -31,10 +35,12 @@ from .scheduler.report import Report
 __all__ = [
     "DisconnectedError",
     "EscapedError",
+    "Explanation",
     "GradientMismatch",
     "InputError",
     "MemoryBudgetError",
     "MissingRuleError",
+    "NonfiniteError",
     "NotDifferentiableError",
     "Plan",
     "Report",
@@ -43,13 +49,16 @@ __all__ = [
     "TapeError",
     "ThreadError",
     "accumulate",
+    "check_finite",
     "check_grads",
     "checkpoint",
     "custom_jvp",
     "custom_vjp",
     "defjvp",
     "defvjp",
+    "explain",
     "grad",
+    "graph",
     "hessian",
     "hvp",
     "jacobian",
@@ -58,12 +67,15 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "numpy",
+    "patch",
+    "patched",
     "plan",
     "primitive",
     "random",
     "record",
     "softmax",
     "stop_gradient",
+    "unpatch",
     "value_and_grad",
     "vjp",
 ]

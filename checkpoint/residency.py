@@ -219,7 +219,7 @@ class Residency:
         for p in inputs:
             self.evicted_consumers[p].discard(u)
         victim = program.overwrites[u]
-        if victim >= 0 and (not self.knows_future or self._next_use(victim) != NEVER):
+        if victim >= 0 and self._next_use(victim) != NEVER:
             victim = -1
         saved = program.sizes[victim] if victim >= 0 else 0
         size = program.sizes[u]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import re
 
+from ..runtime.text import format_bytes
+
+__all__ = ["format_bytes", "parse_bytes"]
+
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGT", start=1):
     _UNITS[f"{_letter}IB"] = 1024**_power
@@ -37,16 +41,3 @@ def parse_bytes(text: int | float | str, *, name: str = "memory_budget") -> int:
     if count < 1:
         raise ValueError(f"{name}={text!r} is less than one byte: did you mean a unit, such as '{text}GiB'?")
     return int(count)
-
-
-def format_bytes(count: float) -> str:
-    """Return a number of bytes as a short text.
-
-    >>> format_bytes(1536), format_bytes(12)
-    ('1.5 KiB', '12 B')
-    """
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"

@@ -11,6 +11,7 @@ from . import trees
 from .array import Array, plain
 from .errors import DisconnectedError, InputError
 from .levels import Level
+from .views import as_given
 
 _HINT = "differentiate with respect to arrays of float16, float32, float64, complex64, complex128 or Python floats"
 
@@ -101,7 +102,7 @@ class Arguments:
         self.definitions: list[Any] = []
         checked = [check_leaves(args[k], f"argument {k}", allow_int=allow_int) for k in self.wanted]
         for position, (leaves, treedef) in zip(self.wanted, checked, strict=True):
-            boxes = [trace(leaf) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
+            boxes = [as_given(trace(leaf), leaf) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
             self.traced[position] = trees.unflatten(treedef, list(boxes))
             self.arrays += [box for box in boxes if type(box) is Array and box is not None]
             self.leaves.append(leaves)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .errors import NotDifferentiableError
 from .levels import Level
+from .lines import place, user_line
 from .op import FUNCTIONS, OPS, RECORDERS, Op
 
 
@@ -71,8 +72,9 @@ def read(array: Any, purpose: str) -> Any:
         level.require_open()
         if purpose != "bool" and level.is_active(array):
             raise NotDifferentiableError(
-                f"{purpose} of a traced array would lose its gradient: stay with NumPy functions on arrays, build arrays "
-                "with retape.numpy (array, asarray, full, stack), or say retape.stop_gradient(x) if no gradient is wanted"
+                f"{purpose} of a traced array would lose its gradient ({place(user_line())}): stay with NumPy functions on "
+                "arrays, make arrays of it, or to write it into, with retape.numpy (array, full, zeros) or under `with "
+                "retape.patched():`, or say retape.stop_gradient(x) if no gradient is wanted"
             )
         if level.keeper is None:
             array = array._value

@@ -6,14 +6,16 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from .array import Array, any_active, apply, read
 from .errors import MissingRuleError, NotDifferentiableError
+from .lines import place, user_line
 from .op import FUNCTIONS, UFUNCS
 from .trail import recorder
+from .views import as_number
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
@@ -35,10 +37,24 @@ def call_function(function: Callable, args: tuple, keywords: dict) -> Any:
     if handler is None:
         return _without_handler(function, args, keywords)
     try:
-        return handler(*args, **keywords)
+        result = handler(*args, **keywords)
     except TypeError:
         _require_form(function, handler, args, keywords)
         raise
+    if type(result) is Array and not result.shape and function not in _GIVE_ARRAYS:
+        return result if any(result is a for a in args) else as_number(result)
+    return result
+
+
+# Of functions that handle more than this, a result without dimensions is a number in NumPy.
+_GIVE_ARRAYS = frozenset(
+    (
+        np.array, np.asarray, np.asanyarray, np.asfortranarray, np.require, np.full, np.zeros, np.empty, np.ones,
+        np.full_like, np.zeros_like, np.empty_like, np.ones_like, np.copy, np.reshape, np.squeeze, np.transpose,
+        np.permute_dims, np.swapaxes, np.moveaxis, np.rollaxis, np.broadcast_to, np.real, np.imag, np.flip, np.select,
+        np.piecewise,
+    )
+)  # fmt: skip
 
 
 def _plainly(tree: Any) -> Any:
@@ -71,10 +87,6 @@ def _require_form(function: Callable, handler: Callable, args: tuple, keywords: 
 def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
     """Run a function that has no handler: plainly where no gradient is at stake, else through NumPy's own source."""
     if not any_active(args) and not any_active(keywords):
-        if function in _WRITERS and args and type(args[0]) is Array:
-            raise MissingRuleError(
-                f"{_name(function)} does not write into a traced array here: write by index (x[i] = v), or use np.where"
-            )
         return function(*_plainly(args), **_plainly(keywords))
     implementation = getattr(function, "_implementation", None)
     try:
@@ -88,20 +100,28 @@ def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
         ) from error
 
 
-_WRITERS = (np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis)
+def refuse_plain(name: str) -> NoReturn:
+    """Raise `NotDifferentiableError` for a traced value that is to be written into a plain array."""
+    raise NotDifferentiableError(
+        f"{name} was asked to write a traced value into a plain array, which cannot hold it ({place(user_line())}): make "
+        "that array with retape.numpy (zeros, full, array), np.zeros_like of a traced one, or np.zeros under `with "
+        "retape.patched():`; or use the result of a function that returns one"
+    )
 
 
 def write_out(out: Any, result: Any, name: str) -> Any:
-    """Write a result into a traced array, as ``out=`` asks, and return that array.
+    """Write a result into an array, as ``out=`` asks, and return that array.
 
-    Raises `NotDifferentiableError` for a plain array: it cannot hold a traced value.
+    Raises `NotDifferentiableError` for a plain array and a result that has a gradient: it cannot hold a traced value.
     """
     target = out[0] if isinstance(out, tuple) else out
     if type(target) is not Array:
-        raise NotDifferentiableError(
-            f"{name} was asked to write a traced result into a plain array (out= or an in-place operator on it): make "
-            "that array with retape.numpy (array, full) or np.zeros_like of a traced one, or use the result it returns"
-        )
+        if not any_active(result):
+            if np.shape(target) != np.shape(result):
+                raise ValueError(f"{name} has a result of shape {np.shape(result)}, and out= one of {np.shape(target)}")
+            np.copyto(target, _plainly(result))
+            return target
+        refuse_plain(name)
     return FUNCTIONS["repoint"](target, result)  # pyright: ignore[reportArgumentType]
 
 

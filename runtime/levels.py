@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .errors import EscapedError, ThreadError
+from .errors import EscapedError, NotDifferentiableError, ThreadError
 from .op import Op
 
 _numbers = itertools.count(1)
@@ -37,9 +37,14 @@ class Level(ABC):
         self._token = _open.set((*_open.get(), self))
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         _open.reset(self._token)
         self.close()
+        cause = None if error is None else error.__cause__
+        if type(error) is ValueError and isinstance(cause, NotDifferentiableError):
+            # NumPy puts a text of its own over what a traced value has to say of `plain[0] = value`.
+            text = f"a plain NumPy array cannot hold a traced value: {cause}"
+            raise NotDifferentiableError(text).with_traceback(traceback) from None
 
     @abstractmethod
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Any:

@@ -11,6 +11,7 @@ from . import dispatch  # noqa: F401  (what NumPy hands over goes there)
 from .array import Array
 from .op import FUNCTIONS
 from .trail import recorder
+from .views import is_number
 
 _ARITHMETIC = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
@@ -48,6 +49,8 @@ def _reflected(found: Callable) -> Callable:
 
 def _in_place(found: Callable) -> Callable:
     def update(self: Array, other: Any) -> Array:
+        if is_number(self):  # as in NumPy, the name on the left stands for another number from now on
+            return found(self, other)
         return FUNCTIONS["repoint"](self, found(self, other))  # pyright: ignore[reportArgumentType]
 
     return update

@@ -16,8 +16,10 @@ def record(f: Callable, *args: Any) -> Tape:
 
     >>> import numpy as np, retape as rt
     >>> print(rt.record(lambda x: np.sin(x) * 2.0, 1.0))  # doctest: +ELLIPSIS
-    v0 = input()  # f8[]
-    v1 = sin(v0)  # f8[], 8 bytes...
+    v0 = input()            # f8[]  8 B
+    v1 = sin(v0)            # f8[]  8 B...
+    v3 = multiply(v1, 2.0)  # f8[]  8 B
+    return v3
     """
     keeper = _Everything()
     tape = Tape(keeper)

@@ -13,6 +13,7 @@ from .array import Array, apply
 from .levels import Level
 from .op import Op
 from .trail import Trail, constant
+from .views import as_given, repoint
 
 
 class Region(Level):
@@ -141,18 +142,25 @@ def checkpoint(f: Callable) -> Callable:
             return f(*args, **keywords)
         with Region(trail) as region:
             inside = [
-                region.enter(leaf) if type(leaf) is Array and leaf._tape is trail and leaf._slot is not None else leaf
+                as_given(region.enter(leaf), leaf)
+                if type(leaf) is Array and leaf._tape is trail and leaf._slot is not None
+                else leaf
                 for leaf in leaves
             ]
+            before = [getattr(leaf, "_slot", None) for leaf in inside]
             args, keywords = trees.unflatten(treedef, inside)
             output, out_tree = trees.flatten(f(*args, **keywords))
         slot = trail.add(_step_back, region, None)._slot
-        results = [
-            trail.add(_step_back_result, (slot, leaf._slot), leaf._value)
-            if type(leaf) is Array and leaf._tape is region
-            else leaf
-            for leaf in output
-        ]
+
+        def brought_out(leaf: Any) -> Any:
+            if type(leaf) is Array and leaf._tape is region:
+                return trail.add(_step_back_result, (slot, leaf._slot), leaf._value)
+            return leaf
+
+        results = [brought_out(leaf) for leaf in output]
+        for leaf, given, place in zip(leaves, inside, before, strict=True):
+            if given is not leaf and given._slot != place:  # `f` has written into its argument
+                repoint(leaf, brought_out(given))
         return trees.unflatten(out_tree, results)
 
     return checkpointed

@@ -43,5 +43,4 @@ def record_reverse(tape: Tape, end: int | None, inputs: list[int]) -> tuple[tupl
         if not is_own:
             g = record(tape, OPS["copy"], (g,))
         gradients.append(g._slot)
-    tape.lines[recorded:] = [tape.lines[recorded - 1] if recorded else None] * (len(tape.calls) - recorded)
     return tuple(gradients), tuple(disconnected)

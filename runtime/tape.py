@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from threading import get_ident
 from typing import Any, Protocol
 
@@ -12,6 +11,8 @@ from . import phantom
 from .array import Array
 from .errors import NeedsValueError, TapeError
 from .levels import Level
+from .lines import user_line
+from .listing import listing
 from .op import FUNCTIONS, Op
 
 
@@ -37,6 +38,10 @@ class Keeper(Protocol):
         """Take note that the program now holds `array` (and with it, its slot) until it is collected."""
         ...
 
+    def unwatch(self, array: Any) -> None:
+        """Take note that the program holds the slot of `array` no more: it is about to stand for what is written to it."""
+        ...
+
 
 class ShapesOnly:
     """The keeper of a program recorded by shapes alone: nothing is computed."""
@@ -48,6 +53,9 @@ class ShapesOnly:
         """Count nothing."""
 
     def watch(self, array: Any) -> None:
+        """Follow nothing."""
+
+    def unwatch(self, array: Any) -> None:
         """Follow nothing."""
 
     def value(self, slot: int) -> Any:
@@ -65,6 +73,7 @@ class Tape(Level):
 
     __slots__ = (
         "calls", "shapes", "dtypes", "active", "values", "keeper", "phantoms", "aliases", "lines", "inputs", "outputs",
+        "failed",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
@@ -80,6 +89,7 @@ class Tape(Level):
         self.lines: list[tuple[Any, int] | None] = []
         self.inputs: list[int] = []
         self.outputs: list[int] = []
+        self.failed = ""  # the op that raised, if one did
 
     def is_active(self, array: Any) -> bool:
         """Tell whether an array depends on a differentiated input."""
@@ -108,7 +118,11 @@ class Tape(Level):
         self.lines.append(user_line())
         self.calls.append((op, slots, parameters, output))
         keeper = self.keeper
-        keeper.admit(len(self.calls) - 1)
+        try:
+            keeper.admit(len(self.calls) - 1)
+        except Exception:
+            self.failed = op.name
+            raise
         array = Array(self, output, None)
         keeper.watch(array)
         return array
@@ -156,52 +170,12 @@ class Tape(Level):
         where = self.lines[call] if call < len(self.lines) else None
         return "" if where is None else f"{where[0].co_filename}:{where[1]}"
 
+    def listing(self, most_calls: int | None = None) -> str:
+        """Return the program as code; of more than `most_calls` calls the middle ones are counted only."""
+        return listing(self, most_calls)
+
     def __str__(self) -> str:
-        return listing(self)
+        return listing(self, _MOST_CALLS)
 
 
-def user_line() -> tuple[Any, int] | None:
-    """Return the code object and line of the innermost frame outside retape and NumPy."""
-    frame = sys._getframe(2)
-    while frame is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not name.startswith(_OWN):
-            return frame.f_code, frame.f_lineno
-        frame = frame.f_back
-    return None
-
-
-_OWN = (__name__.split(".")[0] + ".runtime", __name__.split(".")[0] + ".scheduler", "numpy.", "optree.")
-
-
-def describe(shape: tuple[int, ...], dtype: Any) -> str:
-    """Return a short text such as ``f4[128, 256]`` for an array's type."""
-    if dtype is None:
-        return "scalar"
-    return f"{np.dtype(dtype).str[1:]}[{', '.join(map(str, shape))}]"
-
-
-def listing(tape: Tape) -> str:
-    """Return the tape as code, one call a line, with shapes, bytes and the user's lines."""
-    made = {output for _, _, _, output in tape.calls}
-    lines = []
-    for slot in tape.inputs:
-        lines.append(f"v{slot} = input()  # {describe(tape.shapes[slot], tape.dtypes[slot])}")
-
-    def name_of(slot: int) -> str:
-        if slot in made or slot in tape.inputs:
-            return f"v{slot}"
-        value = tape.values[slot]
-        return repr(value) if tape.dtypes[slot] is None else f"c{slot}"
-
-    for number, (op, inputs, parameters, output) in enumerate(tape.calls):
-        words = [name_of(slot) for slot in inputs]
-        words += [f"{key}={value!r}" for key, value in (parameters or {}).items()]
-        shape, dtype = tape.shapes[output], tape.dtypes[output]
-        size = "view" if tape.aliases[output] >= 0 else f"{phantom.contiguous(shape, dtype).nbytes} bytes"
-        text = f"v{output} = {op.name}({', '.join(words)})"
-        where = tape.line(number)
-        lines.append(f"{text}  # {describe(shape, dtype)}, {size}{', ' + where if where else ''}")
-    if tape.outputs:
-        lines.append("return " + ", ".join(name_of(slot) for slot in tape.outputs))
-    return "\n".join(lines)
+_MOST_CALLS = 200

@@ -211,7 +211,6 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
     elif (
         len(op.inputs) == 1
         and op.rules[0] is not None
-        and hasattr(op.rules[0].function, "partial")
         and getattr(np, ufunc.__name__, None) is ufunc  # of others we do not know that they keep the dtype
     ):
         found = _unary(op)
@@ -228,25 +227,33 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
 
 
 def _apply_inputs(op: Op, *inputs: Any) -> Any:
-    return apply(op, inputs)
+    # Lists may hold traced values: they must be arrays before it is decided which level records the call.
+    return apply(op, [FUNCTIONS["asarray"](a) if isinstance(a, (list, tuple)) else a for a in inputs])  # pyright: ignore
 
 
 def _unary(op: Op) -> Callable:
     """Return the fast recorder of an elementwise function of one input whose output has the input's dtype."""
     rule: Any = op.rules[0]
-    partial = rule.function.partial
+    partial = getattr(rule.function, "partial", None)
     if any(type(read) is not int for read in rule.reads):
         return functools.partial(_apply_inputs, op)
     run = op.run
     reads_x = len(rule.reads) > 0 and rule.reads[0] == 0
-    if not callable(partial):
+    if len(rule.reads) == 0:
 
         def step(g: Any, calls: list, place: int, sums: dict) -> None:
             slot = calls[place + 1]
             share = rule.function(g)
             sums[slot] = sums[slot] + share if slot in sums else share
 
-    elif len(rule.reads) == 1:
+    elif len(rule.reads) == 1 and not callable(partial):
+
+        def step(g: Any, calls: list, place: int, sums: dict) -> None:
+            slot = calls[place + 1]
+            share = rule.function(g, calls[place + 2])
+            sums[slot] = sums[slot] + share if slot in sums else share
+
+    elif len(rule.reads) == 1 and partial is not None:
 
         def step(g: Any, calls: list, place: int, sums: dict) -> None:
             slot = calls[place + 1]
@@ -301,11 +308,11 @@ def _binary(op: Op) -> Callable:
 
     def record_binary(a: Any, b: Any) -> Any:
         if type(a) is not Array or type(b) is not Array or a._tape is not b._tape:
-            return apply(op, (a, b))
+            return _apply_inputs(op, a, b)
         trail = a._tape
         slot, other = a._slot, b._slot
         if trail.hot != get_ident() or slot is None or other is None:
-            return apply(op, (a, b))
+            return _apply_inputs(op, a, b)
         values = (a._value, b._value)
         y = run(*values)
         dtype, shape = y.dtype, y.shape
@@ -435,6 +442,6 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
                 array._value = y
                 calls += (step_second, slot, a, None, None) if is_product else (step_second, slot, None, None, None)
                 return array
-        return apply(op, (a, b))
+        return _apply_inputs(op, a, b)
 
     return record_arithmetic

@@ -21,6 +21,7 @@ from .arguments import (
 from .array import Array
 from .forward import Forward
 from .trail import Trail
+from .views import as_given
 
 
 def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
@@ -38,13 +39,13 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
     """
     with Trail() as trail:
         arguments = Arguments(args, tuple(range(len(args))), trail.input)
+        slots = [array._slot for array in arguments.arrays]  # now: `f` may write into its arguments
         output, aux = split_aux(f(*arguments.traced), has_aux)
         aux = untraced(aux, trail)
         outputs, treedef = trees.flatten(output)
         ends = [leaf._slot if type(leaf) is Array and leaf._tape is trail else None for leaf in outputs]
         value = untraced(output, trail)
     kinds = [leaf if not isinstance(leaf, Array) else _Kind(leaf.shape, leaf.dtype) for leaf in outputs]
-    slots = [array._slot for array in arguments.arrays]
     primals = arguments.primals()
 
     def pullback(cotangent: Any) -> tuple:
@@ -84,7 +85,7 @@ def jvp(f: Callable, primals: Sequence, tangents: Sequence, *, has_aux: bool = F
     leaves, treedef = check_leaves(primals, "primals")
     directions = fit_to_output(tuple(tangents), leaves, treedef, "tangent", "primal")
     with Forward() as level:
-        traced = [level.input(leaf, direction) for leaf, direction in zip(leaves, directions, strict=True)]
+        traced = [as_given(level.input(leaf, t), leaf) for leaf, t in zip(leaves, directions, strict=True)]
         output, aux = split_aux(f(*trees.unflatten(treedef, traced)), has_aux)
         aux = untraced(aux, level)
         outputs, out_tree = trees.flatten(output)

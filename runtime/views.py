@@ -1,75 +1,201 @@
 """In-place writes: which traced arrays share memory, and how a write to one is seen by the others.
 
 A tape has no writes, only new slots. An in-place update lets a traced array stand for a new slot; arrays that NumPy
-would have made views of one another form a family (one root, its views) and are carried along.
+would have made views of one another form a family (one root, its views) and are carried along. A view that is a strided
+part of its root is known by its window, so that a write through views of views is one write to the root, as long as
+what is written.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .array import Array, record
-from .errors import NotDifferentiableError
-from .op import OPS
+from . import phantom
+from .array import Array, apply, record
+from .op import FUNCTIONS, OPS
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Family:
+    """A root and its views. The views hold the family, and with it the root; the root holds it weakly.
+
+    `views` are held weakly, by the row of the root that they lie in; under None are those that do not lie in one row.
+    """
+
+    root: Array
+    views: dict[int | None, list[weakref.ref]]
+
+    def add(self, view: Array, row: int | None) -> None:
+        """Take in a view of one row, or of more."""
+        references = self.views.setdefault(row, [])
+        if len(references) > 3 and len(references) & (len(references) - 1) == 0:
+            references[:] = [reference for reference in references if reference() is not None]
+        references.append(weakref.ref(view))
+
+    def live_views(self, row: int | None) -> Iterator[Array]:
+        """Yield the views that the program still holds and that may show a part of one row, or of any."""
+        for key in tuple(self.views) if row is None else (None, row):
+            for reference in tuple(self.views.get(key, ())):
+                view = reference()
+                if view is not None:
+                    yield view
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An index that is a strided part: `offset` and `strides` count elements of the whole array in memory order `order`."""
+
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    order: str
 
 
 @dataclass(slots=True, eq=False)
-class Family:
-    """A root array and its views, all held weakly; each member holds its family."""
-
-    root: weakref.ref
-    views: list[weakref.ref] = field(default_factory=list)
-
-    def live_views(self) -> list[Array]:
-        """Return the views that the program still holds."""
-        return [view for reference in self.views if (view := reference()) is not None]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Link:
     """How a view hangs on its root: `derive(root)` makes it, `put(root, value)` returns the root with it replaced.
 
-    `put` is None where NumPy itself might have made a copy; `index` is the index object of a plain ``root[index]``.
+    `put` is None where NumPy's view cannot be written. `parent` and `index` say of what array it was made, and by which
+    index object. `part` says of memory what `derive` says of values: it takes the phantom of the parent to that of the
+    view, and is None where the view is no strided part; `above` is the link of a parent that is a view itself.
     """
 
     derive: Callable
     put: Callable | None
-    index: Any = None
+    parent: weakref.ref
+    index: Any
+    row: int | None
+    part: Callable | None
+    above: Link | None
+    _window: Any = ()  # until it is known
+
+    def window(self, root: Array) -> np.ndarray | None:
+        """Return the phantom of the part of the root that the view shows, or None where it is no strided part."""
+        if type(self._window) is tuple:
+            whole = _whole(root) if self.above is None else self.above.window(root)
+            try:
+                self._window = None if whole is None or self.part is None else self.part(whole)
+            except ValueError:  # a reshape that takes a copy
+                self._window = None
+        return self._window
 
 
-def as_view(parent: Any, result: Any, derive: Callable, put: Callable | None, index: Any = None) -> Any:
-    """Note that `result` is `derive(parent)`, a view; `put(parent, value)` returns the parent with the view replaced."""
+def _memory_order(root: Array) -> str:
+    value: Any = root
+    while type(value) is Array and value._tape.keeper is None:
+        value = value._value
+    layout = value._tape.phantoms[value._slot] if type(value) is Array else value
+    return "F" if isinstance(layout, np.ndarray) and layout.flags.fnc else "C"
+
+
+def _whole(root: Array) -> np.ndarray:
+    """Return the phantom of a root as it lies in memory once it has been written to."""
+    if _memory_order(root) == "F":
+        return phantom.contiguous(root.shape[::-1], root.dtype).T
+    return phantom.contiguous(root.shape, root.dtype)
+
+
+def window_index(root: Array, part: np.ndarray) -> Window:
+    """Return a phantom within that of its root as an index."""
+    whole = _whole(root)
+    size = whole.itemsize
+    start = (part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]) // size
+    strides = tuple(stride // size for stride in part.strides)
+    return Window(start if part.size else 0, part.shape, strides, "F" if whole.flags.fnc else "C")
+
+
+def family_of(array: Any) -> Family | None:
+    """Return the family of a root or a view, or None where there are no views."""
+    held = getattr(array, "_family", None)
+    return held() if type(held) is weakref.ref else held
+
+
+_NO_VIEWS = weakref.ref(Family(Array(None, None, None), {}))  # pyright: ignore[reportArgumentType]
+
+
+def is_number(array: Any) -> bool:
+    """Tell whether a traced array stands where NumPy has a number (a scalar), which is never written to nor viewed."""
+    return not array.shape and getattr(array, "_family", None) is None
+
+
+def as_memory(array: Any) -> Any:
+    """Note of a traced array without dimensions that NumPy has an array in its place, and no number."""
+    if type(array) is Array and is_number(array):
+        array._family = _NO_VIEWS
+    return array
+
+
+def as_number(array: Array) -> Array:
+    """Return an array without dimensions as NumPy's functions return one: a number, which is nobody's view."""
+    return array if getattr(array, "_family", None) is None else _alias(array)
+
+
+def _alias(array: Array) -> Array:
+    """Return another array that stands for the same value, and stays when the first is written to."""
+    return _move(Array(array._tape, array._slot, array._value), array)
+
+
+def as_given(array: Any, leaf: Any) -> Any:
+    """Note of a traced array made for `leaf`, an argument, whether that is an array without dimensions or a number."""
+    return as_memory(array) if isinstance(leaf, np.ndarray) or type(leaf) is Array and not is_number(leaf) else array
+
+
+def as_view(
+    parent: Any,
+    result: Any,
+    derive: Callable,
+    put: Callable | None,
+    *,
+    index: Any = None,
+    row: int | None = None,
+    part: Callable | None = None,
+) -> Any:
+    """Note that `result` is `derive(parent)`, a view; `put(parent, value)` returns the parent with the view replaced.
+
+    `row` is the row of the parent that the view lies in, if it lies in one; see `Link` for the rest.
+    """
     if type(parent) is not Array or type(result) is not Array or result is parent:
         return result
-    above: Link | None = getattr(parent, "_link", None)
-    if above is None:
-        link = Link(derive, put, index)
-        family = getattr(parent, "_family", None)
-        if family is None:
-            family = parent._family = Family(weakref.ref(parent))
+    held = getattr(parent, "_family", None)
+    if type(held) is Family:
+        family = held
+        link = _chained(parent, derive, put, index, part)
     else:
-        family = parent._family
-
-        def put_above(root: Any, value: Any) -> Any:
-            return above.put(root, put(above.derive(root), value))  # pyright: ignore[reportOptionalCall]
-
-        link = Link(lambda root: derive(above.derive(root)), put_above if put and above.put else None)
+        if put is not None and held is None and not parent.shape:
+            return as_memory(result)  # of a number, NumPy makes a copy
+        family = held() if held is not None else None
+        if family is None:
+            family = Family(parent, {})
+            parent._family = weakref.ref(family)
+        link = Link(derive, put, weakref.ref(parent), index, row, part, None)
     result._family, result._link = family, link
-    if len(family.views) > 64 and len(family.views) & (len(family.views) - 1) == 0:
-        family.views[:] = [reference for reference in family.views if reference() is not None]
-    family.views.append(weakref.ref(result))
+    family.add(result, link.row)
     return result
+
+
+def _chained(parent: Array, derive: Callable, put: Callable | None, index: Any, part: Callable | None) -> Link:
+    above: Link = parent._link
+
+    def put_above(root: Any, value: Any) -> Any:
+        return above.put(root, put(above.derive(root), value))  # pyright: ignore[reportOptionalCall]
+
+    def derive_above(root: Any) -> Any:
+        return derive(above.derive(root))
+
+    link = Link(derive_above, put_above if put and above.put else None, weakref.ref(parent), index, above.row, part, above)
+    link.window(parent._family.root)  # now, so that a long chain of views is never gone through at once
+    return link
 
 
 def repoint(target: Array, result: Any) -> Array:
     """Let `target` stand for `result` from now on, in its root and its family's views too.
 
-    Raises `NotDifferentiableError` where a write cannot be carried to the root, `TypeError` and `ValueError` as NumPy does.
+    Raises `ValueError` for a view that is read-only in NumPy, `TypeError` and `ValueError` as NumPy does.
     """
     if type(result) is not Array:
         result = record(target._tape, OPS["astype"], (np.asarray(result),), {"dtype": target.dtype})
@@ -79,33 +205,132 @@ def repoint(target: Array, result: Any) -> Array:
         if not np.can_cast(result.dtype, target.dtype, "same_kind"):
             raise TypeError(f"cannot write a result of dtype {result.dtype} in place into dtype {target.dtype}")
         result = result.astype(target.dtype)
-    family: Family | None = getattr(target, "_family", None)
+    family = family_of(target)
+    if len(target.shape) > 1 and _memory_order(result) != _memory_order(target):
+        result = np.copy(result, _memory_order(target))  # pyright: ignore  (what a later reshape makes a view of)
     if family is None:
         return _move(target, result)
     link: Link | None = getattr(target, "_link", None)
-    root = target if link is None else family.root()
-    others = [view for view in family.live_views() if view is not target]
-    if link is not None and (root is not None or others):
-        if link.put is None or root is None:
-            raise NotDifferentiableError(
-                "an in-place write through a view whose base cannot be updated with it: write to the base itself by "
-                "index (x[i, j] = v), or copy the view first"
-            )
-        _move(root, link.put(root, result))
-    _move(target, result)
-    for view in others:
-        _move(view, view._link.derive(root))
+    if link is None:
+        _move(target, result)
+        _renew(family, None, except_for=target)
+        return target
+    _require_writable(link)
+    root = family.root
+    window = link.window(root)
+    if window is None:
+        _move(root, link.put(root, result))  # pyright: ignore[reportOptionalCall]
+        _move(target, result)
+        _renew(family, link.row, except_for=target)
+    else:
+        _write_root(family, link.row, window_index(root, window), (result,), target)
     return target
 
 
-def write_index(target: Array, index: Any, value: Any, updated: Callable) -> None:
-    """Carry out ``target[index] = value``; `updated(target, index, value)` records the changed copy."""
-    if type(value) is Array:
-        link: Link | None = getattr(value, "_link", None)
-        if link is not None and link.index is index and value._family.root() is target:
-            return  # `x[i] += v`: the view has been written through already
-    repoint(target, updated(target, index, value))
-    target._written = True
+def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
+    """Carry out ``target[template] = value``; `value` has the target's dtype and the shape of the part."""
+    family = family_of(target)
+    link: Link | None = getattr(target, "_link", None)
+    if type(value) is Array:  # what is written stays as it is, whatever becomes of the view that it may be
+        value = _alias(value)
+    if link is None:
+        if family is None:
+            give_up(target)
+            _move(target, FUNCTIONS["set"](target, template, arrays, value))  # pyright: ignore[reportArgumentType]
+            target._written = True
+        else:
+            row = template[0] % target.shape[0] if template and type(template[0]) is int else None
+            _write_root(family, row, template, (value, *arrays))
+        return
+    _require_writable(link)
+    assert family is not None
+    root = family.root
+    window = None if arrays else link.window(root)
+    if window is None:
+        repoint(target, FUNCTIONS["set"](target, template, arrays, value))  # pyright: ignore[reportArgumentType]
+    else:
+        _write_root(family, link.row, window_index(root, cut(window, template)), (value,))
+
+
+def written_root(view: Array) -> Array | None:
+    """Return the root of a view that is a strided part of it, once that has been written to; else None.
+
+    What is read of the view is then read of the root, so that its cotangent is as long as what is read.
+    """
+    link: Link | None = getattr(view, "_link", None)
+    if link is None:
+        return None
+    root = view._family.root
+    return root if getattr(root, "_written", False) and link.window(root) is not None else None
+
+
+def part_of(view: Array, root: Array, template: tuple) -> Window:
+    """Return the part of a view at an index without index arrays as an index of its root."""
+    window = view._link.window(root)
+    return window_index(root, cut(window, template))
+
+
+def give_up(array: Array) -> None:
+    """Tell the keeper, where there is one, that the program drops the value of an array, which will stand for another."""
+    if array._tape.keeper is not None:
+        array._tape.keeper.unwatch(array)
+
+
+def cut(whole: np.ndarray, template: tuple) -> np.ndarray:
+    """Return the view of an array that an index without index arrays names, be it a single element."""
+    return whole[template if Ellipsis in template else (*template, ...)]
+
+
+def _require_writable(link: Link) -> None:
+    if link.put is None:
+        raise ValueError("assignment destination is read-only")
+
+
+def _write_root(
+    family: Family,
+    row: int | None,
+    index: Any,
+    operands: tuple,
+    target: Array | None = None,
+) -> None:
+    """Write ``operands[0]`` at an index of the root (with the index arrays that follow); renew the views that show it.
+
+    They let go of their memory first: a root that only they share is then written in place. A `target` given is the view
+    that stands for what is written.
+    """
+    root = family.root
+    root._tape.require_open()
+    views = list(family.live_views(row))
+    for view in views:
+        give_up(view)
+        if view._tape.keeper is None:
+            view._value = view._slot = None
+    give_up(root)
+    try:
+        _move(root, FUNCTIONS["set"](root, index, operands[1:], operands[0]))  # pyright: ignore[reportArgumentType]
+        root._written = True
+        if target is not None:
+            _move(target, operands[0])
+    finally:
+        for view in views:
+            if view is not target or view._value is None and view._tape.keeper is None:
+                _show(view, root)
+
+
+def _renew(family: Family, row: int | None, *, except_for: Array) -> None:
+    for view in family.live_views(row):
+        if view is not except_for:
+            _show(view, family.root)
+
+
+def _show(view: Array, root: Array) -> None:
+    """Let a view show what its root is now."""
+    link: Link = view._link
+    window = link.window(root)
+    if window is None:
+        _move(view, link.derive(root))
+    else:
+        _move(view, apply(OPS["getitem"], (root,), {"index": window_index(root, window)}))
 
 
 def _move(target: Array, result: Array) -> Array:

@@ -121,6 +121,13 @@ class Ledger:
             self._free.setdefault(nbytes, []).append(buffer)
             self.idle += nbytes
 
+    def is_own(self, value: Any) -> bool:
+        """Tell whether nobody but the caller, by one name, can see the memory of `value`, so that it may be overwritten."""
+        if type(value) is not np.ndarray or not value.flags.writeable:
+            return False
+        array, owner = _references(value)
+        return array <= _UNSHARED[0] and owner <= _UNSHARED[1]
+
     def clear(self) -> None:
         """Give all idle buffers back."""
         self._free.clear()

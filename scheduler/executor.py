@@ -71,8 +71,10 @@ class Executor:
         """Run an op into the buffer of one of its inputs; None where the array turns out not to be ours to write."""
         position = op.overwrites
         assert position is not None and op.run_into is not None
-        target = self.values[victim]
-        if type(target) is not np.ndarray or not target.flags.writeable:
+        target = self.values.pop(victim)
+        is_own = self.ledger.is_own(target)
+        self.values[victim] = target
+        if not is_own:
             return None
         args = [self.resolve(slot) for slot in inputs]
         made = op.run_into(target, *args, **(parameters or {}))

@@ -20,6 +20,7 @@ from ..runtime.errors import InputError, NeedsValueError
 from ..runtime.streams import Journal, Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
+from ..runtime.watch import is_watched
 from .keeper import BudgetKeeper, Known
 from .report import Report
 from .run import Attempt, StartOver, complete
@@ -113,7 +114,7 @@ class Gradient:
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Return the gradient (and the value) at the arguments."""
-        if self.budget_bytes is None:
+        if self.budget_bytes is None or is_watched(trees.flatten((args, keywords))[0]):
             value, aux, gradients = plain_value_and_grad(
                 self.function, args, self.argnums, keywords, has_aux=self.has_aux, **self.options
             )

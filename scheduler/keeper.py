@@ -108,6 +108,7 @@ class BudgetKeeper:
         self._handles: list[int] = []
         self._residual = bytearray()
         self._released: list[int] = []
+        self._yielded: list[int] = []  # to the next call, which reads them: they may not be dropped before
         self._collected = _forwarder(weakref.ref(self))
 
     @property
@@ -131,10 +132,13 @@ class BudgetKeeper:
             self._follow(value)
             self._note_residuals(call)
             self._released.clear()
+            self._yielded.clear()
             return
         residency = self.residency
         assert residency is not None
         residency.extend()
+        self._released += self._yielded
+        self._yielded.clear()
         self._drop_released()
         residency.wanted[value] = 1  # the program is about to receive it
         self._note_residuals(call)
@@ -288,18 +292,24 @@ class BudgetKeeper:
             if self.residency is not None:
                 self.residency.wanted[v] = 1
 
+    def unwatch(self, array: Any) -> None:
+        """Take note that the program holds the value of `array` no more; a write may take over its buffer then."""
+        old = self._references.pop(id(array), None)
+        if old is not None:
+            self._release(old.slot, self._yielded)
+
     def forget(self, handle: _Handle) -> None:
         """Take note that a traced array was collected."""
         if self._references.get(handle.key) is handle:
             del self._references[handle.key]
             self._release(handle.slot)
 
-    def _release(self, slot: int) -> None:
+    def _release(self, slot: int, pile: list[int] | None = None) -> None:
         v = self.lowering.value_of[slot] if slot < len(self.lowering.value_of) else -1
         if v >= 0:
             self._handles[v] -= 1
             if not self._handles[v] and not self._residual[v]:
-                self._released.append(v)
+                (self._released if pile is None else pile).append(v)
 
     def _drop_released(self) -> None:
         assert self.residency is not None

@@ -62,13 +62,13 @@ class Lowering:
         return value
 
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:
-        """Return the value of an input whose buffer the output could take over: same layout, made by the reverse sweep."""
+        """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call."""
         if op.overwrites is None or op.run_into is None:
             return -1
         tape = self.tape
         slot = inputs[op.overwrites]
         value = self.value_of[slot]
-        if value < self.program.forward or not self.program.forward or tape.aliases[slot] >= 0:
+        if value < 0 or tape.aliases[slot] >= 0:
             return -1
         before = tape.phantoms[slot]
         same = before.shape == made.shape and before.dtype == made.dtype and before.strides == made.strides

@@ -16,7 +16,7 @@ from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
 from ..runtime.array import Array
-from ..runtime.errors import InputError, NeedsValueError
+from ..runtime.errors import InputError, NeedsValueError, TapeError
 from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
 from .buffers import pin_allocator
@@ -118,6 +118,11 @@ class Attempt:
         aux_leaves, aux_tree = trees.flatten(aux)
         aux_slots = [leaf._slot if type(leaf) is Array and leaf._tape is tape else None for leaf in aux_leaves]
         del output, aux
+        if tape.failed:
+            raise TapeError(
+                f"{tape.failed} raised an error that the function caught and went on after: under a memory_budget a program "
+                "cannot go on after an op that failed. Test for the condition before the call, or leave the budget out"
+            )
         keeper.close()
         kept = [slot for slot in aux_slots if slot is not None]
         known = self._finish(keeper, end, kept, slots)

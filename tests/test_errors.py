@@ -96,6 +96,8 @@ CASES = [
     ("np.add.at on a plain array", gradient_of(lambda x: np.add.at(np.zeros(3), [0], x[0])),
      rt.NotDifferentiableError,
      "zeros_like"),
+    ("a NumPy function in C without a rule", gradient_of(lambda x: np.packbits(x).sum()),
+     rt.MissingRuleError, r"numpy\.packbits has no derivative rule.*Compose it"),
     ("a ufunc without a rule", gradient_of(lambda x: np.nextafter(x, 1.0).sum()), rt.MissingRuleError,
      r"numpy\.nextafter has no derivative rule.*stop_gradient"),
     ("an escaped array", use_an_escaped_array, rt.EscapedError, "return it from the function"),
@@ -128,11 +130,8 @@ def test_a_traced_scalar_written_into_a_plain_array_names_the_cure():
         buffer[0] = x[0]
         return buffer.sum()
 
-    with pytest.raises(ValueError,
-     match="array element") as caught:  # NumPy's own words, with ours as the cause
+    with pytest.raises(rt.NotDifferentiableError, match=r"plain NumPy array.*test_errors\.py:\d+.*retape\.numpy"):
         rt.grad(f)(X)
-    assert isinstance(caught.value.__cause__, rt.NotDifferentiableError)
-    assert "retape.numpy" in str(caught.value.__cause__)
 
 
 def test_every_error_can_be_caught_as_one_and_as_pythons_own():

@@ -29,7 +29,7 @@ def total(form, *args):
         weights = np.cos(np.arange(1.0, np.size(y) + 1.0) + number).reshape(np.shape(y)).astype(np.real(y).dtype)
         result = result + np.sum(np.real(y) * weights)
         if y.dtype.kind == "c":
-            result = result + np.sum(np.imag(y) * weights[::-1])
+            result = result + np.sum(np.imag(y) * np.flip(weights))
     return result
 
 

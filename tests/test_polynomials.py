@@ -45,7 +45,6 @@ def test_traced_coefficients_of_a_function_that_does_not_dispatch_are_refused(f)
     "f",
     [
         polynomial.Polynomial([1.0, 2.0, 3.0]),
-        lambda x: polynomial.polyval2d(x, x, np.ones((2, 2))),
         lambda x: polynomial.polyvander(x, 2),
         lambda x: polynomial.polyfromroots(x),
         lambda x: polynomial.polyroots(x),

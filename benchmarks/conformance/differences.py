@@ -18,10 +18,8 @@ def _leaves(output: Any) -> Iterator[Any]:
     elif isinstance(output, (list, tuple)) or isinstance(getattr(output, "_value", None), (list, tuple)):
         for k in range(len(output)):
             yield from _leaves(output[k])
-    elif isinstance(output, (float, complex)) or getattr(getattr(output, "dtype", None), "kind", "") in ("f", "c"):
+    elif isinstance(output, (float, complex)) or getattr(getattr(output, "dtype", None), "kind", "") in ("f", "c", "O"):
         yield output
-    elif getattr(getattr(output, "dtype", None), "kind", "") == "O":
-        yield from _leaves(list(output.ravel()))
 
 
 def loss(text: str, program_numpy: Any, xp: Any, seen: list | None = None) -> Callable:
@@ -39,6 +37,9 @@ def loss(text: str, program_numpy: Any, xp: Any, seen: list | None = None) -> Ca
                 seen.append(str(np.result_type(y.dtype if hasattr(y, "dtype") else y)))
             shape = y.shape if hasattr(y, "shape") else ()
             weights = np.cos(np.arange(1.0, math.prod(shape) + 1.0) * 1.3 + number).reshape(shape)
+            if getattr(getattr(y, "dtype", None), "kind", "") == "O":  # an ndarray of traced scalars is an array all the same
+                total = total + sum(xp.real(part) * weight for part, weight in zip(y.ravel(), weights.ravel(), strict=True))
+                continue
             total = total + xp.sum(xp.real(y) * weights)
             if isinstance(y, complex) or getattr(getattr(y, "dtype", None), "kind", "") == "c":
                 total = total + xp.sum(xp.imag(y) * (0.4 - weights))
@@ -86,9 +87,11 @@ def reference(text: str, letters: str) -> dict[str, Any] | None:
     gradients = _gradients(f, letters, "plain")
     if gradients is None:
         return None
-    strided = gradients
-    if abs(f(*probes.arguments(letters, "strided")) - f(*probes.arguments(letters))) > 1e-9:
-        strided = _gradients(f, letters, "strided")
+    try:
+        is_same = abs(f(*probes.arguments(letters, "strided")) - f(*probes.arguments(letters))) <= 1e-9
+        strided = gradients if is_same else _gradients(f, letters, "strided")
+    except ValueError:  # some programs take no other layout
+        strided = None
 
     def bend(u: list, v: list, h: float) -> float:
         total = 0.0
@@ -96,8 +99,10 @@ def reference(text: str, letters: str) -> dict[str, Any] | None:
             total += a * b * f(*_moved(letters, [a * p + b * q for p, q in zip(u, v, strict=True)], h, "plain"))
         return total / (4 * h * h)
 
-    with np.errstate(all="ignore"):
+    try:
         is_stable = abs(f(*probes.arguments(letters, "single")) - f(*probes.arguments(letters))) < 1e-2
+    except AssertionError:  # some programs are about float64
+        is_stable = False
     u, v = random_directions(letters, 1), random_directions(letters, 2)
     u, v = ([d / np.sqrt(sum(np.sum(np.abs(p) ** 2) for p in many)) for d in many] for many in (u, v))
     fine, coarse = bend(u, v, 1e-3), bend(u, v, 2e-3)

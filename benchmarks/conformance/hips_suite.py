@@ -20,6 +20,8 @@ from judging import shorten
 
 VERSION = "1.9.1"
 _EXCLUDED = ("test_graphs.py::test_assignment_raises_error", "test_fft.py::test_rfftn_odd_not_implemented")
+# Where every test runs forward first, those that read the reverse checker's words have nothing to read.
+_EXCLUDED_FORWARD = ("test_tests.py::test_check_vjp_1st_order_fail", "test_tests.py::test_check_vjp_2nd_order_fail")
 _HERE = Path(__file__).parent
 
 
@@ -67,7 +69,8 @@ def run(modes: str) -> dict[str, Any]:
         "--tb=short",
         f"--junitxml={report}",
     ]
-    options += [f"--deselect={name}" for name in _EXCLUDED]
+    excluded = _EXCLUDED + (_EXCLUDED_FORWARD if modes == "both" else ())
+    options += [f"--deselect={name}" for name in excluded]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", *options, "."],
         cwd=folder / "tests", env=environment, capture_output=True, text=True,
@@ -86,7 +89,7 @@ def run(modes: str) -> dict[str, Any]:
         if found is not None and outcome != "skipped":
             reasons.append((f"{file}::{case.get('name')}", outcome, _last_error(found)))
     report.unlink()
-    return {"counts": dict(counts), "reasons": reasons, "excluded": list(_EXCLUDED)}
+    return {"counts": dict(counts), "reasons": reasons, "excluded": excluded}
 
 
 def _last_error(failure: ElementTree.Element) -> str:
@@ -118,7 +121,7 @@ def table(modes: str, say: Any, make_table: Any) -> dict[str, Any]:
         ["file", *sums],
         rows,
         notes=[
-            f"{sums['passed']} of {asked} pass: {100 * result['share']:.1f} %. Left out: {', '.join(_EXCLUDED)}.",
+            f"{sums['passed']} of {asked} pass: {100 * result['share']:.1f} %. Left out: {', '.join(result['excluded'])}.",
             "Skipped are the tests that need xarray, where it is not installed.",
         ],
     )

@@ -32,10 +32,11 @@ class Library:
         if self.is_own:
             import retape as rt
 
-            patch = rt.patched if name == "retape_patched" else lambda f: f
-            self.gradient: Callable = lambda f, count: rt.grad(patch(f), tuple(range(count)))
-            self.budgeted: Callable = lambda f, count: rt.grad(patch(f), tuple(range(count)), memory_budget="64MiB")
-            self.forward: Callable = lambda f, args, directions: rt.jvp(patch(f), tuple(args), tuple(directions))[1]
+            if name == "retape_patched":
+                rt.patch()
+            self.gradient: Callable = lambda f, count: rt.grad(f, tuple(range(count)))
+            self.budgeted: Callable = lambda f, count: rt.grad(f, tuple(range(count)), memory_budget="64MiB")
+            self.forward: Callable = lambda f, args, directions: rt.jvp(f, tuple(args), tuple(directions))[1]
         elif name.startswith("hips"):
             import autograd
             import autograd.numpy as anp

@@ -26,8 +26,6 @@ from differences import reference
 from judging import MODES, judge
 from libraries import NAMES, NEEDS, Library
 
-import retape as rt
-
 
 def _is_wrong(library: Library, text: str, letters: str) -> bool:
     known = reference(text, letters)
@@ -59,8 +57,7 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
 
 def table(match: str, peers: bool, say: Any, make_table: Any) -> dict[str, Any]:
     """Run all libraries on the probes, print the shares and what retape does not get right, and return the outcomes."""
-    own = ["retape", *(["retape_patched"] if hasattr(rt, "patched") else [])]
-    wanted = [*own, *(name for name, package in NEEDS.items() if peers and cells.installed(package))]
+    wanted = ["retape", "retape_patched", *(name for name, package in NEEDS.items() if peers and cells.installed(package))]
     results = {name: _ask({"library": name, "match": match, "random": 0, "seed": 0}, say) for name in wanted}
     _show(
         "Small NumPy programs: the derivative is right, an error is raised, or it is wrong without a word",
@@ -106,9 +103,21 @@ def _show(title: str, results: dict[str, list], say: Any, make_table: Any) -> No
         notes=[f"{without} more have no reference: their differences do not settle."],
     )
     for room, text, letters, modes in results["retape"]:
-        for mode, words in modes.items():
-            if words != "right":
-                say(f"  {room}: {json.dumps(text)} [{letters}] {mode}: {words}")
+        _list(f"{room}: {json.dumps(text)} [{letters}]", modes, say)
+    if "retape_patched" in results:
+        say("  Under retape.patch(), other than that:")
+        for (room, text, letters, modes), (*_, before) in zip(results["retape_patched"], results["retape"], strict=True):
+            other = {mode: words for mode, words in modes.items() if words != before.get(mode)}
+            _list(f"{room}: {json.dumps(text)} [{letters}]", other, say)
+
+
+def _list(program: str, modes: dict[str, str], say: Any) -> None:
+    by_words: dict[str, list[str]] = {}
+    for mode, words in modes.items():
+        if words != "right":
+            by_words.setdefault(words, []).append(mode)
+    for words, alike in by_words.items():
+        say(f"  {program} {', '.join(alike)}: {words}")
 
 
 if __name__ == "__main__":

@@ -15,22 +15,23 @@ _VIEWS = [
     "np.flip({a})", "np.rot90({a})", "{a}[:, 1]", "{a}[...]", "{a}[[0, 1]]", "{a}[{a} > 0.5]", "{a}.copy()", "np.sin({a})",
     "{a} * 1.1", "{a}.flatten()", "{a}[1]", "np.ravel({a}, order='F')", "np.reshape({a}, -1, order='F')",
     "np.diagonal({a}).copy()", "{a}.view()", "np.broadcast_to({a}, (2, *{a}.shape)) * 1.0", "{a}.swapaxes(0, 1)",
-    "np.array_split({a}, 3)[0]", "{a}[1:, ::2]", "{a}[0:1]", "{a} + {b}", "np.sort({a}, axis=0)", "{a}.squeeze()",
-    "{a}.astype(float)", "{a}.astype(float, copy=False)",
-    "np.take({a}, [0, 0], axis=0)",
+    "np.array_split({a}, 3)[0]", "{a}[1:, ::2]", "{a}[0:1]", "{a} + {b}", "{a} * {b}", "{a} / (1.5 + {b} ** 2)",
+    "np.tanh({a})", "np.exp(0.2 * {a})", "np.maximum({a}, {b})", "{a} @ {b}", "np.sort({a}, axis=0)", "{a}.squeeze()",
+    "{a}.astype(float)", "{a}.astype(float, copy=False)", "np.take({a}, [0, 0], axis=0)",
 ]  # fmt: skip
 _WRITES = [
     "{a}[...] = 0.7", "{a}[0] = {b}.sum()", "{a}[1:] = {a}[:-1]", "{a}[:-1] += {a}[1:]", "{a} += {b}.mean()", "{a} *= 0.9",
-    "{a} -= {b}", "{a} += {b}", "{a}[::2] = {b}[::2]", "{a}[{a} > 0] *= 0.8", "{a}[{a} < 0] = {b}.sum()",
-    "np.add.at({a}, [0, 0, 1], 0.3)", "np.multiply({a}, 0.7, out={a})", "np.sin({a}, out={a})", "np.copyto({a}, {b})",
-    "{a}.sort()", "{a}.fill(0.4)", "{a}.fill({b}.sum())", "np.fill_diagonal({a}, 0.3)", "np.put({a}, [0, 2], {b}.mean())",
-    "{a}[0], {a}[1] = {a}[1], {a}[0]", "{a}[[0, 1]] = {a}[[1, 0]]", "{a}[-1] = {a}[0] * {b}.sum()", "{a}[..., 0] = 1.2",
-    "{a}[:, 1] = {b}.sum()", "{a}[[0, 1]] += 0.5", "{a}[0] *= {a}[1]", "{a}[0][...] = 0.2", "{a}.T[0] = 0.6",
-    "{a}.reshape(-1)[1] = {b}.max()", "{a}.ravel()[0] = 0.1", "np.add({a}, {b}, out={a})", "{a} **= 2", "{a} /= 1.5",
-    "{a}[:] = {b}", "{a}[()] = {a}[::-1]", "np.cumsum({a}, axis=0, out={a})", "{a}[1], {a}[0] = {a}[0], {a}[1]",
-    "np.clip({a}, -1.0, 1.0, out={a})", "for row in {a}: row *= 1.2", "{a}[0] += {a}[0]", "{a}[0, 1:] = {a}[0, :-1]",
-    "{a} = {a} * 1.0", "np.putmask({a}, {a} > 0, {b}.sum())", "{a}.partition(1)", "{a}.flat[1] = {b}.sum()",
-    "np.place({a}, {a} > 0.3, [0.2])",
+    "{a} *= {b}", "{a}[1:] *= {a}[:-1]", "np.tanh({a}, out={a})", "np.multiply({a}, {b}, out={a})", "{a} /= 1.5 + {b} ** 2",
+    "np.exp(0.1 * {a}, out={a})", "{a} -= {b}", "{a} += {b}", "{a}[::2] = {b}[::2]", "{a}[{a} > 0] *= 0.8",
+    "{a}[{a} < 0] = {b}.sum()", "np.add.at({a}, [0, 0, 1], 0.3)", "np.multiply({a}, 0.7, out={a})", "np.sin({a}, out={a})",
+    "np.copyto({a}, {b})", "{a}.sort()", "{a}.fill(0.4)", "{a}.fill({b}.sum())", "np.fill_diagonal({a}, 0.3)",
+    "np.put({a}, [0, 2], {b}.mean())", "{a}[0], {a}[1] = {a}[1], {a}[0]", "{a}[[0, 1]] = {a}[[1, 0]]",
+    "{a}[-1] = {a}[0] * {b}.sum()", "{a}[..., 0] = 1.2", "{a}[:, 1] = {b}.sum()", "{a}[[0, 1]] += 0.5", "{a}[0] *= {a}[1]",
+    "{a}[0][...] = 0.2", "{a}.T[0] = 0.6", "{a}.reshape(-1)[1] = {b}.max()", "{a}.ravel()[0] = 0.1",
+    "np.add({a}, {b}, out={a})", "{a} **= 2", "{a} /= 1.5", "{a}[:] = {b}", "{a}[()] = {a}[::-1]",
+    "np.cumsum({a}, axis=0, out={a})", "{a}[1], {a}[0] = {a}[0], {a}[1]", "np.clip({a}, -1.0, 1.0, out={a})",
+    "for row in {a}: row *= 1.2", "{a}[0] += {a}[0]", "{a}[0, 1:] = {a}[0, :-1]", "{a} = {a} * 1.0",
+    "np.putmask({a}, {a} > 0, {b}.sum())", "{a}.partition(1)", "{a}.flat[1] = {b}.sum()", "np.place({a}, {a} > 0.3, [0.2])",
 ]  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def programs(count: int, seed: int) -> list[tuple[str, str]]:
     generator = np.random.default_rng(seed)
     found: list[tuple[str, str]] = []
     while len(found) < count:
-        letters = str(generator.choice(["ma", "vw", "km", "tm"]))
+        letters = str(generator.choice(["ma", "vw", "km", "tm", "cC", "de"]))
         lines, names = [], ["x", "y"]
         for _ in range(int(generator.integers(3, 9))):
             a, b = (str(generator.choice(names)) for _ in "ab")

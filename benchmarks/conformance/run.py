@@ -15,8 +15,6 @@ import probe_table
 import tables
 import torch_samples
 
-import retape as rt
-
 _PARTS = ("hips", "torch", "probes", "random")
 
 
@@ -41,7 +39,7 @@ def main() -> None:
     start = time.perf_counter()
     figures = {}
     if "hips" in parts:
-        modes = "both" if options.forward else "reverse" if options.reverse or not hasattr(rt, "jvp") else "suite"
+        modes = "both" if options.forward else "reverse" if options.reverse else "suite"
         figures["hips"] = hips_suite.table(modes, print, tables.table)
     if "torch" in parts:
         figures["torch"] = torch_samples.table(options.match, print, tables.table)

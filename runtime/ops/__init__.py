@@ -36,6 +36,7 @@ from . import (
     random_draws,
     rearranging,
     rounding,
+    scimath,
     selection,
     sets,
     signals,
@@ -52,6 +53,7 @@ from . import (
     ufunc_forms,
     views,
     windows,
+    writers,
 )
 
 __all__ = [
@@ -106,4 +108,6 @@ __all__ = [
     "ufunc_forms",
     "views",
     "windows",
+    "writers",
+    "scimath",
 ]

@@ -10,6 +10,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..array import Array, apply, read
 from ..op import OPS, implements
+from ..views import as_memory
 from .conversion import asarray, holds_traced
 
 
@@ -37,7 +38,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     chosen = np.broadcast_to(choices[-1], np.broadcast_shapes(*(a.shape for a in (*conditions, *choices))))
     for condition, choice in zip(conditions[::-1], choices[-2::-1], strict=True):
         chosen = np.where(condition, choice, chosen)
-    return chosen
+    return as_memory(chosen)
 
 
 @implements(np.choose)
@@ -90,7 +91,7 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
             y[places] = function
         elif places.size:
             y[places] = function(flat[places], *args, **kw)
-    return np.reshape(y, shape)
+    return as_memory(np.reshape(y, shape))
 
 
 @implements(np.extract)

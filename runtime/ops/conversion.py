@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array
+from ..op import FUNCTIONS
 
 
 def holds_traced(value: Any) -> bool:
@@ -85,6 +86,7 @@ def asarray(
 
 
 asanyarray = asarray
+FUNCTIONS["asarray"] = asarray  # pyright: ignore[reportArgumentType]
 
 
 def _in_order(a: Any, order: str) -> Any:

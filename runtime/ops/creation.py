@@ -15,6 +15,7 @@ import numpy as np
 from ..array import Array
 from ..levels import innermost
 from ..op import OPS, Op, implements
+from ..views import as_memory
 from .conversion import array as converted
 from .conversion import asanyarray, asarray, ascontiguousarray, asfortranarray, holds_traced, require
 from .indexing import ONES, ZEROS
@@ -26,12 +27,12 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _writable(plain: Any) -> Any:
+def writable(plain: Any) -> Any:
     """Return a copy of `plain` that belongs to the innermost transform; integers and truths stay plain."""
     level = innermost()
-    if level is None or np.result_type(plain).kind not in "fc":
+    if level is None or type(plain) is Array or plain.dtype.kind not in "fc":
         return plain
-    return level.record(OPS["copy"], (plain,))
+    return as_memory(level.record(OPS["copy"], (plain,)))
 
 
 def _constant(op: Op, shape: Any, dtype: Any, order: str) -> Any:
@@ -42,7 +43,7 @@ def _constant(op: Op, shape: Any, dtype: Any, order: str) -> Any:
     parameters = {"shape": tuple(wanted[k] for k in axes), "dtype": dtype}
     if level is None or dtype.kind not in "fc":
         return transposed_fresh(op.run(**parameters), axes)
-    return transposed_fresh(level.record(op, (), parameters), axes)
+    return as_memory(transposed_fresh(level.record(op, (), parameters), axes))
 
 
 def zeros(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
@@ -80,19 +81,19 @@ def eye(
     like: Any = None,
 ) -> Any:
     """Return ones on a diagonal of zeros, into which traced values may be written."""
-    return _writable(np.eye(N, M, k, dtype, order))  # pyright: ignore
+    return writable(np.eye(N, M, k, dtype, order))  # pyright: ignore
 
 
 def identity(n: int, dtype: Any = None, *, like: Any = None) -> Any:
     """Return the identity matrix, into which traced values may be written."""
-    return _writable(np.identity(n, dtype))
+    return writable(np.identity(n, dtype))
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Any:
     """Return an array of `shape` filled with a plain or traced value, which is broadcast to it."""
     value = asarray(fill_value, dtype)
     if type(value) is not Array:
-        value = _writable(value)
+        value = writable(value)
     if type(value) is not Array:
         return np.full(shape, value, dtype, order)  # pyright: ignore
     return np.copy(np.broadcast_to(value, shape), "F" if order == "F" else "C")
@@ -117,7 +118,7 @@ def array(
     3.0
     """
     made = converted(object, dtype, copy=copy, order=order, subok=subok, ndmin=ndmin)
-    return _writable(made) if copy and not holds_traced(object) else made
+    return writable(made) if copy and not holds_traced(object) else made
 
 
 def vectorize(pyfunc: Callable, otypes: Any = None, doc: str | None = None, excluded: Any = None) -> Callable:

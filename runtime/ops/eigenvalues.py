@@ -3,7 +3,8 @@
 Rules: Giles, "Collected matrix derivative results for forward and reverse mode algorithmic differentiation", 2008. The
 length and the phase of eigenvectors are LAPACK's, and so are their derivatives: of a Hermitian matrix, the first
 component is real (the last one, where the upper triangle is read); of a general one, the length is 1 and the component
-of largest magnitude is real.
+of largest magnitude is real. What LAPACK leaves open is the sign: that of the vectors of a complex pair of a real matrix
+may flip from one matrix to the next close by, which a difference of two of them sees and the derivative does not.
 
 Where eigenvalues are equal (to rounding), their eigenvectors may be any basis of one space. Derivatives are finite there,
 and right for what does not depend on that basis and treats the equal eigenvalues alike: first derivatives of symmetric

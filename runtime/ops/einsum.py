@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..errors import MissingRuleError
+from ..array import Array
 from ..op import implements
 from .axes import as_operand
 from .linear_algebra import matmul
+from .views import laid_out
 
 
 @implements(np.einsum)
@@ -23,10 +24,8 @@ def einsum(
     """Compose an Einstein sum of pairwise contractions in the order of `np.einsum_path`, or in that of a given path.
 
     Takes subscripts as a string, or interleaved with the operands as lists of integers. An index repeated within one
-    operand takes a diagonal; an extent of 1 broadcasts. Raises `MissingRuleError` for an `order` of memory.
+    operand takes a diagonal; an extent of 1 broadcasts.
     """
-    if order not in ("K", "A", "C"):
-        raise MissingRuleError(f"numpy.einsum of traced arrays has no order={order!r}: use np.transpose on the result")
     subscripts, arrays = _interleaved(operands) if not isinstance(operands[0], str) else (operands[0], list(operands[1:]))
     arrays = [as_operand(a) for a in arrays]
     if dtype is not None:
@@ -40,7 +39,14 @@ def einsum(
     pool = _without_broadcasting([_without_repeats(t, a) for t, a in zip(terms, arrays, strict=True)], result)
     pool = _contracted(pool, _path(pool, result, optimize), result)
     term, y = _summed(*pool, set(result))
-    return np.transpose(y, [term.index(label) for label in result]) if term != result else y
+    return laid_out(np.transpose(y, [term.index(label) for label in result]) if term != result else y, order, arrays)
+
+
+@implements(np.einsum_path)
+def einsum_path(*operands: Any, **keywords: Any) -> Any:
+    """Return the order of contractions, for which NumPy looks at shapes alone."""
+    shaped = [phantom.contiguous(a.shape, a.dtype) if type(a) is Array else a for a in operands]
+    return np.einsum_path(*shaped, **keywords)
 
 
 def _interleaved(operands: tuple) -> tuple[str, list]:

@@ -38,8 +38,10 @@ by_rules(np.log1p, "x", lambda g, x: quotient(g, x + 1), cost=20)
 elementwise(np.sin, "x", lambda x: np.cos(x), cost=20)
 elementwise(np.cos, "x", lambda x: -np.sin(x), cost=20)
 elementwise(np.tan, "x", lambda y: y * y + 1, cost=30)
-by_rules(np.arcsin, "x", lambda g, x: quotient(g, np.sqrt((1 - x) * (1 + x))), cost=30)
-by_rules(np.arccos, "x", lambda g, x: -quotient(g, np.sqrt((1 - x) * (1 + x))), cost=30)
+# Not 1 - x * x, which has no digits left near 1; nor 1 - x, which loses the sign of an imaginary 0, and with it the side of
+# the cut.
+by_rules(np.arcsin, "x", lambda g, x: quotient(g, np.sqrt(-((x - 1) * (x + 1)))), cost=30)
+by_rules(np.arccos, "x", lambda g, x: -quotient(g, np.sqrt(-((x - 1) * (x + 1)))), cost=30)
 by_rules(np.arctan, "x", lambda g, x: quotient(g, x * x + 1), cost=30)
 by_rules(np.sinh, "x", lambda g, x: product(g, np.cosh(x)), cost=20)
 by_rules(np.cosh, "x", lambda g, x: product(g, np.sinh(x)), cost=20)

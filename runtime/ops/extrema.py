@@ -51,6 +51,16 @@ MAXIMUM = _extremum("max", np.maximum)
 MINIMUM = _extremum("min", np.minimum)
 
 
+def _least(ufunc: np.ufunc, dtype: Any) -> Any:
+    """Return the number that never is the extremum where there is another, so that a starting value keeps its gradient."""
+    sign = -1 if ufunc is np.maximum else 1
+    if dtype.kind == "b":
+        return sign > 0
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).min if sign < 0 else np.iinfo(dtype).max
+    return complex(sign * math.inf, sign * math.inf) if dtype.kind == "c" else sign * math.inf
+
+
 def _reduce(op: Any, ufunc: np.ufunc, a: Any, axis: Any, keepdims: Any, initial: Any, where: Any) -> Any:
     a = as_operand(a)
     axis = checked_axis(axis, a.ndim)
@@ -63,7 +73,7 @@ def _reduce(op: Any, ufunc: np.ufunc, a: Any, axis: Any, keepdims: Any, initial:
         if not count(a, axis):
             raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
     elif is_mask(where):
-        a = masked(a, where, initial)
+        a = masked(a, where, _least(ufunc, a.dtype))
     if count(a, axis):
         y = apply(op, (a,), {"axis": axis, "keepdims": is_kept(keepdims)})
     else:

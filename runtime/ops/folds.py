@@ -28,7 +28,8 @@ def _probe(x: Any) -> np.ndarray:
 
 
 def _is_constant(ufunc: np.ufunc) -> bool:
-    return ufunc in UFUNCS and UFUNCS[ufunc].zero_gradient
+    # What floor_divide has not divided yet, the first element or the only one, it passes on as it is.
+    return ufunc in UFUNCS and UFUNCS[ufunc].zero_gradient and ufunc is not np.floor_divide
 
 
 @lru_cache(maxsize=256)
@@ -81,7 +82,7 @@ def reduce(
     if _is_constant(ufunc):
         if is_given(initial):
             options["initial"] = plain_value(initial)[()]
-        if dtype is not None and made.dtype.kind != "b":
+        if dtype is not None:
             x = x.astype(made.dtype)
         mask = where if is_mask(where) else True
         return apply(_constant_op(ufunc, "reduce"), (x, mask), {"axis": axis, **options})
@@ -133,6 +134,7 @@ def accumulate(ufunc: np.ufunc, array: Any, axis: int = 0, dtype: Any = None) ->
         return handler(x, axis, dtype)
     axis = int(axis) % x.ndim
     if _is_constant(ufunc):
+        x = x if dtype is None else x.astype(made.dtype)
         return apply(_constant_op(ufunc, "accumulate"), (x,), {"axis": axis})
     if made.dtype != x.dtype:
         x = x.astype(made.dtype)

@@ -6,7 +6,9 @@ arrays themselves are inputs of the call (residuals that the planner counts), so
 
 from __future__ import annotations
 
+import dis
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +16,11 @@ import numpy as np
 
 from .. import phantom, trees
 from ..array import Array, apply, apply_over, read, record
+from ..dispatch import refuse_plain
+from ..errors import NotDifferentiableError
 from ..op import FUNCTIONS, OPS, define, implements
-from ..views import as_view, repoint, write_index
+from ..views import Window, as_view, cut, family_of, give_up, part_of, repoint, write, written_root
+from .conversion import asarray, holds_traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,18 @@ def _plain_item(item: Any) -> Any:
     return value
 
 
+def _is_truth(index: Any) -> bool:
+    """Tell whether an index is a single truth: all or nothing, along a new axis."""
+    if type(index) is bool:
+        return True
+    dtype = getattr(index, "dtype", None)
+    return dtype is not None and dtype.kind == "b" and not index.shape
+
+
+def _truth(index: Any) -> bool:
+    return bool(read(index, "bool") if type(index) is Array else index)
+
+
 def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[int, ...]:
     """Return the shape of ``x[index]``, by NumPy's rules for where the joint axes of index arrays go."""
     if not arrays:
@@ -109,36 +126,86 @@ def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple
     return (*kept[:lead], *joint, *kept[lead:])
 
 
-def _add_at(total: np.ndarray, g: Any, *indices: np.ndarray, index: tuple) -> np.ndarray:
+def _part(x: np.ndarray, index: Any) -> np.ndarray:
+    """Return the part of an array that an index without index arrays names: a view, or a copy out of another order."""
+    if type(index) is not Window:
+        return x[index]
+    part = _window(x, index)
+    return part if index.shape else part[()]
+
+
+def _window(x: np.ndarray, index: Window) -> np.ndarray:
+    size = x.itemsize
+    whole = np.asarray(x, order=index.order)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    whole = whole.T if index.order == "F" else whole
+    return np.ndarray(index.shape, x.dtype, whole, index.offset * size, tuple([n * size for n in index.strides]))
+
+
+def _part_phantom(x: Any, index: Any) -> tuple[np.ndarray, bool]:
+    if type(index) is not Window:
+        return x[index], True
+    is_view = x.flags.f_contiguous if index.order == "F" else x.flags.c_contiguous
+    strides = tuple([n * x.itemsize for n in index.strides])
+    return np.lib.stride_tricks.as_strided(phantom.contiguous((), x.dtype), index.shape, strides, writeable=False), is_view
+
+
+def _memory_order(x: Any, index: Any = ()) -> Any:
+    """Return the order in memory of an array that is written to: "F" where it is in that order alone, else "C"."""
+    return index.order if type(index) is Window else "F" if np.asarray(x).flags.fnc else "C"
+
+
+def _own_copy(x: Any, index: Any) -> np.ndarray:
+    return np.array(x, order=_memory_order(x, index))
+
+
+def _written_phantom(x: Any, *_: Any, index: Any) -> np.ndarray:
+    if _memory_order(x, index) == "F":
+        return phantom.contiguous(x.shape[::-1], x.dtype).T
+    return phantom.contiguous(x.shape, x.dtype)
+
+
+def _add_at(total: np.ndarray, g: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
     """Add `g` into `total` in place; repeated indices add up in the order of their appearance."""
-    if not indices:
-        total[index] += g
-    else:
+    if indices:
         np.add.at(total, _filled(index, indices), g)
+    elif type(index) is Window:
+        part = _window(total, index)
+        part += g
+    else:
+        total[index] += g
     return total
 
 
-def _write(x: Any, value: Any, *indices: np.ndarray, index: tuple) -> np.ndarray:
-    return _write_into(np.array(x, order="C"), x, value, *indices, index=index)
+def _add_into(out: np.ndarray, total: Any, g: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
+    return _add_at(_in_order(out, index), g, *indices, index=index)
 
 
-def _write_into(out: np.ndarray, x: Any, value: Any, *indices: np.ndarray, index: tuple) -> np.ndarray:
-    out[_filled(index, indices)] = value
+def _in_order(out: np.ndarray, index: Any) -> np.ndarray:
+    """Return an array that is given up as it must lie in memory for a window to be a part of it."""
+    return np.asarray(out, order=index.order) if type(index) is Window else out  # pyright: ignore
+
+
+def _write(x: Any, value: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
+    return _write_into(_own_copy(x, index), x, value, *indices, index=index)
+
+
+def _write_into(out: np.ndarray, x: Any, value: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
+    if type(index) is Window:
+        out = _in_order(out, index)
+        _window(out, index)[...] = value
+    else:
+        out[_filled(index, indices)] = value
     return out
-
-
-def _same_shape(x: Any, *_: Any, index: tuple) -> np.ndarray:
-    return phantom.contiguous(x.shape, x.dtype)
 
 
 GET = define(
     "getitem",
-    lambda x, index: x[index],
+    _part,
     inputs="x",
     parameters=("index",),
     rules=lambda total, g, index: index_add(total, g, index, ()),
     adds=True,
-    infer=lambda x, index: (x[index], True),
+    infer=_part_phantom,
     is_view=True,
     jvp="linear",
 )
@@ -154,14 +221,14 @@ GATHER = define(
 )
 INDEX_ADD = define(
     "index_add",
-    lambda total, g, *indices, index: _add_at(np.array(total, order="C"), g, *indices, index=index),
+    lambda total, g, *indices, index: _add_at(_own_copy(total, index), g, *indices, index=index),
     inputs="total g indices*",
     parameters=("index",),
     rules=(lambda g: g, lambda g, index, indices: gather(g, index, indices), None),
-    infer=_same_shape,
+    infer=_written_phantom,
     overwrites=0,
     reads_target=True,
-    run_into=lambda out, total, g, *indices, index: _add_at(out, g, *indices, index=index),
+    run_into=_add_into,
     jvp="linear",
 )
 SET = define(
@@ -175,7 +242,7 @@ SET = define(
         lambda g, index, indices: gather(g, index, indices) if indices else np.copy(gather(g, index, indices)),
         None,
     ),
-    infer=lambda x, value, *indices, index: phantom.contiguous(x.shape, x.dtype),
+    infer=_written_phantom,
     overwrites=0,
     reads_target=True,
     run_into=_write_into,
@@ -188,7 +255,7 @@ ERASE = define(
     inputs="x indices*",
     parameters=("index",),
     rules=(lambda g, index, indices: erase(g, index, indices), None),
-    infer=_same_shape,
+    infer=_written_phantom,
     overwrites=0,
     reads_target=True,
     run_into=lambda out, x, *indices, index: _write_into(out, x, 0, *indices, index=index),
@@ -235,30 +302,48 @@ def gather(x: Any, index: tuple, indices: tuple) -> Any:
 
 @implements("getitem")  # pyright: ignore[reportArgumentType]
 def getitem(x: Array, index: Any) -> Any:
-    """Record ``x[index]``: a view for slices and integers, a gather for arrays and masks."""
-    template, arrays = _template(index, x.shape)
+    """Record ``x[index]``: a number for one element, a view for slices and integers, a gather for arrays and masks."""
+    shape = x.shape
+    if _is_truth(index):
+        return np.take(np.expand_dims(x, 0), np.flatnonzero([_truth(index)]), axis=0)
+    template, arrays = _template(index, shape)
     if arrays:
-        _check_bounds(template, arrays, x.shape)
+        _check_bounds(template, arrays, shape)
         return gather(x, template, tuple(arrays))
-
-    result = apply(GET, (x,), {"index": template})
-    if getattr(x, "_written", False) and 2 * result.size <= x.size:
-        _own(result)
+    root = written_root(x)
+    if root is None:
+        result = apply(GET, (x,), {"index": template})
+    else:
+        result = apply(GET, (root,), {"index": part_of(x, root, template)})
+    if (root is not None or getattr(x, "_written", False)) and 2 * result.size <= x.size:
+        result = _own(result)
+    if len(template) == len(shape) and all([type(item) is int for item in template]):
+        return result
     return as_view(
         x,
         result,
         lambda base: apply(GET, (base,), {"index": template}),
-        lambda base, value: updated(base, template, value),
-        index,
+        lambda base, value: set_part(base, template, (), value),
+        index=index,
+        row=template[0] % shape[0] if template and type(template[0]) is int else None,
+        part=lambda whole: cut(whole, template),
     )
 
 
-def _own(result: Any) -> None:
-    """Let a part of an array that is being filled piece by piece own its memory: the next write need not copy the whole."""
-    while type(result) is Array and type(result._value) is Array:
-        result = result._value
-    if type(result) is Array and isinstance(result._value, np.ndarray):
-        result._value = result._value.copy()
+def _own(part: Any) -> Any:
+    """Return a part of an array that is being filled piece by piece with memory of its own.
+
+    What a rule reads of it then neither keeps the whole array as it is now, nor must the next write copy that.
+    """
+    if isinstance(part, np.ndarray):
+        return part.copy()
+    if type(part) is Array:
+        if part._tape.keeper is not None:
+            return apply(OPS["copy"], (part,))
+        part._value = _own(part._value)
+        if not isinstance(part._slot, int):  # its tangent, on a level of forward mode
+            part._slot = _own(part._slot)
+    return part
 
 
 def _check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None:
@@ -269,11 +354,29 @@ def _check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None
             raise IndexError(f"index {high if high >= shape[0] else low} is out of bounds for axis 0 with size {shape[0]}")
 
 
+def set_part(x: Array, template: Any, arrays: tuple, value: Any) -> Any:
+    """Record `x`, which is about to stand for the result, with the part at an index set to `value`, which fits it."""
+    return apply_over(SET, (x, value, *arrays), {"index": template})
+
+
+FUNCTIONS["set"] = set_part  # pyright: ignore[reportArgumentType]
+
+
 def updated(x: Array, index: Any, value: Any) -> Any:
-    """Record `x`, which is about to stand for the result, with ``[index]`` set to `value`."""
+    """Return `x`, which is about to stand for the result, with ``[index]`` set to `value`."""
+    template, arrays, value = _fitted(x, index, value)
+    return set_part(x, template, arrays, value)
+
+
+def _fitted(x: Array, index: Any, value: Any) -> tuple[tuple, tuple, Any]:
+    """Return the template and the arrays of an index, and the value in the dtype and shape of what is there."""
     template, arrays = _template(index, x.shape)
+    _check_bounds(template, arrays, x.shape)
+    if type(value) is not Array and holds_traced(value):
+        value = asarray(value)
     if type(value) is not Array:
-        value = np.asarray(value).astype(x.dtype)
+        given, value = value, np.empty(np.shape(value), x.dtype)
+        value[...] = given  # NumPy casts, warns and refuses
     elif value.dtype != x.dtype:
         value = value.astype(x.dtype)
     shape = _indexed_shape(x.shape, tuple(arrays), template)
@@ -284,7 +387,7 @@ def updated(x: Array, index: Any, value: Any) -> Any:
         stays = _last_writes(x.shape, template, arrays)
         if stays is not None:
             value = np.where(stays, value, apply(OPS["stop_gradient"], (value,)))
-    return apply_over(SET, (x, value, *arrays), {"index": template})
+    return template, tuple(arrays), value
 
 
 def _may_repeat(index: Any) -> bool:
@@ -312,10 +415,29 @@ def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.nd
     return last[index] == number
 
 
+def _is_assignment() -> bool:
+    """Tell whether ``x[index] = value`` stands in Python code: compiled code shuffles true ndarrays in another way."""
+    frame = sys._getframe(3)
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("STORE")
+
+
 @implements("setitem")  # pyright: ignore[reportArgumentType]
 def setitem(x: Array, index: Any, value: Any) -> None:
     """Carry out ``x[index] = value``."""
-    write_index(x, index, value, updated)
+    if type(value) is Array:
+        link = getattr(value, "_link", None)
+        if link is not None and link.index is index and link.parent() is x:
+            return  # `x[i] += v`: the view has been written through already
+        if link is not None and type(index) is int and family_of(value) is family_of(x) and not _is_assignment():
+            raise NotDifferentiableError(
+                "compiled code (the shuffle of a random generator) exchanges rows of a traced array: they are views, and one "
+                "would be lost. Say x = x[generator.permutation(len(x))]"
+            )
+    if _is_truth(index):
+        if not _truth(index):
+            return
+        index = ...
+    write(x, *_fitted(x, index, value))
 
 
 FUNCTIONS["repoint"] = repoint  # pyright: ignore[reportArgumentType]
@@ -353,11 +475,12 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
 def add_at(a: Any, indices: Any, b: Any) -> None:
     """Carry out ``np.add.at(a, indices, b)``: repeated indices add up."""
     if type(a) is not Array:
-        FUNCTIONS["write_out"](a, b, "numpy.add.at")  # pyright: ignore[reportArgumentType]
+        refuse_plain("numpy.add.at")
     template, arrays = _template(indices, a.shape)
     _check_bounds(template, arrays, a.shape)
     b = b if type(b) is Array else np.asarray(b)
     b = np.broadcast_to(b.astype(a.dtype, casting="same_kind"), _indexed_shape(a.shape, tuple(arrays), template))
+    give_up(a)
     repoint(a, apply_over(INDEX_ADD, (a, b, *arrays), {"index": template}))
 
 

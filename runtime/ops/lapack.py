@@ -107,10 +107,17 @@ def safe_reciprocal(x: Any, size: Any) -> Any:
     return np.where(is_zero, 0, 1 / np.where(is_zero, 1, x))
 
 
+def magnitude(values: Any) -> Any:
+    """Return the size that errors of computed eigenvalues or singular values are relative to: sqrt(n) times the largest."""
+    count = values.shape[-1]
+    size = np.absolute(values)
+    return (np.max if count else np.sum)(size, axis=-1, keepdims=True) * math.sqrt(count)
+
+
 def inverse_gaps(values: Any) -> Any:
     """Return the matrix of ``1 / (values[j] - values[i])``, with 0 where two values are equal to rounding."""
-    size = np.sum(np.absolute(values), axis=-1, keepdims=True)
-    return safe_reciprocal(np.expand_dims(values, -2) - np.expand_dims(values, -1), np.expand_dims(size, -1))
+    gaps = np.expand_dims(values, -2) - np.expand_dims(values, -1)
+    return safe_reciprocal(gaps, np.expand_dims(magnitude(values), -1))
 
 
 def hermitian(a: Any, uplo: str) -> Any:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, record
+from ..levels import Level, innermost
 from ..op import OPS, Op, implements
+from ..views import as_memory
 from .conversion import asarray
 from .indexing import ONES, ZEROS
 from .views import memory_axes, resolved_order, transposed_fresh
@@ -26,14 +28,23 @@ def _shape_and_axes(a: Any, order: str, shape: Any) -> tuple[tuple[int, ...], tu
     return wanted, axes
 
 
+def _level_of(a: Any) -> Level | None:
+    """Return the level of a traced array, the innermost one for a plain one (which comes here from patched NumPy only)."""
+    return a._tape if type(a) is Array else innermost()
+
+
 # Traced although they depend on nothing: traced values may be written into them.
 def _constant_like(op: Op) -> Callable:
     def like(
         a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
     ) -> Any:
+        a = asarray(a)
         wanted, axes = _shape_and_axes(a, order, shape)
         parameters = {"shape": tuple(wanted[k] for k in axes), "dtype": np.dtype(a.dtype if dtype is None else dtype)}
-        return transposed_fresh(record(a._tape, op, (), parameters), axes)
+        level = _level_of(a)
+        if level is None or parameters["dtype"].kind not in "fc" and type(a) is not Array:
+            return transposed_fresh(op.run(**parameters), axes)
+        return as_memory(transposed_fresh(record(level, op, (), parameters), axes))
 
     return like
 
@@ -54,11 +65,12 @@ def full_like(
     device: Any = None,
 ) -> Any:
     """Compose a filled array of a broadcast and a copy; its gradient reaches the fill value."""
+    a, fill = asarray(a), asarray(fill_value)
     wanted, axes = _shape_and_axes(a, order, shape)
     dtype = np.dtype(a.dtype if dtype is None else dtype)
-    fill = asarray(fill_value)
     fill = fill if fill.dtype == dtype else fill.astype(dtype)
-    if type(fill) is not Array:
-        fill = record(a._tape, OPS["copy"], (fill,))
+    level = _level_of(a)
+    if type(fill) is not Array and level is not None and (dtype.kind in "fc" or type(a) is Array):
+        fill = record(level, OPS["copy"], (fill,))
     spread = np.broadcast_to(fill, wanted)
-    return transposed_fresh(np.copy(np.transpose(spread, axes), "C"), axes)
+    return as_memory(transposed_fresh(np.copy(np.transpose(spread, axes), "C"), axes))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy._core.multiarray import count_nonzero  # pyright: ignore[reportAttributeAccessIssue]
 
 from .. import phantom
 from ..array import apply
@@ -22,7 +23,7 @@ _SMALL = 1024
 
 def _is_without_zeros(x: Any) -> bool:
     if x.size <= _SMALL:
-        return np.count_nonzero(x) == x.size
+        return count_nonzero(x) == x.size
     return bool(np.logical_and.reduce(x, axis=None))
 
 
@@ -40,14 +41,14 @@ def _masked(ufunc: np.ufunc, g: Any, other: Any, out: Any) -> Any:
 
 
 def _run_product(g: Any, factor: Any, out: Any = None) -> Any:
-    if g.size <= _SMALL and np.count_nonzero(g) == g.size:
-        return np.multiply(g, factor, out=out)
+    if g.size <= _SMALL and count_nonzero(g) == g.size:
+        return g * factor if out is None else np.multiply(g, factor, out)
     return _masked(np.multiply, g, factor, out)
 
 
 def _run_quotient(g: Any, divisor: Any, out: Any = None) -> Any:
-    if g.size <= _SMALL and np.count_nonzero(g) == g.size and np.count_nonzero(divisor) == np.size(divisor):
-        return np.true_divide(g, divisor, out=out)
+    if g.size <= _SMALL and count_nonzero(g) == g.size and count_nonzero(divisor) == np.size(divisor):
+        return g / divisor if out is None else np.true_divide(g, divisor, out)
     return _masked(np.true_divide, g, divisor, out)
 
 

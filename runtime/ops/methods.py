@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import operator
@@ -10,10 +11,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..array import Array, read
+from ..array import Array, apply, read
 from ..errors import MissingRuleError, NotDifferentiableError
-from ..op import FUNCTIONS
-from ..views import as_view, repoint
+from ..op import FUNCTIONS, OPS
+from ..views import as_view, is_number, repoint
 from .elementwise import cast
 from .views import layout, ravel, reshape, squeeze, swapaxes, transpose
 
@@ -49,7 +50,7 @@ def _astype(self: Array, dtype: Any, order: str = "K", casting: Any = "unsafe", 
 
 
 def _copy(self: Array, order: str = "C") -> Any:
-    return np.copy(self, order)  # pyright: ignore
+    return apply(OPS["copy"], (self,)) if is_number(self) else np.copy(self, order)  # pyright: ignore
 
 
 def _compress(self: Array, condition: Any, axis: Any = None, out: Any = None) -> Any:
@@ -163,6 +164,9 @@ class Flat:
         return tuple(int(k) for k in np.unravel_index(self._next, self.base.shape))
 
     def _places(self, index: Any) -> tuple:
+        if isinstance(index, (int, np.integer)) and not isinstance(index, bool):
+            number = range(len(self))[index]  # for the error of one that is not there
+            return tuple(int(k) for k in np.unravel_index(number, self.base.shape))
         return np.unravel_index(np.arange(len(self))[index], self.base.shape)
 
     def __getitem__(self, index: Any) -> Any:
@@ -172,12 +176,23 @@ class Flat:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         places = self._places(index)
-        count = math.prod(np.shape(np.arange(len(self))[index]))
+        count = math.prod(np.shape(places[0])) if places else len(np.atleast_1d(np.arange(1)[index]))
         values = np.resize(value, count) if np.size(value) > 1 else value
         if self.base.ndim == 0:
             self.base[...] = np.reshape(values, ())
         else:
             self.base[places] = np.reshape(values, np.shape(places[0])) if np.size(values) > 1 else np.reshape(values, ())
+
+    def _compared(self, compare: Callable, other: Any) -> Any:
+        return compare(self.copy(), other)
+
+    __lt__ = functools.partialmethod(_compared, operator.lt)
+    __le__ = functools.partialmethod(_compared, operator.le)
+    __gt__ = functools.partialmethod(_compared, operator.gt)
+    __ge__ = functools.partialmethod(_compared, operator.ge)
+    __eq__ = functools.partialmethod(_compared, operator.eq)  # pyright: ignore[reportAssignmentType]
+    __ne__ = functools.partialmethod(_compared, operator.ne)  # pyright: ignore[reportAssignmentType]
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
 
     def copy(self) -> Any:
         """Return the elements in an array of one dimension."""
@@ -192,13 +207,8 @@ def _set_flat(self: Array, value: Any) -> None:
 
 
 def _base(self: Array) -> Any:
-    """The array that this one is a view of, or None. Raises `MissingRuleError` where the program no longer holds that."""
-    if getattr(self, "_link", None) is None:
-        return None
-    root = self._family.root()
-    if root is None:
-        raise MissingRuleError("the .base of a traced view whose base is gone: hold that array in a variable of its own")
-    return root
+    """The array that this one is a view of, or None."""
+    return None if getattr(self, "_link", None) is None else self._family.root
 
 
 def _flags(self: Array) -> Any:

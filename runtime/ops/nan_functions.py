@@ -122,7 +122,8 @@ def nanvar(
     deviation = np.where(np.isnan(a), np.asarray(0, a.dtype), a - as_operand(center).astype(a.dtype))
     square = squared_size(deviation)
     y = total(square, axis, real_dtype(dtype) if is_given(dtype) else None, keepdims=keepdims, where=where)
-    return y / _numbers(a, axis, keepdims, where, ddof, "Degrees of freedom <= 0 for slice.").astype(y.dtype)
+    y = y / _numbers(a, axis, keepdims, where, ddof, "Degrees of freedom <= 0 for slice.").astype(y.dtype)
+    return y.astype(dtype) if is_given(dtype) and y.dtype != dtype else y
 
 
 @implements(np.nanstd)

@@ -38,6 +38,33 @@ def polyval(p: Any, x: Any) -> Any:
     return y
 
 
+def _ascending(x: Any, c: Any, tensor: bool = True) -> Any:
+    """Return values of Horner's scheme as `numpy.polynomial.polynomial.polyval` does: lowest power first, along axis 0."""
+    x, c = as_operand(x), as_operand(c)
+    c = c + 0.0 if c.dtype.kind in "biu" else c
+    if tensor:
+        c = np.reshape(c, c.shape + (1,) * x.ndim)
+    y = c[-1] + x * 0
+    for k in range(2, c.shape[0] + 1):
+        y = y * x + c[-k]
+    return y
+
+
+@implements(np.polynomial.polynomial.polyval2d)
+def polyval2d(x: Any, y: Any, c: Any) -> Any:
+    """Compose values of a polynomial of two variables."""
+    x, y = as_operand(x), as_operand(y)
+    if x.shape != y.shape:
+        raise ValueError("x, y are incompatible")
+    return _ascending(y, _ascending(x, c), tensor=False)
+
+
+@implements(np.polynomial.polynomial.polygrid2d)
+def polygrid2d(x: Any, y: Any, c: Any) -> Any:
+    """Compose values of a polynomial of two variables on their grid."""
+    return _ascending(y, _ascending(x, c))
+
+
 def _padded(a: Any, b: Any) -> tuple[Any, Any]:
     a, b = _coefficients(a), _coefficients(b)
     shorter = len(b) - len(a)

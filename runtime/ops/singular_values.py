@@ -24,6 +24,7 @@ from .lapack import (
     adjoint,
     check_matrices,
     inverse_gaps,
+    magnitude,
     part,
     real_dtype,
     result_dtype,
@@ -80,7 +81,7 @@ def _svd_rule(g: Any, y: Any, a_shape: tuple[int, ...], full: bool) -> Any:
         u, gu = _without_complement(u, gu, k)
     if full and n > k:
         v, gv = _without_complement(v, gv, k)
-    inverse = safe_reciprocal(s, np.sum(s, axis=-1, keepdims=True))
+    inverse = safe_reciprocal(s, magnitude(s))
     if y.dtype.kind == "c":
         turned_u = np.imag(np.sum(conjugated(u) * gu, axis=-2, keepdims=True))
         turned_v = np.imag(np.sum(conjugated(v) * gv, axis=-2, keepdims=True))
@@ -92,8 +93,7 @@ def _svd_rule(g: Any, y: Any, a_shape: tuple[int, ...], full: bool) -> Any:
         gs = gs + 1j * (apart[..., 0, :] * inverse)
     over_u, over_v = np.matmul(adjoint(u), gu), np.matmul(adjoint(v), gv)
     rows, columns = np.expand_dims(s, -1), np.expand_dims(s, -2)
-    size = np.sum(rows, axis=-2, keepdims=True)
-    gaps = inverse_gaps(s) * safe_reciprocal(rows + columns, size)
+    gaps = inverse_gaps(s) * safe_reciprocal(rows + columns, np.expand_dims(magnitude(s), -1))
     inner = gaps * ((over_u - adjoint(over_u)) * columns + rows * (over_v - adjoint(over_v)))
     inner = with_diagonal(inner, gs)
     result = np.matmul(u, np.matmul(inner, adjoint(v)))

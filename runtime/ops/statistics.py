@@ -95,7 +95,8 @@ def var(
         warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=2)
         freedom = 0.0
     square = squared_size(deviation)
-    return total(square, axis, real_dtype(dtype) if is_given(dtype) else None, keepdims=keepdims) / freedom
+    y = total(square, axis, real_dtype(dtype) if is_given(dtype) else None, keepdims=keepdims) / freedom
+    return y.astype(dtype) if is_given(dtype) and y.dtype != dtype else y
 
 
 def chosen_ddof(ddof: Any, correction: Any) -> Any:

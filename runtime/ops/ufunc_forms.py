@@ -16,6 +16,7 @@ from ..op import FUNCTIONS, UFUNCS
 from .axes import as_operand, is_mask
 from .folds import accumulate, reduce, reduceat
 from .updates import at
+from .views import laid_out
 
 _TEXT = "it works on text"
 NOT_APPLICABLE: dict[str, str] = {
@@ -51,12 +52,15 @@ def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
     if out is not None:
         inputs = tuple(_kept_apart(a, out) for a in inputs)
     casting = keywords.get("casting", "same_kind")
+    order = keywords.pop("order", "K")
     if method == "__call__":
         result = _call(ufunc, inputs, out, keywords)
     else:
         result = _METHODS[method](ufunc, *inputs, **keywords)
     if out is None:
-        return result
+        if isinstance(result, tuple):
+            return tuple(laid_out(part, order, inputs) for part in result)
+        return result if order == "K" else laid_out(result, order, inputs)
     name = f"numpy.{ufunc.__name__}"
     if ufunc.nout == 1:
         return _written(out[0], result, casting, name)
@@ -102,8 +106,7 @@ def _written(target: Any, result: Any, casting: str, name: str) -> Any:
 
 def _call(ufunc: np.ufunc, inputs: tuple, out: tuple | None, keywords: dict) -> Any:
     where = keywords.pop("where", True)
-    for layout in ("order", "subok"):  # the same numbers in another layout or class
-        keywords.pop(layout, None)
+    keywords.pop("subok", None)
     if ufunc.signature is not None:
         return FUNCTIONS[ufunc](*inputs, **keywords)  # pyright: ignore[reportArgumentType]
     dtype, casting = keywords.pop("dtype", None), keywords.pop("casting", None)
@@ -133,7 +136,8 @@ def _cast(ufunc: np.ufunc, inputs: tuple, dtype: Any, casting: Any, signature: A
             raise ValueError(f"a type tuple of length {ufunc.nargs} is wanted for {ufunc}")
     operands = [a if isinstance(a, (int, float, complex)) else as_operand(a) for a in inputs]
     kinds = tuple(np.dtype(bool) if type(a) is bool else getattr(a, "dtype", type(a)) for a in operands)
-    wanted = ufunc.resolve_dtypes(kinds + (None,) * ufunc.nout, signature=signature, casting=casting)
+    options = {} if signature is None else {"signature": signature}
+    wanted = ufunc.resolve_dtypes(kinds + (None,) * ufunc.nout, casting=casting, **options)
     return tuple(
         a if getattr(a, "dtype", None) == want else as_operand(a).astype(want)
         for a, want in zip(operands, wanted[: ufunc.nin], strict=True)

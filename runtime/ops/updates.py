@@ -8,9 +8,9 @@ import numpy as np
 
 from ..array import Array, any_active, read
 from ..dispatch import _plainly
-from ..op import FUNCTIONS
+from ..op import FUNCTIONS, UFUNCS
 from ..views import repoint
-from .axes import as_operand
+from .axes import as_operand, plain_value
 from .folds import ASSOCIATIVE
 from .indexing import updated
 
@@ -18,7 +18,9 @@ from .indexing import updated
 def at(ufunc: np.ufunc, a: Any, indices: Any, *operands: Any) -> None:
     """Carry out ``ufunc.at(a, indices, *operands)``. Raises `NotDifferentiableError` where `a` cannot hold the result."""
     if type(a) is not Array:
-        if any_active(operands):
+        if ufunc in UFUNCS and UFUNCS[ufunc].zero_gradient:
+            operands = tuple(plain_value(b) for b in operands)
+        elif any_active(operands):
             FUNCTIONS["write_out"](a, operands[0], f"numpy.{ufunc.__name__}.at")  # pyright: ignore[reportArgumentType]
         ufunc.at(a, _plainly(indices), *_plainly(operands))
         return

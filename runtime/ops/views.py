@@ -12,7 +12,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from .. import phantom
 from ..array import Array, apply
 from ..op import OPS, define, implements
-from ..views import as_view
+from ..views import as_memory, as_view
 from .conversion import asarray
 
 
@@ -79,6 +79,16 @@ def resolved_order(a: Any, order: Any) -> str:
     return order
 
 
+def laid_out(y: Any, order: Any, inputs: Any) -> Any:
+    """Return a result in the order of memory that is asked for; "A" is "F" where all inputs lie in Fortran order alone."""
+    orders = {resolved_order(a, order) for a in inputs if np.ndim(a)} or {"C"}
+    wanted = orders.pop() if len(orders) == 1 else "C"
+    if wanted == "K":
+        return y
+    flags = layout(y).flags
+    return y if (flags.f_contiguous if wanted == "F" else flags.c_contiguous) else np.copy(y, wanted)  # pyright: ignore
+
+
 def memory_axes(a: Any) -> tuple[int, ...]:
     """Return the axes of `a` from the outermost in memory to the innermost; of equal strides the first comes first."""
     strides = layout(a).strides
@@ -105,7 +115,13 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
         if copy is False:
             raise ValueError("Unable to avoid creating a copy while reshaping.")
         return result
-    return as_view(a, result, lambda base: reshape(base, wanted), lambda base, value: reshape(value, before))
+    return as_view(
+        a,
+        result,
+        lambda base: reshape(base, wanted),
+        lambda base, value: reshape(value, before),
+        part=lambda whole: np.reshape(whole, wanted, copy=False),
+    )
 
 
 def _wanted_shape(shape: tuple[int, ...], wanted: Any) -> tuple[int, ...]:
@@ -145,7 +161,7 @@ def copy(a: Any, order: str = "K", subok: bool = False) -> Any:
     """Record a copy that lies in memory in the given order."""
     order = resolved_order(a, order)
     if a.ndim < 2 or order == "C" or (order == "K" and layout(a).flags.c_contiguous):
-        return apply(OPS["copy"], (a,))
+        return as_memory(apply(OPS["copy"], (a,)))
     axes = memory_axes(a) if order == "K" else tuple(reversed(range(a.ndim)))
     return transposed_fresh(apply(OPS["copy"], (apply(TRANSPOSE, (a,), {"axes": axes}),)), axes)
 
@@ -176,6 +192,7 @@ def transpose(a: Any, axes: Any = None) -> Any:
         apply(TRANSPOSE, (a,), {"axes": order}),
         lambda base: transpose(base, order),
         lambda base, value: transpose(value, inverse),
+        part=lambda whole: np.transpose(whole, order),
     )
 
 

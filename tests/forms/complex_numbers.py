@@ -37,6 +37,12 @@ def _arithmetic(ufunc):
     yield Form(name, "a complex Python number by real", lambda a: ufunc(1.5 - 2j, a), (positive(3),), tolerance=1e-5)
 
 
+def _leaving(name, x):
+    function = getattr(np.emath, name)
+    yield Form(f"numpy.emath.{name}", "inside and outside", function, (x,), tolerance=1e-5)
+    yield Form(f"numpy.emath.{name}", "inside", function, (np.abs(x) / 2,), tolerance=1e-5)
+
+
 FORMS = [
     *(form for row in HOLOMORPHIC for form in _holomorphic(*row)),
     *(form for ufunc in ARITHMETIC for form in _arithmetic(ufunc)),
@@ -65,6 +71,15 @@ FORMS = [
     Form("numpy.where", "complex and real", lambda a, b: np.where([True, False, True], a, b), (cplx(3), real(3))),
     Form("numpy.where", "complex Python numbers", lambda a: np.where([True, False, True], a, 2j), (cplx(3),)),
     Form("numpy.ndarray.astype", "real to complex", lambda x: x.astype(np.complex128) * (1 + 2j), (real(3),), float32=False),
+    *(form for name in ("sqrt", "log", "log2", "log10") for form in _leaving(name, real(3))),
+    *(form for name in ("arccos", "arcsin", "arctanh") for form in _leaving(name, 1.7 * inside(5))),
+    Form("numpy.emath.logn", "to base 3", lambda x: np.emath.logn(3, x), (inside(4),), tolerance=1e-5, float32=False),
+    Form("numpy.emath.logn", "to a traced base", lambda n, x: np.emath.logn(n, x), (1 + positive(4), inside(4)),
+         tolerance=1e-5),
+    Form("numpy.emath.power", "a root", lambda x: np.emath.power(x, 0.5), (inside(4),), tolerance=1e-5, float32=False),
+    Form("numpy.emath.power", "an array of powers", lambda x, p: np.emath.power(x, p), (inside(4), real(4)), tolerance=1e-5),
+    Form("numpy.emath.power", "negative integers", lambda x: np.emath.power(x, np.array([-1, 2])), (positive(3, 2),),
+         float32=False),
     Form("numpy.copy", "of complex", lambda x: np.copy(x) * x, (cplx(3),)),
     Form("numpy.clip", "the absolute values", lambda x: x * np.clip(np.abs(x), 0.5, 1.0), (cplx(5),)),
 ]  # fmt: skip

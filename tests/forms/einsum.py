@@ -82,4 +82,6 @@ FORMS = [
     ),
     Form("numpy.einsum", "with dtype", lambda a: np.einsum("ij->j", a, dtype=np.complex128), (real(2, 3),), float32=False),
     Form("numpy.einsum", "with order", lambda a: np.einsum("ij->ji", a, order="C"), (real(2, 3),)),
+    Form("numpy.einsum", "in Fortran order", lambda a, b: np.ravel(np.einsum("ij,jk->ik", a, b, order="F") ** 2, "K"),
+         (real(2, 3), real(3, 2))),
 ]  # fmt: skip

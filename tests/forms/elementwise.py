@@ -151,7 +151,8 @@ FORMS = [
     Form("numpy.copy", "of a view", lambda x: np.copy(x.T) * x.T, (real(2, 3),)),
     Form("numpy.astype", "to itself", lambda x: np.astype(x, x.dtype) * np.astype(x, x.dtype, copy=False), (real(3),)),
     Form("numpy.ndarray.astype", "to integers, times x", lambda x: x.astype(int) * x, (3 * inside(4),), float32=False),
-    Form("numpy.ndarray.astype", "to a longer float and back", lambda x: x.astype(np.longdouble).astype(x.dtype) * x, (real(3),)),
+    Form("numpy.ndarray.astype", "to a longer float and back",
+         lambda x: x.astype(np.longdouble).astype(x.dtype) * x, (real(3),)),
 ]  # fmt: skip
 
 

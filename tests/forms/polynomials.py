@@ -65,6 +65,17 @@ FORMS = [
     Form("numpy.roots", "complex roots", np.roots, (np.array([1.0, 0.3, 2.0, 1.0]),), tolerance=1e-5),
     Form("numpy.roots", "complex coefficients", lambda p: np.roots(p) ** 2, (cplx(4),), tolerance=1e-5),
     Form("numpy.roots", "a line", np.roots, (np.array([2.0, 3.0]),)),
+    *(
+        Form(f"numpy.polynomial.polynomial.{name}", text, getattr(np.polynomial.polynomial, name), args)
+        for name in ("polyval2d", "polygrid2d")
+        for text, args in [
+            ("of vectors", (real(3), real(3), real(4, 2))),
+            ("of matrices, several polynomials", (real(2, 3), real(2, 3, seed=1), real(3, 2, 2, 3))),
+            ("a constant", (real(3), real(3), real(1, 1))),
+            ("complex", (cplx(2), cplx(2), cplx(2, 3))),
+        ]
+        if not (name == "polyval2d" and "several" in text)
+    ),
     Form("numpy.poly1d", "a call", lambda p, x: np.poly1d(p)(x), (real(4), real(3))),
     Form("numpy.poly1d", "of roots", lambda r, x: np.poly1d(r, True)(x), (real(3), inside(2))),
     Form("numpy.poly1d", "arithmetic", lambda p, q, x: (np.poly1d(p) * np.poly1d(q) + 1.0)(x), (real(3), real(2), real(2))),

@@ -168,6 +168,15 @@ EXTREMA = [
     Form("numpy.ptp", "over an axis, kept", lambda x: np.ptp(x * x, axis=-1, keepdims=True), (distinct(3, 4),)),
     Form("numpy.ptp", "over two axes", lambda x: np.ptp(x * x, axis=(0, 1)), (distinct(2, 3, 2),)),
     Form("numpy.ptp", "into out", into(lambda x, out=None: np.ptp(x, axis=1, out=out)), (distinct(3, 4),)),
+    *(
+        Form(
+            f"numpy.{f.__name__}",
+            "with where, from a traced start",
+            lambda x, s, f=f: f(x, axis=1, where=MASK[:, :3], initial=s) ** 2,
+            (distinct(3, 3), np.float64(start)),
+        )
+        for f, start in [(np.max, 2.0), (np.amax, 1.0), (np.min, 1.0), (np.amin, 2.0), (np.nanmax, 2.0), (np.nanmin, 1.0)]
+    ),
     Form("numpy.all", "is constant", lambda x: x * np.all(x > 0.2, axis=0, where=MASK), (distinct(3, 4),)),
     Form("numpy.any", "is constant", lambda x: x * np.any(x > 4, axis=0, where=MASK, keepdims=True), (distinct(3, 4),)),
 ]
@@ -176,6 +185,12 @@ STATISTICS = [
     Form("numpy.mean", "over an axis", lambda x: np.mean(x * x, axis=1), (real(3, 4),)),
     Form("numpy.mean", "over axes, kept", lambda x: np.mean(x * x, axis=(0, -1), keepdims=True), (real(2, 3, 4),)),
     Form("numpy.mean", "with dtype", lambda x: np.mean(x * x, axis=0, dtype=np.float64), (real(3, 4),)),
+    Form(
+        "numpy.var", "of real numbers, in complex ones", lambda x: np.var(x, 0, np.complex128), (real(3, 2),), float32=False
+    ),
+    Form(
+        "numpy.std", "of real numbers, in complex ones", lambda x: np.std(x, 0, np.complex128), (real(3, 2),), float32=False
+    ),
     Form("numpy.mean", "with where", lambda x: np.mean(x * x, axis=1, where=MASK), (real(3, 4),)),
     Form("numpy.mean", "with where, kept", lambda x: np.mean(x * x, axis=1, where=MASK, keepdims=True), (real(3, 4),)),
     Form("numpy.mean", "into out", into(lambda x, out=None: np.mean(x, axis=1, out=out)), (real(3, 4),)),

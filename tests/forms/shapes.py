@@ -6,7 +6,7 @@ from . import Form, cplx, real
 
 FORMS = [
     *(
-        Form(f"numpy.{f.__name__}", text, program, (x,))
+        Form(f"{f.__module__}.{f.__name__}", text, program, (x,))
         for f, text, program, x in [
             (np.reshape, "to a matrix", lambda x: np.reshape(x * x, (3, 4)), real(2, 6)),
             (np.reshape, "with -1", lambda x: np.reshape(x * x, (-1, 2)), real(2, 6)),

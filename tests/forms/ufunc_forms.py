@@ -164,6 +164,19 @@ FORMS = [
          lambda x: np.hypot.accumulate(x, out=np.zeros_like(x)) * x, (real(3, 2),)),
     Form("numpy.exp", "in double precision", lambda x: np.exp(x, dtype=np.float64), (real(3),), float32=False),
     Form("numpy.exp", "order= and subok=", lambda x: np.exp(x, order="F", subok=False), (real(2, 3),)),
+    *(
+        Form("numpy.multiply", f"order={order!r}, read as it lies", lambda x, y, order=order:
+             np.ravel(np.multiply(x.T, y.T, order=order) ** 2, "K"), (real(2, 3), real(2, 3, seed=1)))
+        for order in "CFAK"
+    ),
+    Form("numpy.add.outer", "order=, read as it lies", lambda x: np.ravel(np.add.outer(x, x[:2], order="F") ** 2, "K"),
+         (real(3),)),
+    Form("numpy.floor_divide.accumulate", "the first passes on", lambda x: np.floor_divide.accumulate(x) * x, (positive(4),)),
+    Form("numpy.floor_divide.reduceat", "those alone pass on",
+         lambda x: np.floor_divide.reduceat(x, [0, 2, 1]) * x[:3], (positive(4),)),
+    Form("numpy.floor_divide.reduce", "of one, of many, from a start",
+         lambda x: [np.floor_divide.reduce(x[:1]) ** 2, np.floor_divide.reduce(x[:1], where=False, initial=x[1]) ** 2],
+         (positive(4),)),
     Form("numpy.add", "in complex numbers", lambda x: np.add(x, 1.0, dtype=complex), (real(3),), float32=False),
     Form("numpy.multiply", "by a signature", lambda x: np.multiply(x, 2, signature="dd->d") * x, (real(3),), float32=False),
     Form("numpy.multiply", "by a tuple of dtypes",
@@ -171,6 +184,7 @@ FORMS = [
          float32=False),
     Form("numpy.add", "cast to integers, times x", lambda x: np.add(x, 1, dtype=int, casting="unsafe") * x, (3 * inside(3),),
          float32=False),
+    Form("numpy.add", "casting= alone", lambda x: np.add(x, x, casting="no"), (real(3),)),
     Form("numpy.greater", "dtype=bool, times x", lambda x: np.greater(x, 0, dtype=bool) * x, (inside(3),)),
     Form("numpy.clip", "dtype=", lambda x: np.clip(x, -0.5, 0.5, dtype=np.float64), (real(7),), float32=False),
     Form("numpy.clip", "out= and where=", lambda x: _clipped(x), (real(7),)),

@@ -81,7 +81,7 @@ NAMES = {
     "grid": np.array([0.0, 0.4, 1.1, 1.9, 2.6]),
 }
 
-_ROOMS = ("elementwise", "reductions", "shapes", "linear_algebra", "numerical", "writes")
+_ROOMS = ("elementwise", "reductions", "shapes", "linear_algebra", "numerical", "writes", "surroundings")
 
 
 def probes() -> list[tuple[str, str, str]]:

@@ -15,6 +15,8 @@ TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
 ROOT_HALF_PI = math.sqrt(math.pi / 2)
 ROOT_TWO_PI = math.sqrt(2 * math.pi)
 FAR = 30.0
+# (2k + 1)!! / 2**(k + 1): the asymptotic series of the slopes (DLMF 7.12.1).
+SERIES = (0.5, 0.75, 1.875, 6.5625, 29.53125, 162.421875, 1055.7421875)
 
 
 def _far(x: Any, near: Any, series: tuple[float, ...]) -> Any:
@@ -34,7 +36,9 @@ def _erfcx_slope(x: Any, y: Any) -> Any:
     if is_complex(x):
         return slope
     # To the left there is no cancellation: erfcx grows as exp(x * x).
-    far = _far(np.where(np.greater(x, 0), x, 1), slope, tuple(c * TWO_OVER_ROOT_PI for c in (-0.5, 0.75, -1.875, 6.5625)))
+    far = _far(
+        np.where(np.greater(x, 0), x, 1), slope, tuple(-((-1) ** k) * c * TWO_OVER_ROOT_PI for k, c in enumerate(SERIES))
+    )
     return far
 
 
@@ -69,7 +73,7 @@ elementwise(special.erfi, "x", lambda x: TWO_OVER_ROOT_PI * np.exp(x * x), cost=
 elementwise(special.erfcx, "x", _erfcx_slope, cost=60)
 elementwise(special.erfinv, "x", lambda y: np.exp(y * y) / TWO_OVER_ROOT_PI, cost=60)
 elementwise(special.erfcinv, "x", lambda y: -np.exp(y * y) / TWO_OVER_ROOT_PI, cost=60)
-elementwise(special.dawsn, "x", lambda x, y: _far(x, 1 - 2 * x * y, (-0.5, -0.75, -1.875, -6.5625)), cost=60)
+elementwise(special.dawsn, "x", lambda x, y: _far(x, 1 - 2 * x * y, tuple(-c for c in SERIES)), cost=60)
 elementwise(special.wofz, "x", lambda x, y: -2 * x * y + 1j * TWO_OVER_ROOT_PI, cost=100)
 elementwise(special.ndtr, "x", lambda x: np.exp(-x * x / 2) / ROOT_TWO_PI, cost=30)
 elementwise(special.log_ndtr, "x", _log_ndtr_slope, cost=60)

@@ -43,6 +43,8 @@ class int64(_np.int64):
 
 class _Linalg(ModuleType):
     norm = staticmethod(_of_list(_np.linalg.norm))
+    _dot = staticmethod(_np.matmul)
+    T = staticmethod(_np.matrix_transpose)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(_np.linalg, name)

@@ -5,6 +5,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .convolution import convolve as _convolve
+
 
 class _Room(ModuleType):
     """``autograd.scipy.<room>``."""
@@ -25,4 +27,5 @@ class _Room(ModuleType):
 
 for _name in ("integrate", "linalg", "signal", "special", "stats"):
     globals()[_name] = sys.modules[f"{__name__}.{_name}"] = _Room(_name)
+globals()["signal"].convolve = _convolve
 sys.modules[f"{__name__}.stats.multivariate_normal"] = globals()["stats"].multivariate_normal
