@@ -376,8 +376,10 @@ def fitting(steps, x, v):
         held = [x * 1.0, v * 1.0]
         try:
             for earlier in (*kept, step):
+                if earlier[0] == "write" and not isinstance(held[earlier[2] % len(held)], np.ndarray):
+                    raise TypeError("numbers are not written to")
                 take(earlier, held)
-        except (ValueError, IndexError, TypeError, AttributeError):
+        except (ValueError, IndexError, TypeError, AttributeError, RuntimeWarning):
             continue
         kept.append(step)
     return kept
