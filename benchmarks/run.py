@@ -10,13 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cells
+import in_place
 import memory_time
 import models
 import overhead
 import pictures
 import tables
 
-_TABLES = {"overhead": overhead.table, "memory": memory_time.table, "models": models.table}
+_TABLES = {"overhead": overhead.table, "memory": memory_time.table, "models": models.table, "in-place": in_place.table}
 
 
 def main() -> None:

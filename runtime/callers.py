@@ -30,6 +30,14 @@ def names(frame: FrameType, function: Any) -> bool:
     return value is function
 
 
+def assigns(frame: FrameType) -> bool:
+    """Tell whether ``x[index] = value`` stands in the line that `frame` is at (or ``x.__setitem__``), and no other call."""
+    if dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("STORE"):
+        return True
+    chain = _callee(frame.f_code, frame.f_lasti)
+    return chain is not None and chain[-1] in ("__setitem__", "setitem")
+
+
 @functools.lru_cache(maxsize=16384)
 def _callee(code: CodeType, place: int) -> tuple | None:
     """Return the name and attributes that stand before the brackets of the call at a place of `code`.

@@ -6,7 +6,6 @@ arrays themselves are inputs of the call (residuals that the planner counts), so
 
 from __future__ import annotations
 
-import dis
 import math
 import sys
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 
 from .. import phantom, trees
 from ..array import Array, apply, apply_over, read, record
+from ..callers import assigns
 from ..dispatch import refuse_plain
 from ..errors import NotDifferentiableError
 from ..op import FUNCTIONS, OPS, define, implements
@@ -415,12 +415,6 @@ def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.nd
     return last[index] == number
 
 
-def _is_assignment() -> bool:
-    """Tell whether ``x[index] = value`` stands in Python code: compiled code shuffles true ndarrays in another way."""
-    frame = sys._getframe(3)
-    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith("STORE")
-
-
 @implements("setitem")  # pyright: ignore[reportArgumentType]
 def setitem(x: Array, index: Any, value: Any) -> None:
     """Carry out ``x[index] = value``."""
@@ -428,7 +422,7 @@ def setitem(x: Array, index: Any, value: Any) -> None:
         link = getattr(value, "_link", None)
         if link is not None and link.index is index and link.parent() is x:
             return  # `x[i] += v`: the view has been written through already
-        if link is not None and type(index) is int and family_of(value) is family_of(x) and not _is_assignment():
+        if link is not None and type(index) is int and family_of(value) is family_of(x) and not assigns(sys._getframe(2)):
             raise NotDifferentiableError(
                 "compiled code (the shuffle of a random generator) exchanges rows of a traced array: they are views, and one "
                 "would be lost. Say x = x[generator.permutation(len(x))]"
