@@ -10,7 +10,7 @@ import numpy as np
 from . import trees
 from .arguments import check_leaves, positions
 from .errors import InputError
-from .transforms import jvp, plain_value_and_grad, vjp
+from .transforms import plain_value_and_grad, vjp
 
 
 def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto", has_aux: bool = False) -> Callable:
@@ -105,7 +105,9 @@ def hessian(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
 def hvp(f: Callable, primals: Sequence, tangents: Sequence) -> Any:
     """Return the product of the Hessian of a scalar function `f` at `primals` with `tangents`, one entry per argument.
 
-    Forward over reverse: the cost is a small multiple of the gradient's, the memory twice the gradient's.
+    Reverse over reverse (a Hessian is its own transpose): two gradients' worth of calls, with half the cost of a call that
+    forward over reverse has here. Where memory matters more, ``jvp(grad(f), primals, tangents)`` holds only the gradient's
+    residuals, each with its tangent.
 
     >>> import numpy as np, retape as rt
     >>> rt.hvp(lambda x: np.sum(x**3), (np.array([1.0, 2.0]),), (np.array([1.0, 1.0]),))[0].tolist()
@@ -118,4 +120,4 @@ def hvp(f: Callable, primals: Sequence, tangents: Sequence) -> Any:
     def gradient(*args: Any) -> Any:
         return plain_value_and_grad(f, args, tuple(range(len(args))), {})[2]
 
-    return jvp(gradient, primals, tangents)[1]
+    return vjp(gradient, *primals)[1](tuple(tangents))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Any
 
 import numpy as np
 
 from .array import Array, apply
 from .levels import Level
-from .op import Op, Rule
-from .rules import fetch, fitted, in_dtype
+from .op import OUTPUT, Op, Rule
+from .rules import as_array, fetch, fitted, in_dtype
 from .trail import Trail, constant, inactive, run_over
 
 
@@ -28,15 +29,17 @@ class Forward(Level):
 
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Any:
         """Run `op` and push the tangents through it."""
-        self.require_open()
+        if self.closed or self.thread != get_ident():
+            self.require_open()
         values = []
         tangents = []
         for a in args:
-            if type(a) is Array and a._tape is self:
+            kind = type(a)
+            if kind is Array and a._tape is self:
                 values.append(a._value)
                 tangents.append(a._slot)
             else:
-                values.append(constant(a))
+                values.append(a if kind is float or kind is int else constant(a))
                 tangents.append(None)
         y = run_over(op, values, parameters) if gives_up else apply(op, values, parameters)
         tangent = None
@@ -47,6 +50,8 @@ class Forward(Level):
 
 def push(op: Op, values: list, tangents: list, parameters: dict | None, y: Any, *, gives_up: bool = False) -> Any:
     """Return the tangent of ``y = op(*values)``, or None where no tangent gets through. `tangents` may hold None."""
+    if type(op.jvp) is tuple:
+        return _by_rules(op.jvp, values, tangents, parameters, y)
     rules = [op.rule(position) for position in range(len(values))]
     active = [k for k, tangent in enumerate(tangents) if tangent is not None and rules[k] is not None]
     if not active:
@@ -66,21 +71,32 @@ def push(op: Op, values: list, tangents: list, parameters: dict | None, y: Any, 
         for k in active:
             share = apply(op, [tangents[k] if j == k else value for j, value in enumerate(values)], parameters)
             tangent = share if tangent is None else tangent + share
-    elif op.jvp is None:
-        tangent = _transposed(active, rules, values, tangents, parameters, y)
     else:
-        tangent = None
-        for k in active:
-            rule: Rule | None = op.jvp[min(k, len(op.jvp) - 1)]  # pyright: ignore[reportAssignmentType]
-            if rule is None:
-                continue
-            share = rule.function(tangents[k], *fetch(rule, k, values, y, parameters))
-            tangent = share if tangent is None else tangent + share
-    if tangent is None:
-        return None
-    if tangent.dtype != y.dtype:
-        tangent = in_dtype(tangent, y.dtype)
+        tangent = _transposed(active, rules, values, tangents, parameters, y)
+    return None if tangent is None else _like_output(tangent, y)
+
+
+def _like_output(tangent: Any, y: Any) -> Any:
+    dtype = y.dtype
+    if tangent.dtype is not dtype and tangent.dtype != dtype:
+        tangent = in_dtype(tangent, dtype)
     return tangent if tangent.shape == y.shape else np.broadcast_to(tangent, y.shape)
+
+
+def _by_rules(jvp: tuple, values: list, tangents: list, parameters: dict | None, y: Any) -> Any:
+    """Return the sum of what the forward rules make of the tangents."""
+    total = None
+    last = len(jvp) - 1
+    for k, t in enumerate(tangents):
+        rule: Rule | None = jvp[k if k < last else last] if t is not None else None
+        if rule is None:
+            continue
+        if rule.reads_values_only:
+            share = rule.function(t, *[y if read == OUTPUT else as_array(values[read], y.dtype) for read in rule.residuals])
+        else:
+            share = rule.function(t, *fetch(rule, k, values, y, parameters))
+        total = share if total is None else total + share
+    return None if total is None else _like_output(total, y)
 
 
 def _transposed(active: list[int], rules: list, values: list, tangents: list, parameters: dict | None, y: Any) -> Any:

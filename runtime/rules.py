@@ -40,8 +40,11 @@ def fetch(rule: Rule, position: int, values: Any, y: Any, parameters: dict | Non
 
 def as_array(value: Any, dtype: Any) -> Any:
     """Return a Python scalar as an array of `dtype`, anything else as it is."""
-    if isinstance(value, (Array, np.ndarray, np.generic)):
-        if type(value) is Array and value._tape.keeper is not None and value._tape.dtypes[value._slot] is None:
+    kind = type(value)
+    if kind is np.ndarray:
+        return value
+    if kind is Array or isinstance(value, (np.ndarray, np.generic)):
+        if kind is Array and value._tape.keeper is not None and value._tape.dtypes[value._slot] is None:
             return apply(OPS["astype"], (value,), {"dtype": dtype})
         return value
     return np.asarray(value, dtype)
