@@ -10,7 +10,7 @@ import numpy as np
 from . import trees
 from .arguments import check_leaves, positions
 from .errors import InputError
-from .transforms import plain_value_and_grad, vjp
+from .transforms import plain_value_and_grad, transposed, vjp
 
 
 def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto", has_aux: bool = False) -> Callable:
@@ -40,13 +40,14 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
         leaves, treedef = check_leaves(chosen, "arguments")
         output, pullback, *aux = vjp(inner, *chosen, has_aux=has_aux)
         outputs, out_tree = trees.flatten(output)
+        outputs = [y if hasattr(y, "dtype") else np.asarray(y) for y in outputs]
         entries = sum(int(np.size(leaf)) for leaf in leaves)
         results = sum(int(np.size(leaf)) for leaf in outputs)
         if mode == "reverse" or mode == "auto" and results <= entries:
             made = _by_rows(pullback, outputs, out_tree, leaves)
         else:
-            _, push = vjp(pullback, trees.unflatten(out_tree, [np.ones(np.shape(y), y.dtype) for y in outputs]))
-            made = _by_columns(lambda t: push(t)[0], outputs, leaves, treedef)
+            push = transposed(pullback, output)
+            made = _by_columns(lambda t: push(*t), outputs, leaves, treedef)
         nested = [
             trees.unflatten(treedef, row) if not isinstance(argnums, int) else trees.unflatten(treedef, row)[0]
             for row in made

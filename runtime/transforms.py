@@ -15,6 +15,7 @@ from .arguments import (
     check_scalar,
     finished,
     fit_to_output,
+    is_differentiable_leaf,
     split_aux,
     untraced,
 )
@@ -111,18 +112,25 @@ def linearize(f: Callable, *args: Any) -> tuple[Any, Callable]:
     4.0
     """
     output, pullback = vjp(f, *args)
+    return output, transposed(pullback, output)
+
+
+def transposed(pullback: Callable, output: Any) -> Callable:
+    """Return the pushforward of the function whose output and pullback these are; integers have tangents of zeros."""
     outputs, treedef = trees.flatten(output)
-    seed = trees.unflatten(treedef, [np.ones(np.shape(leaf), np.result_type(leaf)) for leaf in map(_unboxed, outputs)])
-    _, push = vjp(pullback, seed)
+    zeros = [
+        np.zeros(getattr(leaf, "shape", ()), getattr(leaf, "dtype", None) or np.result_type(leaf)) for leaf in outputs
+    ]  # fmt: skip
+    moving = [k for k, leaf in enumerate(outputs) if is_differentiable_leaf(leaf)]
 
-    def pushforward(*tangents: Any) -> Any:
-        return push(tuple(tangents))[0]
+    def filled(found: Sequence) -> Any:
+        leaves = [zero.copy() for zero in zeros]
+        for k, leaf in zip(moving, found, strict=True):
+            leaves[k] = leaf
+        return trees.unflatten(treedef, leaves)
 
-    return output, pushforward
-
-
-def _unboxed(leaf: Any) -> Any:
-    return np.empty(leaf.shape, leaf.dtype) if type(leaf) is Array else leaf
+    _, push = vjp(lambda *cotangents: pullback(filled(cotangents)), *(np.ones_like(zeros[k]) for k in moving))
+    return lambda *tangents: filled(push(tangents))
 
 
 def plain_value_and_grad(
