@@ -7,7 +7,9 @@ its chain is shorter.
 
 from __future__ import annotations
 
+import gc
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -56,6 +58,11 @@ def table(*, quick: bool) -> dict[str, Any]:
             "HVP: gradient of the dot product of the gradient and a vector, per op of the value's chain.",
         ],
     )
+    book = result["bookkeeping"]
+    tables.say(
+        f"A tape of {book['calls']:,} small calls: {book['seconds']:.2f} s to record, {book['bytes_per_call']:.0f} bytes of "
+        f"bookkeeping a call, {book['collections']} runs of the cyclic garbage collector"
+    )
     return result
 
 
@@ -90,7 +97,33 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
         "gradient": micros,
         "product": {name: 1e6 * value / _OPS for name, value in product_seconds.items()},
         "compile_seconds": compiling,
+        "bookkeeping": _bookkeeping(100_000 if spec["quick"] else 1_000_000),
     }
+
+
+def _bookkeeping(calls: int) -> dict[str, Any]:
+    """Record a long chain of small calls twice: once for the time, once under tracemalloc."""
+    import retape as rt
+
+    figures: dict[str, Any] = {"calls": calls}
+
+    def loss(x: Any) -> Any:
+        start = time.process_time()
+        before = sum(generation["collections"] for generation in gc.get_stats())
+        y = x
+        for _ in range(calls):
+            y = y + 1.0
+        figures["seconds"] = time.process_time() - start
+        figures["collections"] = sum(generation["collections"] for generation in gc.get_stats()) - before
+        if tracemalloc.is_tracing():
+            figures["bytes_per_call"] = tracemalloc.get_traced_memory()[0] / calls
+        return y
+
+    tracemalloc.start()
+    rt.grad(loss)(1.0)
+    tracemalloc.stop()
+    rt.grad(loss)(1.0)
+    return figures
 
 
 Calls = dict[str, Callable[[], Any]]
