@@ -285,6 +285,8 @@ def _unary(op: Op) -> Callable:
         array._value = y
         if is_single:
             calls += (step, slot, value if reads_x else y, None, None)
+        elif not rule.reads:
+            calls += (step, slot, None, None, None)
         else:
             calls += (step, slot, [value if read == 0 else y for read in rule.reads], None, None)
         return array
