@@ -51,6 +51,9 @@ def _in_place(found: Callable) -> Callable:
     def update(self: Array, other: Any) -> Array:
         if is_number(self):  # as in NumPy, the name on the left stands for another number from now on
             return found(self, other)
-        return FUNCTIONS["repoint"](self, found(self, other))  # pyright: ignore[reportArgumentType]
+        result = found(self, other)
+        if result is NotImplemented:
+            return result
+        return FUNCTIONS["repoint"](self, result)  # pyright: ignore[reportArgumentType]
 
     return update

@@ -140,6 +140,7 @@ def checkpoint(f: Callable) -> Callable:
         trail = max(levels, key=lambda level: level.level, default=None)
         if type(trail) is not Trail:
             return f(*args, **keywords)
+        trail.require_open()
         with Region(trail) as region:
             inside = [
                 as_given(region.enter(leaf), leaf)

@@ -221,14 +221,43 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
     ):
         found = _binary(op)
     else:
-        found = functools.partial(_apply_inputs, op)
+        found = functools.partial(apply_inputs, op)
     RECORDERS[ufunc] = found
     return found
 
 
-def _apply_inputs(op: Op, *inputs: Any) -> Any:
-    # Lists may hold traced values: they must be arrays before it is decided which level records the call.
-    return apply(op, [FUNCTIONS["asarray"](a) if isinstance(a, (list, tuple)) else a for a in inputs])  # pyright: ignore
+_COMPUTED_WITH = frozenset((Array, np.ndarray, float, int, bool, complex))
+
+
+def apply_inputs(op: Op, *inputs: Any) -> Any:
+    """Record a call of a ufunc's op on any operands, or return NotImplemented for that of a foreign class to act."""
+    given = []
+    for a in inputs:
+        if type(a) not in _COMPUTED_WITH:
+            if isinstance(a, (list, tuple)):
+                # They may hold traced values, and must be arrays before it is decided which level records the call.
+                a = FUNCTIONS["asarray"](a)  # pyright: ignore[reportArgumentType]
+            elif takes_over(a):
+                return NotImplemented
+            elif _is_of_pandas(a):
+                a = np.asarray(a)
+        given.append(a)
+    return apply(op, given)
+
+
+def takes_over(operand: Any) -> bool:
+    """Tell whether an operand's own class has the say about a call that it is in, as ndarrays decide it (NEP 13)."""
+    kind = type(operand)
+    if kind in _COMPUTED_WITH or isinstance(operand, np.generic) or _is_of_pandas(operand):
+        return False
+    if hasattr(kind, "__array_ufunc__"):
+        return kind.__array_ufunc__ is not np.ndarray.__array_ufunc__
+    return getattr(operand, "__array_priority__", 0) > 0
+
+
+def _is_of_pandas(operand: Any) -> bool:
+    # Its own methods would convert a traced array to a plain one, and refuse; its data are a constant like others.
+    return type(operand).__module__.partition(".")[0] == "pandas"
 
 
 def _unary(op: Op) -> Callable:
@@ -236,7 +265,7 @@ def _unary(op: Op) -> Callable:
     rule: Any = op.rules[0]
     partial = getattr(rule.function, "partial", None)
     if any(type(read) is not int for read in rule.reads):
-        return functools.partial(_apply_inputs, op)
+        return functools.partial(apply_inputs, op)
     run = op.run
     reads_x = len(rule.reads) > 0 and rule.reads[0] == 0
     if len(rule.reads) == 0:
@@ -310,11 +339,11 @@ def _binary(op: Op) -> Callable:
 
     def record_binary(a: Any, b: Any) -> Any:
         if type(a) is not Array or type(b) is not Array or a._tape is not b._tape:
-            return _apply_inputs(op, a, b)
+            return apply_inputs(op, a, b)
         trail = a._tape
         slot, other = a._slot, b._slot
         if trail.hot != get_ident() or slot is None or other is None:
-            return _apply_inputs(op, a, b)
+            return apply_inputs(op, a, b)
         values = (a._value, b._value)
         y = run(*values)
         dtype, shape = y.dtype, y.shape
@@ -444,6 +473,6 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
                 array._value = y
                 calls += (step_second, slot, a, None, None) if is_product else (step_second, slot, None, None, None)
                 return array
-        return _apply_inputs(op, a, b)
+        return apply_inputs(op, a, b)
 
     return record_arithmetic

@@ -122,6 +122,16 @@ def test_a_product_with_a_sparse_matrix_never_loses_a_gradient():
         gradient(lambda x: a @ x, X)
 
 
+def test_a_product_with_a_sparse_matrix_on_the_right_needs_no_patch():
+    a = scipy.sparse.csr_array(np.diag([1.0, 2.0, 3.0]))
+    for matrix in (a, scipy.sparse.csc_matrix(a)):
+        assert gradient(lambda x, m=matrix: x @ m, X).tolist() == [1.0, 2.0, 3.0]
+        assert gradient(lambda x, m=matrix: np.matmul(x, m), X).tolist() == [1.0, 2.0, 3.0]
+    for function in (lambda x: x * a, lambda x: x / a, lambda x: x + a, lambda x: x - a):
+        with pytest.raises((NotDifferentiableError, TypeError)):
+            gradient(function, X)
+
+
 def test_every_patch_names_what_it_replaces():
     from retape.runtime.scipy.replace import owner_of
 

@@ -218,3 +218,66 @@ def test_every_precision_is_kept(ufunc, dtype):
     y, pullback = rt.vjp(ufunc, x)
     assert y.dtype == ufunc(x).dtype
     assert pullback(np.ones_like(y))[0].dtype == dtype
+
+
+class Labelled:
+    """An array with a label, as xarray has it: it carries out what it meets on the array inside."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **keywords):
+        return Labelled(getattr(ufunc, method)(*(a.data if isinstance(a, Labelled) else a for a in inputs), **keywords))
+
+    def __radd__(self, other):
+        return Labelled(other + self.data)
+
+    def __rmul__(self, other):
+        return Labelled(other * self.data)
+
+    def __rpow__(self, other):
+        return Labelled(other**self.data)
+
+    def __rmatmul__(self, other):
+        return Labelled(other @ self.data)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x, c: x + c, [1.0, 1.0]),
+        (lambda x, c: x * c, [2.0, 3.0]),
+        (lambda x, c: x**c, [2.0, 12.0]),
+        (lambda x, c: x @ c, [2.0, 3.0]),
+        (np.multiply, [2.0, 3.0]),
+        (np.matmul, [2.0, 3.0]),
+        (np.power, [2.0, 12.0]),
+        (lambda x, c: np.multiply(c, x), [2.0, 3.0]),
+    ],
+)
+def test_an_object_with_array_ufunc_of_its_own_carries_out_what_it_meets(function, expected):
+    def loss(x):
+        y = function(x, Labelled(np.array([2.0, 3.0])))
+        assert type(y) is Labelled
+        return np.sum(y.data)
+
+    assert rt.grad(loss)(np.array([1.0, 2.0])).tolist() == expected
+
+
+def test_an_object_that_opts_out_of_ufuncs_is_not_taken_for_a_number():
+    class Unit:
+        __array_ufunc__ = None
+
+        def __rmul__(self, other):
+            return other + other
+
+    assert rt.grad(lambda x: np.sum(x * Unit()))(np.ones(2)).tolist() == [2.0, 2.0]
+
+    def loss(x):
+        y = 3 * x
+        y *= Unit()
+        return np.sum(y)
+
+    assert rt.grad(loss)(np.ones(2)).tolist() == [6.0, 6.0]
+    with pytest.raises(TypeError):
+        rt.grad(lambda x: np.sum(x + Unit()))(np.ones(2))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
+from ..trail import takes_over
 from .axes import as_operand
 
 
@@ -101,11 +104,21 @@ def _with_keywords(product: Callable, operands: tuple, axes: Any, dtype: Any, ca
     return np.moveaxis(y, range(-len(target), 0), target) if target else y
 
 
+def _product_with_foreign(a: Any, b: Any) -> Any:
+    """Return a product with a sparse matrix of SciPy; of others NotImplemented, for their own class to act."""
+    scipy_sparse = sys.modules.get("scipy.sparse")
+    if scipy_sparse is None or not (scipy_sparse.issparse(a) or scipy_sparse.issparse(b)):
+        return NotImplemented
+    return importlib.import_module("..scipy.sparse", __package__).matmul(a, b)
+
+
 @implements(np.matmul)
 def matmul(x1: Any, x2: Any, /, *, axes: Any = None, dtype: Any = None, casting: Any = "same_kind") -> Any:
     """Record a matrix product; vectors become rows and columns as in NumPy."""
     if axes is not None or dtype is not None:
         return _with_keywords(matmul, (x1, x2), axes, dtype, casting)
+    if takes_over(x1) or takes_over(x2):
+        return _product_with_foreign(x1, x2)
     a, b = as_operand(x1), as_operand(x2)
     if not a.ndim or not b.ndim:
         raise ValueError("matmul: an operand has no dimensions; multiply by a scalar with *")

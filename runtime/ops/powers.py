@@ -10,6 +10,7 @@ import numpy as np
 from .. import phantom
 from ..array import Array, apply
 from ..op import define, implements
+from ..trail import apply_inputs
 from .masked import by_rules, product, quotient
 
 
@@ -72,4 +73,4 @@ def power(a: Any, b: Any) -> Any:
     """Record ``a ** b``; an exponent that is a Python number is a parameter of the call, not a value."""
     if type(a) is Array and type(b) in (int, float):
         return apply(FIXED_POWER, (a,), {"exponent": b})
-    return apply(POWER, (a, b))
+    return apply_inputs(POWER, a, b)
