@@ -58,7 +58,7 @@ def _fixed_power_rule(g: Any, x: Any, exponent: float) -> Any:
 
 FIXED_POWER = define(
     "fixed_power",
-    lambda x, exponent: x**exponent,
+    lambda x, exponent: np.asarray(x) ** exponent,  # of a NumPy scalar, ** has other last bits
     inputs="x",
     parameters=("exponent",),
     rules=_fixed_power_rule,

@@ -244,12 +244,12 @@ FORMS = [
     *(Form(name, f"{text}, complex", writes(write), (Z, cplx(4, seed=1))) for name, text, write in FUNCTIONS
       if name in ("numpy.copyto", "numpy.put", "numpy.fill_diagonal", "numpy.add.at")),
     Form("numpy.ndarray.real", "written through", writes(parts), (Z,), tolerance=1e-5),
-    Form("numpy.ndarray.view", "written through", writes(pairs), (Z,), tolerance=1e-5),
+    Form("numpy.ndarray.view", "pairs written through", writes(pairs), (Z,), tolerance=1e-5),
     Form("numpy.fill_diagonal", "of a cube", writes(lambda y, x, v: np.fill_diagonal(y, v**2)), (real(3, 3, 3), V)),
     Form("numpy.ndarray.sort", "of a view", writes(lambda y, x: y[:, ::2].sort(0)), (distinct(3, 4),)),
     Form("numpy.ndarray.partition", "of a view", writes(lambda y, x: y.T[1:].partition(1)), (distinct(3, 4),)),
     Form("numpy.ndarray.fill", "of a view", writes(lambda y, x: y.T[1:].fill(x[0, 0] * x[1, 1])), (X,)),
     Form("numpy.ndarray.flat", "through a mask", writes(lambda y, x: y.flat.__setitem__(y.flat > 1, x[0, 0])),
          (positive(3, 4),)),
-    Form("numpy.nan_to_num", "in place", writes(lambda y, x: np.nan_to_num(y[1:], copy=False)), (X,)),
+    Form("numpy.nan_to_num", "a part in place", writes(lambda y, x: np.nan_to_num(y[1:], copy=False)), (X,)),
 ]  # fmt: skip
