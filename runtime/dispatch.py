@@ -12,10 +12,10 @@ import numpy as np
 
 from .array import Array, any_active, apply, read
 from .errors import MissingRuleError, NotDifferentiableError
-from .lines import place, user_line
+from .lines import is_own, place, user_line
 from .op import FUNCTIONS, UFUNCS
 from .trail import recorder
-from .views import as_number
+from .views import as_memory, as_number
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
@@ -42,6 +42,8 @@ def call_function(function: Callable, args: tuple, keywords: dict) -> Any:
         _require_form(function, handler, args, keywords)
         raise
     if type(result) is Array and not result.shape and function not in _GIVE_ARRAYS:
+        if function is np.where and not is_own(sys._getframe(2)):  # called by the program, and not for a function made of it
+            return as_memory(result)
         return result if any(result is a for a in args) else as_number(result)
     return result
 

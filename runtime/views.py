@@ -231,7 +231,7 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     """Carry out ``target[template] = value``; `value` has the target's dtype and the shape of the part."""
     family = family_of(target)
     link: Link | None = getattr(target, "_link", None)
-    if type(value) is Array:  # what is written stays as it is, whatever becomes of the view that it may be
+    if type(value) is Array and family_of(value) is not None:  # stays as it is, whatever becomes of the view that it may be
         value = _alias(value)
     if link is None:
         if family is None:

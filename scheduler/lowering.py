@@ -62,13 +62,20 @@ class Lowering:
         return value
 
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:
-        """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call."""
+        """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call.
+
+        In the forward sweep, and of complex numbers, only for updates in place: NumPy rounds complex products differently into
+        a buffer that it reads from, and may do so with functions, but a budget changes no bit.
+        """
         if op.overwrites is None or op.run_into is None:
             return -1
         tape = self.tape
         slot = inputs[op.overwrites]
         value = self.value_of[slot]
         if value < 0 or tape.aliases[slot] >= 0:
+            return -1
+        is_reverse = bool(self.program.forward) and value >= self.program.forward
+        if not op.reads_target and (not is_reverse or made.dtype.kind == "c"):
             return -1
         before = tape.phantoms[slot]
         same = before.shape == made.shape and before.dtype == made.dtype and before.strides == made.strides

@@ -37,6 +37,8 @@ def _filled(index: tuple, arrays: tuple) -> tuple:
 
 def _template(index: Any, shape: tuple[int, ...]) -> tuple[tuple, list]:
     """Return the template of `index` and its arrays; masks become integer arrays. Raises `IndexError` as NumPy does."""
+    if type(index) is int:
+        return (index,), []
     items = [_plain_item(item) for item in (index if isinstance(index, tuple) else (index,))]
     consumed = sum(item.ndim if _is_mask(item) else 1 for item in items if item is not None and item is not Ellipsis)
     template: list = []
@@ -372,9 +374,11 @@ def _fitted(x: Array, index: Any, value: Any) -> tuple[tuple, tuple, Any]:
     """Return the template and the arrays of an index, and the value in the dtype and shape of what is there."""
     template, arrays = _template(index, x.shape)
     _check_bounds(template, arrays, x.shape)
-    if type(value) is not Array and holds_traced(value):
+    if isinstance(value, (list, tuple)) and holds_traced(value):
         value = asarray(value)
-    if type(value) is not Array:
+    if type(value) is float:
+        value = np.array(value, x.dtype)
+    elif type(value) is not Array:
         given, value = value, np.empty(np.shape(value), x.dtype)
         value[...] = given  # NumPy casts, warns and refuses
     elif value.dtype != x.dtype:
@@ -382,7 +386,8 @@ def _fitted(x: Array, index: Any, value: Any) -> tuple[tuple, tuple, Any]:
     shape = _indexed_shape(x.shape, tuple(arrays), template)
     if value.ndim > len(shape):
         value = np.reshape(value, value.shape[value.ndim - len(shape) :])
-    value = np.broadcast_to(value, shape)
+    if value.shape != shape:
+        value = np.broadcast_to(value, shape)
     if type(value) is Array and _may_repeat(index):
         stays = _last_writes(x.shape, template, arrays)
         if stays is not None:
@@ -418,15 +423,22 @@ def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.nd
 @implements("setitem")  # pyright: ignore[reportArgumentType]
 def setitem(x: Array, index: Any, value: Any) -> None:
     """Carry out ``x[index] = value``."""
-    if type(value) is Array:
-        link = getattr(value, "_link", None)
-        if link is not None and link.index is index and link.parent() is x:
+    link = getattr(value, "_link", None) if type(value) is Array else None
+    if link is not None:
+        if link.index is index and link.parent() is x:
             return  # `x[i] += v`: the view has been written through already
-        if link is not None and type(index) is int and family_of(value) is family_of(x) and not assigns(sys._getframe(2)):
+        if type(index) is int and family_of(value) is family_of(x) and not assigns(sys._getframe(2)):
             raise NotDifferentiableError(
                 "compiled code (the shuffle of a random generator) exchanges rows of a traced array: they are views, and one "
                 "would be lost. Say x = x[generator.permutation(len(x))]"
             )
+    elif type(index) is int and type(value) is Array:
+        shape = x.shape
+        if (
+            shape and shape[1:] == value.shape and -shape[0] <= index < shape[0] and value.dtype == x.dtype
+        ):  # so it needs no fitting
+            write(x, (index,), (), value)
+            return
     if _is_truth(index):
         if not _truth(index):
             return

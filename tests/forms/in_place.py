@@ -113,7 +113,10 @@ def arrays_without_dimensions(x, v):
     part = (v * v)[2, ...]
     alias = part
     part += 1.0
-    return same * view + alias * z
+    chosen = np.where(v[0] > 0, v[1] ** 2, v[2])
+    other = chosen
+    other += z
+    return same * view + alias * z * chosen
 
 
 def copies_of_numbers(x, v):
