@@ -39,7 +39,7 @@ FORMS = [
             (np.transpose, "with axes", lambda x: np.transpose(x, (1, -1, 0)) ** 2, real(2, 3, 2)),
             (np.transpose, "of a vector", lambda x: np.transpose(x) ** 2, real(3)),
             (np.transpose, "complex", lambda x: np.transpose(x) ** 2, cplx(2, 3)),
-            (np.permute_dims, "with axes", lambda x: np.permute_dims(x, (2, 0, 1)) ** 2, real(2, 3, 2)),
+            (np.permute_dims, "as permute_dims", lambda x: np.permute_dims(x, (2, 0, 1)) ** 2, real(2, 3, 2)),
             (np.swapaxes, "negative", lambda x: np.swapaxes(x, 0, -1) ** 2, real(2, 3, 2)),
             (np.matrix_transpose, "stacked", lambda x: np.matrix_transpose(x) ** 2, real(2, 3, 2)),
             (np.linalg.matrix_transpose, "of the linear algebra", lambda x: np.linalg.matrix_transpose(x) ** 2, real(2, 3)),
