@@ -218,6 +218,8 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
         found = handler
     elif op is None:
         return None
+    elif any(rule is not None and rule.is_strict for rule in op.rules) or not any(op.rules):
+        found = functools.partial(apply_inputs, op)  # a user's rules: the fast steps have the house's own in them
     elif ufunc is np.multiply or ufunc is np.add or ufunc is np.subtract:
         found = _arithmetic(op, ufunc)
     elif ufunc is np.true_divide:
