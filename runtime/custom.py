@@ -19,7 +19,7 @@ from .op import OPS, Op, compile_rule
 from .region import Region
 from .tape import Tape
 from .trail import Trail
-from .transforms import vjp
+from .transforms import transposed, vjp
 
 
 class Custom(ABC):
@@ -56,8 +56,11 @@ class Custom(ABC):
         return self._on_trail(level, leaves, values, active, treedef)
 
     @abstractmethod
-    def _value_and_pull(self, values: list, treedef: Any) -> tuple[Any, Callable]:
-        """Return the output, and a function from the output's cotangent to those of all leaves (None for none)."""
+    def _value_and_pull(self, values: list, treedef: Any, *, is_nested: bool) -> tuple[Any, Callable]:
+        """Return the output, and a function from the output's cotangent to those of all leaves (None for none).
+
+        With `is_nested`, the values are traced by an outer level too, and its output must carry the rule.
+        """
 
     @abstractmethod
     def _value_and_push(self, values: list, tangents: list, treedef: Any) -> tuple[Any, Any]:
@@ -68,12 +71,12 @@ class Custom(ABC):
         return self(*args, **keywords)
 
     def _on_trail(self, trail: Trail, leaves: list, values: list, active: list[int], treedef: Any) -> Any:
-        output, pull = self._value_and_pull(values, treedef)
+        output, pull = self._value_and_pull(values, treedef, is_nested=_is_traced(values))
         outputs, out_tree = trees.flatten(output)
         if not active:
             return output
         slots = [leaves[k]._slot for k in active]
-        call = trail.add(_step_back, (slots, active, pull, values, outputs, out_tree), None)._slot
+        call = trail.add(_step_back, (slots, active, self, pull, values, outputs, out_tree), None)._slot
         results = [
             trail.add(_step_back_result, (call, k), y) if is_differentiable_leaf(y) else y for k, y in enumerate(outputs)
         ]
@@ -119,7 +122,8 @@ class Custom(ABC):
             if last[0] is not g:
                 rest, given = iter(others), dict(zip(places, primals, strict=True))
                 values = [given[k] if k in given else next(rest) for k in range(len(places) + len(others))]
-                output, pull = self._value_and_pull(values, treedef)
+                # What stands on the tape carries the rule already: of this output only the shapes are looked at.
+                output, pull = self._value_and_pull(values, treedef, is_nested=False)
                 outputs, out_tree = trees.flatten(output)
                 seeds = [g if k == number else _zeros_like(y) for k, y in enumerate(outputs)]
                 last[:] = g, _checked(pull(trees.unflatten(out_tree, seeds)), values, self, "cotangent", "argument")
@@ -161,7 +165,7 @@ class custom_vjp(Custom):  # noqa: N801
         """Give the rule."""
         self.forward, self.backward = forward, backward
 
-    def _value_and_pull(self, values: list, treedef: Any) -> tuple[Any, Callable]:
+    def _value_and_pull(self, values: list, treedef: Any, *, is_nested: bool) -> tuple[Any, Callable]:
         forward, backward = self.forward, self.backward
         if forward is None or backward is None:
             raise RuleError(f"{self.__name__} has no rule yet: call {self.__name__}.defvjp(forward, backward)")  # pyright: ignore
@@ -170,8 +174,8 @@ class custom_vjp(Custom):  # noqa: N801
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise RuleError(f"the forward function of {self.__name__} must return (output, residuals)")  # pyright: ignore
         output, residuals = pair
-        if any(type(value) is Array and value._tape.keeper is None for value in values):
-            output = self(*args, **keywords)  # an outer level has the rule too
+        if is_nested:
+            output = self(*args, **keywords)
 
         def pull(cotangent: Any) -> list:
             shares = backward(residuals, cotangent)
@@ -196,17 +200,14 @@ class custom_vjp(Custom):  # noqa: N801
         return output, pull
 
     def _value_and_push(self, values: list, tangents: list, treedef: Any) -> tuple[Any, Any]:
-        output, pull = self._value_and_pull(values, treedef)
-        outputs, out_tree = trees.flatten(output)
-        seeds = trees.unflatten(out_tree, [np.ones(y.shape, y.dtype) for y in outputs])
+        output, pull = self._value_and_pull(values, treedef, is_nested=_is_traced(values))
         wanted = [k for k, tangent in enumerate(tangents) if tangent is not None]
 
-        def shares(cotangent: Any) -> list:
+        def shares(cotangent: Any) -> tuple:
             made = _checked(pull(cotangent), values, self, "cotangent", "argument")
-            return [made[k] if made[k] is not None else _zeros_like(values[k]) for k in wanted]
+            return tuple(made[k] if made[k] is not None else _zeros_like(values[k]) for k in wanted)
 
-        (tangent,) = vjp(shares, seeds)[1]([tangents[k] for k in wanted])
-        return output, tangent
+        return output, transposed(shares, output)(*(tangents[k] for k in wanted))
 
 
 class custom_jvp(Custom):  # noqa: N801
@@ -244,20 +245,21 @@ class custom_jvp(Custom):  # noqa: N801
         args, keywords = trees.unflatten(treedef, values)
         directions, _ = trees.unflatten(treedef, [0.0 if t is None else t for t in tangents])
         output, tangent = self._pushed(args, directions)
-        if any(type(value) is Array and value._tape.keeper is None for value in values):
+        if _is_traced(values):
             output = self(*args, **keywords)  # an outer level has the rule too
         return output, tangent
 
-    def _value_and_pull(self, values: list, treedef: Any) -> tuple[Any, Callable]:
+    def _value_and_pull(self, values: list, treedef: Any, *, is_nested: bool) -> tuple[Any, Callable]:
         args, keywords = trees.unflatten(treedef, values)
-        nested = any(type(value) is Array and value._tape.keeper is None for value in values)
-        output = self(*args, **keywords) if nested else self.function(*args, **keywords)
+        output = self(*args, **keywords) if is_nested else self.function(*args, **keywords)
+        outputs, out_tree = trees.flatten(output)
         wanted = [k for k, value in enumerate(values) if is_differentiable_leaf(value)]
 
         def pushed(*directions: Any) -> Any:
             given = dict(zip(wanted, directions, strict=True))
             tangents, _ = trees.unflatten(treedef, [given.get(k, 0.0) for k in range(len(values))])
-            return self._pushed(args, tangents)[1]
+            made = _checked(trees.flatten(self._pushed(args, tangents)[1])[0], outputs, self, "tangent", "output")
+            return trees.unflatten(out_tree, [_zeros_like(y) if t is None else t for t, y in zip(made, outputs, strict=True)])
 
         def pull(cotangent: Any) -> list:
             _, transposed = vjp(pushed, *(np.ones(_shape(values[k]), _dtype(values[k])) for k in wanted))
@@ -268,9 +270,9 @@ class custom_jvp(Custom):  # noqa: N801
 
 
 def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) -> None:
-    slots, active, pull, values, outputs, out_tree = calls[place + 1]
+    slots, active, function, pull, values, outputs, out_tree = calls[place + 1]
     seeds = [cotangents[k] if k in cotangents else _zeros_like(y) for k, y in enumerate(outputs)]
-    shares = _checked(pull(trees.unflatten(out_tree, seeds)), values, pull, "cotangent", "argument")
+    shares = _checked(pull(trees.unflatten(out_tree, seeds)), values, function, "cotangent", "argument")
     for slot, k in zip(slots, active, strict=True):
         if shares[k] is not None:
             sums[slot] = sums[slot] + shares[k] if slot in sums else shares[k]
@@ -279,6 +281,10 @@ def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) 
 def _step_back_result(g: Any, calls: list, place: int, sums: dict) -> None:
     slot, number = calls[place + 1]
     sums.setdefault(slot, {})[number] = g
+
+
+def _is_traced(values: list) -> bool:
+    return any(type(value) is Array for value in values)
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -92,9 +92,12 @@ def fitted(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
 
 
 def _checked(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
-    share = share if isinstance(share, (Array, np.ndarray, np.generic)) else np.asarray(share)
     code = getattr(rule.function, "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    if isinstance(share, (float, complex)):
+        share = np.asarray(share)
+    if not isinstance(share, (Array, np.ndarray, np.generic)):
+        raise RuleError(f"a rule{where} returned {type(share).__name__}, not a cotangent of shape {shape}")
     lead = len(share.shape) - len(shape)
     if lead < 0 or any(n != m and m != 1 for n, m in zip(share.shape[lead:], shape, strict=True)):
         raise RuleError(f"a rule{where} returned a cotangent of shape {share.shape} for an input of shape {shape}")

@@ -14,6 +14,7 @@ from threading import get_ident
 from typing import Any
 
 import numpy as np
+from numpy._core.multiarray import count_nonzero  # pyright: ignore[reportAttributeAccessIssue]
 
 from .array import Array, apply
 from .errors import TapeError
@@ -22,6 +23,8 @@ from .op import FUNCTIONS, OUTPUT, RECORDERS, UFUNCS, Op
 from .rules import as_array, fetch, fitted
 
 WIDTH = 5
+# Up to this size it is cheaper to count the zeros of a cotangent than to compute with a mask of them.
+_SMALL = 1024
 _new_array = Array.__new__
 
 
@@ -98,6 +101,15 @@ class Trail(Level):
         array._slot = len(self.calls)
         array._value = y
         self.calls += (step, data, None, None, None)
+        return array
+
+    def add_fast(self, step: Callable, first: Any, second: Any, third: Any, fourth: Any, y: Any) -> Array:
+        """Do as `add` with all four entries of data."""
+        array = _new_array(Array)
+        array._tape = self
+        array._slot = len(self.calls)
+        array._value = y
+        self.calls += (step, first, second, third, fourth)
         return array
 
     def pull(self, sums: dict[int, Any]) -> dict[int, Any]:
@@ -206,8 +218,12 @@ def recorder(ufunc: np.ufunc) -> Callable | None:
         found = handler
     elif op is None:
         return None
+    elif any(rule is not None and rule.is_strict for rule in op.rules) or not any(op.rules):
+        found = functools.partial(apply_inputs, op)  # a user's rules: the fast steps have the house's own in them
     elif ufunc is np.multiply or ufunc is np.add or ufunc is np.subtract:
         found = _arithmetic(op, ufunc)
+    elif ufunc is np.true_divide:
+        found = _division(op)
     elif (
         len(op.inputs) == 1
         and op.rules[0] is not None
@@ -476,3 +492,74 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
         return apply_inputs(op, a, b)
 
     return record_arithmetic
+
+
+def _division(op: Op) -> Callable:
+    """Return the fast recorder of a quotient; what broadcasts or differs in dtype goes on.
+
+    Its steps back give the numbers of the op's rules. Where no value is 0, these need no mask, and the steps do without.
+    """
+    above, below = op.rules
+    assert above is not None and below is not None
+    numerator_rule, denominator_rule = above.function, below.function
+
+    def numerator_share(g: Any, b: Any) -> Any:
+        if type(g) is np.ndarray and g.size <= _SMALL and type(b) is not Array:
+            if count_nonzero(g) == g.size and (count_nonzero(b) == g.size if type(b) is np.ndarray else b):
+                return g / b
+        return numerator_rule(g, as_array(b, g.dtype))
+
+    def denominator_share(g: Any, b: Any, y: Any) -> Any:
+        if type(g) is np.ndarray and g.size <= _SMALL and type(b) is np.ndarray and type(y) is np.ndarray:
+            if count_nonzero(g) == g.size and count_nonzero(b) == g.size:
+                share = g * y
+                if count_nonzero(share) == g.size:
+                    return -(share / b)
+        return denominator_rule(g, b, y)
+
+    def step_both(g: Any, calls: list, place: int, sums: dict) -> None:
+        first, second, b, y = calls[place + 1 : place + 5]
+        share = numerator_share(g, b)
+        sums[first] = sums[first] + share if first in sums else share
+        share = denominator_share(g, b, y)
+        sums[second] = sums[second] + share if second in sums else share
+
+    def step_numerator(g: Any, calls: list, place: int, sums: dict) -> None:
+        slot = calls[place + 1]
+        share = numerator_share(g, calls[place + 2])
+        sums[slot] = sums[slot] + share if slot in sums else share
+
+    def step_denominator(g: Any, calls: list, place: int, sums: dict) -> None:
+        slot = calls[place + 1]
+        share = denominator_share(g, calls[place + 2], calls[place + 3])
+        sums[slot] = sums[slot] + share if slot in sums else share
+
+    def record_division(a: Any, b: Any) -> Any:
+        is_first, is_second = type(a) is Array, type(b) is Array
+        trail = a._tape if is_first else b._tape if is_second else None
+        if trail is None or trail.hot != get_ident() or is_first and is_second and b._tape is not trail:
+            return apply_inputs(op, a, b)
+        other = b if is_first else a
+        kind = type(other)
+        if not (is_first and is_second or kind is float or kind is int or kind is np.ndarray):
+            return apply_inputs(op, a, b)
+        slot = a._slot if is_first else None
+        second = b._slot if is_second else None
+        va = a._value if is_first else a
+        vb = b._value if is_second else b
+        if is_first and slot is None or is_second and second is None or kind is np.ndarray and other.dtype.kind == "O":
+            return apply_inputs(op, a, b)
+        y = np.true_divide(va, vb)
+        dtype, shape = y.dtype, y.shape
+        for value in (va, vb):
+            if type(value) is not float and type(value) is not int and (value.dtype is not dtype or value.shape != shape):
+                return trail.finish(op, [slot, second], [va, vb], None, y)
+        if kind is np.ndarray and is_first and vb.flags.writeable:
+            trail.freeze(vb)
+        if second is None:
+            return trail.add_fast(step_numerator, slot, vb, None, None, y)
+        if slot is None:
+            return trail.add_fast(step_denominator, second, vb, y, None, y)
+        return trail.add_fast(step_both, slot, second, vb, y, y)
+
+    return record_division

@@ -281,3 +281,42 @@ def test_an_object_that_opts_out_of_ufuncs_is_not_taken_for_a_number():
     assert rt.grad(loss)(np.ones(2)).tolist() == [6.0, 6.0]
     with pytest.raises(TypeError):
         rt.grad(lambda x: np.sum(x + Unit()))(np.ones(2))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
+def test_a_quotient_has_the_same_bits_of_gradient_with_and_without_a_budget(dtype):
+    a = np.array([0.0, 1.5, -2.0, 1e-30, 3.0], dtype)
+    b = np.array([2.0, -0.5, 7.0, 1e30, 3.0], dtype)
+    constant = np.array([1.0, -3.0, 0.7, 2.0, 0.1], dtype)
+    programs = [
+        lambda a, b: a / b, lambda a, b: a / 1.7 + b, lambda a, b: a / -3 + b, lambda a, b: 1.7 / b + a,
+        lambda a, b: a / constant + b, lambda a, b: constant / b + a, lambda a, b: (a / b) / (b / constant),
+        lambda a, b: a[:1] / b + a / np.float32(3.0), lambda a, b: np.where(np.real(a) > 1, a / b, 0.0),
+    ]  # fmt: skip
+    for program in programs:
+        loss = lambda a, b, program=program: np.sum(np.real(program(a, b)) * constant.real)  # noqa: E731
+        plain = rt.grad(loss, argnums=(0, 1))(a, b)
+        bounded = rt.grad(loss, argnums=(0, 1), memory_budget="64MiB")(a, b)
+        for one, other in zip(plain, bounded, strict=True):
+            assert one.dtype == dtype
+            assert one.tobytes() == other.tobytes()
+
+
+def test_the_divisor_of_a_traced_array_is_guarded_while_the_program_runs():
+    def loss(x, c):
+        y = np.sum(x / c)
+        c[0] = 5.0
+        return y
+
+    with pytest.raises(ValueError, match="read-only"):
+        rt.grad(loss)(np.ones(2), np.ones(2))
+
+
+def test_quotients_at_zero_and_in_nested_transforms():
+    def masked(x):
+        return np.sum(np.where(x > 0, 1 / np.where(x > 0, x, 1.0), 0.0) + np.where(x > 0, x / x, 0.0))
+
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(rt.grad(masked)(np.array([0.0, 2.0])), [0.0, -0.25])
+    x, c = np.array([1.3, 0.7]), np.array([2.0, 3.0])
+    rt.check_grads(lambda x, y: x / y + 2.0 / x + y / 3 + c / x + x / c, x, c + 0.5, order=2)

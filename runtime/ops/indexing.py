@@ -35,10 +35,22 @@ def _filled(index: tuple, arrays: tuple) -> tuple:
     return tuple(arrays[item.number] if type(item) is Slot else item for item in index) if arrays else index
 
 
+_BOUNDS = frozenset((int, type(None)))
+
+
 def _template(index: Any, shape: tuple[int, ...]) -> tuple[tuple, list]:
     """Return the template of `index` and its arrays; masks become integer arrays. Raises `IndexError` as NumPy does."""
-    if type(index) is int:
-        return (index,), []
+    given = index if type(index) is tuple else (index,)
+    for item in given:
+        kind = type(item)
+        if kind is slice:
+            if type(item.start) in _BOUNDS and type(item.stop) in _BOUNDS and type(item.step) in _BOUNDS:
+                continue
+        elif kind is int or item is None or item is Ellipsis:
+            continue
+        break
+    else:  # it is its own template
+        return given, []
     items = [_plain_item(item) for item in (index if isinstance(index, tuple) else (index,))]
     consumed = sum(item.ndim if _is_mask(item) else 1 for item in items if item is not None and item is not Ellipsis)
     template: list = []
