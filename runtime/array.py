@@ -59,9 +59,6 @@ def any_active(tree: Any) -> bool:
     return isinstance(tree, dict) and any(any_active(item) for item in tree.values())
 
 
-_is_active = any_active
-
-
 def read(array: Any, purpose: str) -> Any:
     """Return the plain value behind `array` for Python's own use (a branch, an index).
 

@@ -10,11 +10,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .array import Array, any_active, apply, read
+from .array import Array, any_active, read
 from .errors import MissingRuleError, NotDifferentiableError
 from .lines import is_own, place, user_line
-from .op import FUNCTIONS, UFUNCS
-from .trail import recorder
+from .op import FUNCTIONS
+from .recorders import recorder
 from .views import as_memory, as_number
 
 
@@ -27,7 +27,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
             found = recorder(ufunc)
         if found is not None:
             return found(*inputs)
-    form = FUNCTIONS.get("ufunc_form", ufunc_form)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    form = FUNCTIONS["ufunc_form"]  # pyright: ignore[reportArgumentType]
     return form(ufunc, method, inputs, keywords)
 
 
@@ -59,15 +59,15 @@ _GIVE_ARRAYS = frozenset(
 )  # fmt: skip
 
 
-def _plainly(tree: Any) -> Any:
+def plainly(tree: Any) -> Any:
     """Return `tree` with inactive traced arrays read out."""
     if type(tree) is Array:
         return read(tree, "a NumPy function without a rule")
     if isinstance(tree, (list, tuple)):
-        items = [_plainly(item) for item in tree]
+        items = [plainly(item) for item in tree]
         return type(tree)(items) if type(tree) in (list, tuple) else type(tree)(*items)
     if isinstance(tree, dict):
-        return {key: _plainly(item) for key, item in tree.items()}
+        return {key: plainly(item) for key, item in tree.items()}
     return tree
 
 
@@ -89,7 +89,7 @@ def _require_form(function: Callable, handler: Callable, args: tuple, keywords: 
 def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
     """Run a function that has no handler: plainly where no gradient is at stake, else through NumPy's own source."""
     if not any_active(args) and not any_active(keywords):
-        return function(*_plainly(args), **_plainly(keywords))
+        return function(*plainly(args), **plainly(keywords))
     implementation = getattr(function, "_implementation", None)
     try:
         if implementation is None or not hasattr(implementation, "__code__"):
@@ -121,43 +121,10 @@ def write_out(out: Any, result: Any, name: str) -> Any:
         if not any_active(result):
             if np.shape(target) != np.shape(result):
                 raise ValueError(f"{name} has a result of shape {np.shape(result)}, and out= one of {np.shape(target)}")
-            np.copyto(target, _plainly(result))
+            np.copyto(target, plainly(result))
             return target
         refuse_plain(name)
     return FUNCTIONS["repoint"](target, result)  # pyright: ignore[reportArgumentType]
-
-
-def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
-    """Handle a ufunc's methods and keyword forms."""
-    out = keywords.pop("out", None)
-    is_masked = keywords.get("where", True) is not True
-    if out is not None and not (is_masked and method == "__call__"):
-        return write_out(out, getattr(ufunc, method)(*inputs, **keywords), f"numpy.{ufunc.__name__}")
-    if method == "__call__":
-        dtype = keywords.get("dtype")
-        is_cast = dtype is not None and (np.dtype(dtype).kind != "f" or ufunc in UFUNCS and UFUNCS[ufunc].zero_gradient)
-        if not is_masked and not is_cast and keywords.get("casting", "same_kind") == "same_kind":
-            keywords = {k: v for k, v in keywords.items() if k not in ("dtype", "where", "casting")}
-            if not keywords:
-                handler = FUNCTIONS.get(ufunc)
-                if dtype is not None:
-                    inputs = tuple(np.asarray(a, dtype) if type(a) is not Array else a.astype(dtype) for a in inputs)
-                if handler is not None:
-                    return handler(*inputs)
-                if ufunc in UFUNCS:
-                    return apply(UFUNCS[ufunc], inputs)
-    else:
-        handler = FUNCTIONS.get((ufunc, method))  # pyright: ignore[reportArgumentType]
-        if handler is not None:
-            return handler(*inputs, **keywords)
-    if out is None and method != "at" and not any_active(inputs) and not any_active(keywords):
-        return getattr(ufunc, method)(*_plainly(inputs), **_plainly(keywords))
-    form = f"numpy.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-    words = f" with {', '.join(sorted(keywords))}=" if keywords else ""
-    raise MissingRuleError(
-        f"{form}{words} has no derivative rule here. Compose it of functions that have one (for where=, use np.where "
-        "on the result), or call it on retape.stop_gradient(x) if no gradient is wanted"
-    )
 
 
 FUNCTIONS["ufunc"] = call_ufunc  # pyright: ignore[reportArgumentType]

@@ -10,7 +10,7 @@ import numpy as np
 from . import dispatch  # noqa: F401  (what NumPy hands over goes there)
 from .array import Array
 from .op import FUNCTIONS
-from .trail import recorder
+from .recorders import recorder
 from .views import is_number
 
 _ARITHMETIC = {

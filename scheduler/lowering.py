@@ -64,8 +64,8 @@ class Lowering:
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:
         """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call.
 
-        In the forward sweep, and of complex numbers, only for updates in place: NumPy rounds complex products differently into
-        a buffer that it reads from, and may do so with functions, but a budget changes no bit.
+        In the forward sweep, and of complex numbers, only for updates in place: NumPy rounds complex products differently
+        into a buffer that it reads from, and may do so with functions, but a budget changes no bit.
         """
         if op.overwrites is None or op.run_into is None:
             return -1

@@ -14,7 +14,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
-from ..trail import takes_over
+from ..recorders import takes_over
 from .axes import as_operand
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from .. import phantom
 from ..array import Array, apply
 from ..op import define, implements
-from ..trail import apply_inputs
+from ..recorders import apply_inputs
 from .masked import by_rules, product, quotient
 
 

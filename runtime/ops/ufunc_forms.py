@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, any_active, read
-from ..dispatch import _plainly, write_out
+from ..dispatch import plainly, write_out
 from ..errors import MissingRuleError
 from ..op import FUNCTIONS, UFUNCS
 from .axes import as_operand, is_mask
@@ -72,7 +72,7 @@ FUNCTIONS["ufunc_form"] = ufunc_form  # pyright: ignore[reportArgumentType]
 
 def _without_rule(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
     if not any_active(inputs) and not any_active(keywords) and keywords.get("out") is None and method != "at":
-        return getattr(ufunc, method)(*_plainly(inputs), **_plainly(keywords))
+        return getattr(ufunc, method)(*plainly(inputs), **plainly(keywords))
     reason = NOT_APPLICABLE.get(ufunc.__name__)
     raise MissingRuleError(
         f"numpy.{ufunc.__name__} has no derivative rule here{f' ({reason})' if reason else ''}. Compose it of functions that "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, any_active, read
-from ..dispatch import _plainly
+from ..dispatch import plainly
 from ..op import FUNCTIONS, UFUNCS
 from ..views import repoint
 from .axes import as_operand, plain_value
@@ -22,7 +22,7 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, *operands: Any) -> None:
             operands = tuple(plain_value(b) for b in operands)
         elif any_active(operands):
             FUNCTIONS["write_out"](a, operands[0], f"numpy.{ufunc.__name__}.at")  # pyright: ignore[reportArgumentType]
-        ufunc.at(a, _plainly(indices), *_plainly(operands))
+        ufunc.at(a, plainly(indices), *plainly(operands))
         return
     if ufunc is np.subtract:
         ufunc, operands = np.add, (np.negative(as_operand(operands[0])),)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..array import Array, any_active, apply, read
-from ..dispatch import _plainly, refuse_plain
+from ..dispatch import plainly, refuse_plain
 from ..op import OPS, implements
 from .conversion import asarray
 
@@ -28,7 +28,7 @@ def _writes(function: Callable) -> Callable:
                 return
             if any_active(args) or any_active(keywords):
                 refuse_plain(f"numpy.{function.__name__}")
-            function(a, *_plainly(args), **_plainly(keywords))
+            function(a, *plainly(args), **plainly(keywords))
 
         entry.__wrapped__ = handler  # pyright: ignore[reportFunctionMemberAccess]
         implements(function)(entry)
