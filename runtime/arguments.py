@@ -60,6 +60,8 @@ def as_scalar_array(leaf: Any) -> Any:
 
 def check_scalar(output: Any, what: str = "the function") -> None:
     """Raise `InputError` unless a loss is a real floating-point scalar."""
+    if type(output) is Array and output._tape.closed:
+        output._tape.require_open()
     if isinstance(output, (Array, np.ndarray, np.generic)):
         if output.shape != ():
             raise InputError(
@@ -161,8 +163,14 @@ def split_aux(output: Any, has_aux: bool) -> tuple[Any, Any]:
 
 
 def untraced(tree: Any, level: Level) -> Any:
-    """Return `tree` with the traced arrays of `level` replaced by their values."""
+    """Return `tree` with the traced arrays of `level` replaced by their values.
+
+    Raises `EscapedError` for an array of a transform that has ended: what depends on it would have no gradient.
+    """
     leaves, treedef = trees.flatten(tree)
+    for leaf in leaves:
+        if type(leaf) is Array and leaf._tape is not level:
+            leaf._tape.require_open()
     leaves = [
         (plain(leaf) if level.keeper is not None else leaf._value) if type(leaf) is Array and leaf._tape is level else leaf
         for leaf in leaves

@@ -168,10 +168,11 @@ def test_an_array_that_escaped_its_transform_is_an_error_to_use(mode):
     def f(x):
         kept.append(x)
         kept.append(np.sin(x))
-        return np.sum(kept[1])
+        kept.append(np.sum(kept[1]))
+        return kept[2]
 
     KEEPS[mode](f)(X)
-    for array in kept:
+    for array in kept[:2]:
         for use in (
             rt.checkpoint(np.sin),
             lambda a: a + 1,
@@ -185,6 +186,9 @@ def test_an_array_that_escaped_its_transform_is_an_error_to_use(mode):
                 use(array)
     with pytest.raises(rt.EscapedError):
         rt.grad(lambda x: np.sum(x * kept[1]))(X)
+    for again in ("grad", "budget", "vjp", "jvp", "linearize"):
+        with pytest.raises(rt.EscapedError):
+            KEEPS[again](lambda x: np.sum(x) and kept[2])(X)
     assert innermost() is None
 
 
