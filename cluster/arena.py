@@ -90,9 +90,7 @@ class Arena:
         self._map = self._create() if rank == 0 else self._open()
         self._words = np.frombuffer(self._map, np.int64, self._control_bytes // 8)
         self._floats = self._words.view(np.float64)
-        self._ranks = self._words[_SHARED_WORDS : _SHARED_WORDS + world * _RANK_WORDS].reshape(
-            world, _RANK_WORDS
-        )
+        self._ranks = self._words[_SHARED_WORDS : _SHARED_WORDS + world * _RANK_WORDS].reshape(world, _RANK_WORDS)
         self._rank_floats = self._ranks.view(np.float64)
         self._arrivals = 0
         if rank == 0:
@@ -193,9 +191,7 @@ class Arena:
             share = slice(count * self.rank // self.world, count * (self.rank + 1) // self.world)
             out = np.frombuffer(self._map, dtype, count, result_offset + start)[share]
             parts = [
-                np.frombuffer(
-                    self._map, dtype, count, self._control_bytes + r * self.layout.slot_bytes + start
-                )[share]
+                np.frombuffer(self._map, dtype, count, self._control_bytes + r * self.layout.slot_bytes + start)[share]
                 for r in range(self.world)
             ]
             if equal:
@@ -213,9 +209,7 @@ class Arena:
         """(offset in bytes, elements, dtype) of each dtype's run of elements inside a slot."""
         runs = []
         for dtype in (np.dtype(np.float64), np.dtype(np.float32)):
-            of_dtype = [
-                (offset, shape) for offset, shape, place_dtype in self.layout.places if place_dtype == dtype
-            ]
+            of_dtype = [(offset, shape) for offset, shape, place_dtype in self.layout.places if place_dtype == dtype]
             if of_dtype:
                 start = min(offset for offset, _ in of_dtype)
                 runs.append((start, sum(int(np.prod(shape)) for _, shape in of_dtype), dtype))
@@ -278,9 +272,7 @@ class Arena:
         }
         wanted = {"generation": self.generation, "workers": self.world, "bytes": self.total_bytes}
         if found != wanted:
-            raise RunError(
-                f"{self.path} is the arena of another formation of workers: it has {found}, not {wanted}"
-            )
+            raise RunError(f"{self.path} is the arena of another formation of workers: it has {found}, not {wanted}")
 
     def _check_abort(self) -> None:
         rank = int(self._words[_WORD_ABORT])

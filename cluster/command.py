@@ -66,9 +66,7 @@ def _run(options: argparse.Namespace) -> int:
             data_limit_bytes=options.data_limit,
         ),
     )
-    print(
-        f"{model.name}: {options.workers} workers, {options.steps} steps of {options.global_batch} examples"
-    )
+    print(f"{model.name}: {options.workers} workers, {options.steps} steps of {options.global_batch} examples")
     for name, fact in model.facts.items():
         print(f"{name}: {fact}")
     step_plan = _plan_step(options, model)

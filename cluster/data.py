@@ -34,13 +34,9 @@ class Arrays:
     def __post_init__(self) -> None:
         """Raises ``DataError`` unless all leaves have the same leading axis."""
         paths, leaves, _ = flatten_with_paths(self.tree)
-        lengths = {
-            path: (len(leaf) if np.ndim(leaf) else None) for path, leaf in zip(paths, leaves, strict=True)
-        }
+        lengths = {path: (len(leaf) if np.ndim(leaf) else None) for path, leaf in zip(paths, leaves, strict=True)}
         if len(set(lengths.values())) != 1 or None in lengths.values():
-            raise DataError(
-                f"the arrays of a data set must share their leading axis; here they have {lengths}"
-            )
+            raise DataError(f"the arrays of a data set must share their leading axis; here they have {lengths}")
 
     def __len__(self) -> int:
         """The number of examples."""
@@ -64,9 +60,7 @@ class Examples:
     def batch(self, indices: np.ndarray) -> Any:
         """The examples at ``indices``, leaf by leaf in a new leading axis."""
         chosen = [flatten(self.items[int(index)]) for index in indices]
-        return unflatten(
-            chosen[0][1], [np.stack(leaves) for leaves in zip(*(c[0] for c in chosen), strict=True)]
-        )
+        return unflatten(chosen[0][1], [np.stack(leaves) for leaves in zip(*(c[0] for c in chosen), strict=True)])
 
 
 def as_source(data: Any) -> Source:

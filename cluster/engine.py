@@ -27,9 +27,7 @@ def import_ray() -> Any:
 
 
 @contextmanager
-def cluster(
-    address: str | None, *, cpus: int, payload_bytes: int, oversubscribe: bool = False
-) -> Iterator[Any]:
+def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe: bool = False) -> Iterator[Any]:
     """Connects to the cluster at ``address``, or starts Ray on this machine, and yields the ray module.
 
     A Ray that the caller has initialised already is used, and left running. ``payload_bytes`` is what will be
@@ -100,18 +98,14 @@ def spawn(
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    variables = {
-        name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    }
+    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     if local:
         variables["PYTHONPATH"] = _module_path()
-    remote_class = ray.remote(
-        num_cpus=threads, max_restarts=0, max_concurrency=3, runtime_env={"env_vars": variables}
-    )(worker_class)
+    remote_class = ray.remote(num_cpus=threads, max_restarts=0, max_concurrency=3, runtime_env={"env_vars": variables})(
+        worker_class
+    )
     return [
-        remote_class.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index)).remote(
-            *values
-        )
+        remote_class.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index)).remote(*values)
         for index, values in enumerate(arguments)
     ]
 

@@ -25,8 +25,7 @@ def prepare_folder(out: str | Path, *, resume: bool) -> Path:
         probe.unlink()
     except OSError as error:
         raise ConfigError(
-            f"the output folder {out} cannot be written: {error.strerror or error}; choose another with "
-            "out (--out)"
+            f"the output folder {out} cannot be written: {error.strerror or error}; choose another with out (--out)"
         ) from error
     if not resume:
         _set_aside(out)

@@ -59,9 +59,7 @@ class TrainConfig:
                 f"use {lower or self.workers} or {lower + self.workers}"
             )
         if self.microbatch != "auto" and not (isinstance(self.microbatch, int) and self.microbatch >= 1):
-            raise ConfigError(
-                f"microbatch is {self.microbatch!r}; it must be 'auto' or a whole number, 1 or more"
-            )
+            raise ConfigError(f"microbatch is {self.microbatch!r}; it must be 'auto' or a whole number, 1 or more")
         if isinstance(self.microbatch, int) and self.microbatch > self.worker_batch:
             raise ConfigError(
                 f"a microbatch of {self.microbatch} is more than one worker's share of {self.worker_batch} "

@@ -120,8 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         group,
         "--memory-budget",
-        'for one worker\'s gradients: a size ("64MiB"), or a percentage of what its share of a step would '
-        "need",
+        'for one worker\'s gradients: a size ("64MiB"), or a percentage of what its share of a step would need',
         type=_budget,
         metavar="SIZE",
     )
@@ -139,9 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="allow more workers than this machine has CPUs",
     )
-    group.add_argument(
-        "--address", metavar="ADDRESS", help="a running Ray cluster (default: RAY_ADDRESS, else start Ray)"
-    )
+    group.add_argument("--address", metavar="ADDRESS", help="a running Ray cluster (default: RAY_ADDRESS, else start Ray)")
     add(group, "--deadline", "seconds that a worker waits for the others", type=_positive, metavar="SECONDS")
 
     group = parser.add_argument_group("files")
@@ -156,9 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add(group, "--snapshot-every", "steps between snapshots", type=_count, metavar="N")
     add(group, "--validate-every", "steps between validations", type=_count, metavar="N")
     add(group, "--keep", "snapshots to keep", type=_count, metavar="N")
-    group.add_argument(
-        "--config", metavar="FILE", help="TOML file whose keys are these flags without the dashes"
-    )
+    group.add_argument("--config", metavar="FILE", help="TOML file whose keys are these flags without the dashes")
     group.add_argument("--verbose", action="store_true", default=None, help="show tracebacks of errors")
     return parser
 
@@ -174,9 +169,7 @@ def _file_arguments(path: str, parser: argparse.ArgumentParser) -> list[str]:
     known = sorted(set(vars(parser.parse_args([]))) - {"config"})
     unknown = [key for key in values if key.replace("-", "_") not in known]
     if unknown:
-        raise ConfigError(
-            f"{path} has unknown keys {', '.join(unknown)}; the known ones are {', '.join(known)}"
-        )
+        raise ConfigError(f"{path} has unknown keys {', '.join(unknown)}; the known ones are {', '.join(known)}")
     arguments = []
     for key, value in values.items():
         flag = "--" + key.replace("_", "-")
@@ -185,9 +178,7 @@ def _file_arguments(path: str, parser: argparse.ArgumentParser) -> list[str]:
         elif isinstance(value, int | float | str):
             arguments.append(f"{flag}={value}")
         else:
-            raise ConfigError(
-                f"{path}: {key} is a {type(value).__name__}; it must be a number, a text or true/false"
-            )
+            raise ConfigError(f"{path}: {key} is a {type(value).__name__}; it must be a number, a text or true/false")
     return arguments
 
 

@@ -103,9 +103,7 @@ def train(
         raise ConfigError(f"threads is {threads}; it must be 1 or more")
     source = as_source(data)
     if len(source) < global_batch:
-        raise DataError(
-            f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch"
-        )
+        raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
     folder = prepare_folder(out, resume=bool(resume))
     resume_from, damaged = find_snapshot(folder, resume)
     notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)

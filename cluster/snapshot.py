@@ -120,8 +120,7 @@ def read(path: str | Path) -> dict[str, Any]:
     payload = memoryview(content)[_HEADER.size :]
     if version > FORMAT_VERSION:
         raise SnapshotError(
-            f"the snapshot {path} has format {version}; this retape reads up to {FORMAT_VERSION}: update "
-            "retape"
+            f"the snapshot {path} has format {version}; this retape reads up to {FORMAT_VERSION}: update retape"
         )
     if len(content) < expected:
         raise _cut_short(path, len(content), expected)
@@ -195,10 +194,7 @@ def _restore(packed: list[dict[str, Any]], like: Any, what: str, path: str | Pat
             + "; ".join(differences[:_NAMED_LEAVES])
             + (f"; and {more} more" if more > 0 else "")
         )
-    arrays = [
-        np.frombuffer(saved[name]["data"], saved[name]["dtype"]).reshape(saved[name]["shape"]).copy()
-        for name in paths
-    ]
+    arrays = [np.frombuffer(saved[name]["data"], saved[name]["dtype"]).reshape(saved[name]["shape"]).copy() for name in paths]
     return unflatten(treedef, arrays)
 
 
@@ -222,6 +218,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _cut_short(path: Path, found: int, expected: int) -> SnapshotError:
-    return SnapshotError(
-        f"the snapshot {path} is cut short: {found} of {expected} bytes; resume from the one before"
-    )
+    return SnapshotError(f"the snapshot {path} is cut short: {found} of {expected} bytes; resume from the one before")

@@ -66,9 +66,7 @@ def read_text(path: str | Path | None, *, limit_bytes: int, validation_share: fl
     if not root.exists():
         cure = "give --data a file or folder of text" if path is None else "check --data"
         raise DataError(f"the data path {root} does not exist; {cure}")
-    files = _hashed_order(
-        root, pattern="*.py" if path is None else "*", skip=_NOT_PROSE if path is None else set()
-    )
+    files = _hashed_order(root, pattern="*.py" if path is None else "*", skip=_NOT_PROSE if path is None else set())
     parts: list[bytes] = []
     total = 0
     for file in files:
@@ -82,9 +80,7 @@ def read_text(path: str | Path | None, *, limit_bytes: int, validation_share: fl
         if total >= limit_bytes:
             break
     if not total:
-        raise DataError(
-            f"{name} holds no text: {len(files)} files, 0 bytes; give --data a file or folder with text"
-        )
+        raise DataError(f"{name} holds no text: {len(files)} files, 0 bytes; give --data a file or folder with text")
     data = np.frombuffer(b"".join(parts), np.uint8)
     cut = total - min(int(total * validation_share), 256 * 1024)
     return Text(data[:cut], data[cut:], len(parts), name)
@@ -120,10 +116,7 @@ def bigram_entropy(train: np.ndarray, validation: np.ndarray, *, smoothing: floa
     0.0
     """
     if len(train) < 2 or len(validation) < 2:
-        raise DataError(
-            f"a bigram needs 2 bytes; the training text has {len(train)}, the validation text "
-            f"{len(validation)}"
-        )
+        raise DataError(f"a bigram needs 2 bytes; the training text has {len(train)}, the validation text {len(validation)}")
     seen = _pair_counts(train) + smoothing
     bits = -np.log2(seen / seen.sum(axis=1, keepdims=True))
     pairs = _pair_counts(validation)
@@ -149,7 +142,5 @@ def _hashed_order(root: Path, *, pattern: str, skip: set[str]) -> Sequence[Path]
         and not skip.intersection(file.relative_to(root).parts[:-1])
         and not any(part.startswith(".") for part in file.relative_to(root).parts)
     }
-    ordered = sorted(
-        named, key=lambda name: (hashlib.blake2b(name.encode("utf-8", "replace")).digest(), name)
-    )
+    ordered = sorted(named, key=lambda name: (hashlib.blake2b(name.encode("utf-8", "replace")).digest(), name))
     return [named[name] for name in ordered]

@@ -61,9 +61,7 @@ class Worker:
         self.params = unflatten(treedef, [np.array(leaf, order="C") for leaf in leaves])
         self.state = state
         self._layout = Layout.of(flatten(self.params)[0])
-        self._step_function = accumulate(
-            job.loss, microbatch=self._microbatch, memory_budget=config.memory_budget
-        )
+        self._step_function = accumulate(job.loss, microbatch=self._microbatch, memory_budget=config.memory_budget)
         return os.getpid()
 
     def run(self, path: str, generation: int) -> Outcome:
@@ -231,11 +229,7 @@ class Worker:
     def _check_finite(self, values: np.ndarray, what: str) -> None:
         bad = [(rank, value) for rank, value in enumerate(values.tolist()) if not np.isfinite(value)]
         if bad:
-            where = (
-                ", ".join(f"{value} on worker {rank}" for rank, value in bad)
-                if len(values) > 1
-                else f"{bad[0][1]}"
-            )
+            where = ", ".join(f"{value} on worker {rank}" for rank, value in bad) if len(values) > 1 else f"{bad[0][1]}"
             raise NonFiniteLossError(
                 f"step {self.step + 1}: the {what} is {where}; the parameters were not updated. Lower the "
                 "rate, lengthen "
@@ -271,9 +265,7 @@ def _digest_words(params: Any) -> tuple[float, float]:
 def _resumed_microbatch(config: TrainConfig, settings: Mapping[str, Any]) -> int | str:
     """The microbatch that the snapshot's run had settled on, where "auto" would ask the same question
     again."""
-    same = all(
-        settings.get(name) == getattr(config, name) for name in ("workers", "global_batch", "memory_budget")
-    )
+    same = all(settings.get(name) == getattr(config, name) for name in ("workers", "global_batch", "memory_budget"))
     if config.microbatch == "auto" and same:
         return settings.get("microbatch", "auto")
     return config.microbatch

@@ -60,8 +60,8 @@ def as_scalar_array(leaf: Any) -> Any:
 
 def check_scalar(output: Any, what: str = "the function") -> None:
     """Raise `InputError` unless a loss is a real floating-point scalar."""
-    if type(output) is Array and output._tape.closed:
-        output._tape.require_open()
+    if type(output) is Array and output._level.closed:
+        output._level.require_open()
     if isinstance(output, (Array, np.ndarray, np.generic)):
         if output.shape != ():
             raise InputError(
@@ -169,10 +169,10 @@ def untraced(tree: Any, level: Level) -> Any:
     """
     leaves, treedef = trees.flatten(tree)
     for leaf in leaves:
-        if type(leaf) is Array and leaf._tape is not level:
-            leaf._tape.require_open()
+        if type(leaf) is Array and leaf._level is not level:
+            leaf._level.require_open()
     leaves = [
-        (plain(leaf) if level.keeper is not None else leaf._value) if type(leaf) is Array and leaf._tape is level else leaf
+        (plain(leaf) if level.keeper is not None else leaf._value) if type(leaf) is Array and leaf._level is level else leaf
         for leaf in leaves
     ]
     return trees.unflatten(treedef, leaves)

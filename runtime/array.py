@@ -11,15 +11,15 @@ import numpy as np
 from .errors import NotDifferentiableError
 from .levels import Level
 from .lines import place, user_line
-from .op import FUNCTIONS, OPS, RECORDERS, Op
+from .op import HOOKS, OPS, RECORDERS, Op
 
 
 def apply(op: Op, args: Any, parameters: dict | None = None) -> Any:
     """Run `op` on `args`; where one of them is traced, the innermost of their levels records the call."""
     level: Level | None = None
     for a in args:
-        if type(a) is Array and (level is None or a._tape.level > level.level):
-            level = a._tape
+        if type(a) is Array and (level is None or a._level.level > level.level):
+            level = a._level
     if level is None:
         return op.run(*args, **parameters) if parameters else op.run(*args)
     return level.record(op, args, parameters)
@@ -29,8 +29,8 @@ def apply_over(op: Op, args: tuple, parameters: dict | None = None) -> Any:
     """Do as `apply`, and give up the argument that `op` may overwrite: the caller uses it no more."""
     level: Level | None = None
     for a in args:
-        if type(a) is Array and (level is None or a._tape.level > level.level):
-            level = a._tape
+        if type(a) is Array and (level is None or a._level.level > level.level):
+            level = a._level
     if level is None:
         return op.run_into(args[op.overwrites], *args, **(parameters or {}))  # pyright: ignore
     return level.record(op, args, parameters, gives_up=True)
@@ -44,7 +44,7 @@ def record(level: Level, op: Op, args: tuple, parameters: dict | None = None) ->
 def is_active(array: Any) -> bool:
     """Tell whether a traced array depends on an input that is differentiated, at its own level or at an outer one."""
     while type(array) is Array:
-        if array._tape.is_active(array):
+        if array._level.is_active(array):
             return True
         array = array._value
     return False
@@ -65,7 +65,7 @@ def read(array: Any, purpose: str) -> Any:
     Raises `NotDifferentiableError` when that would lose a gradient.
     """
     while type(array) is Array:
-        level = array._tape
+        level = array._level
         level.require_open()
         if purpose != "bool" and level.is_active(array):
             raise NotDifferentiableError(
@@ -84,7 +84,7 @@ def read(array: Any, purpose: str) -> Any:
 def plain(array: Any) -> Any:
     """Return the plain value of a traced array, whatever becomes of its gradient (for printing and for outputs)."""
     while type(array) is Array:
-        level = array._tape
+        level = array._level
         array = array._value if level.keeper is None else level.keeper.value(array._slot)
     return array
 
@@ -92,12 +92,12 @@ def plain(array: Any) -> Any:
 class Array:
     """A traced array: stands for a value at one level, and behaves like an ndarray.
 
-    `_tape` is its level. On a `Trail`, `_value` is the value and `_slot` the place of the call that made it; on a `Forward`
+    `_level` is its level. On a `Trail`, `_value` is the value and `_slot` the place of the call that made it; on a `Forward`
     level `_slot` is its tangent; both are None where no derivative goes through. On a `Tape` `_slot` is its slot, and the
     value is the keeper's.
     """
 
-    __slots__ = ("_tape", "_slot", "_value", "_family", "_link", "_written", "__weakref__")
+    __slots__ = ("_level", "_slot", "_value", "_family", "_link", "_written", "__weakref__")
     __array_priority__ = 1000.0
 
     if TYPE_CHECKING:  # the methods that `ops.methods` and `operators` attach
@@ -122,7 +122,7 @@ class Array:
         def __gt__(self, other: Any) -> Any: ...
 
     def __init__(self, tape: Level, slot: Any, value: Any) -> None:
-        self._tape: Any = tape
+        self._level: Any = tape
         self._slot = slot
         self._value = value
 
@@ -136,23 +136,18 @@ class Array:
     def shape(self) -> tuple[int, ...]:
         """The length of each axis."""
         value = self._value
-        return value.shape if value is not None else self._tape.shapes[self._slot]
+        return value.shape if value is not None else self._level.shapes[self._slot]
 
     @property
     def dtype(self) -> Any:
         """The type of the elements."""
         value = self._value
-        return value.dtype if value is not None else self._tape.dtypes[self._slot]
+        return value.dtype if value is not None else self._level.dtypes[self._slot]
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
         return len(self.shape)
-
-    T = property(lambda self: np.transpose(self))
-    mT = property(lambda self: np.swapaxes(self, -1, -2))
-    real = property(lambda self: np.real(self))
-    imag = property(lambda self: np.imag(self))
 
     @property
     def size(self) -> int:
@@ -208,7 +203,7 @@ class Array:
         return value if dtype is None else value.astype(dtype)
 
     def __repr__(self) -> str:
-        if self._tape.closed:
+        if self._level.closed:
             return f"Array(shape={self.shape}, dtype={self.dtype}, escaped)"
         return f"Array({self.dtype}{list(self.shape)}, slot {self._slot})"
 
@@ -219,10 +214,10 @@ class Array:
         return id(self)
 
     def __getitem__(self, index: Any) -> Any:
-        return FUNCTIONS["getitem"](self, index)  # pyright: ignore[reportArgumentType]
+        return HOOKS["getitem"](self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        FUNCTIONS["setitem"](self, index, value)  # pyright: ignore[reportArgumentType]
+        HOOKS["setitem"](self, index, value)
 
     def __copy__(self) -> Any:
         return np.copy(self)  # pyright: ignore
@@ -235,7 +230,7 @@ class Array:
             recorder = RECORDERS.get(ufunc)
             if recorder is not None:
                 return recorder(*inputs)
-        return FUNCTIONS["ufunc"](ufunc, method, inputs, keywords)  # pyright: ignore[reportArgumentType]
+        return HOOKS["ufunc"](ufunc, method, inputs, keywords)
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, keywords: dict) -> Any:
-        return FUNCTIONS["function"](function, args, keywords)  # pyright: ignore[reportArgumentType]
+        return HOOKS["function"](function, args, keywords)

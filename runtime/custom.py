@@ -16,7 +16,7 @@ from .errors import RuleError
 from .forward import Forward
 from .levels import Level
 from .op import OPS, Op, compile_rule
-from .region import Region
+from .region import Region, step_back_result
 from .tape import Tape
 from .trail import Trail
 from .transforms import transposed, vjp
@@ -37,7 +37,7 @@ class Custom(ABC):
         """Return the function's value; traced arguments get its derivative."""
         leaves, treedef = trees.flatten((args, keywords))
         level: Level | None = max(
-            (leaf._tape for leaf in leaves if type(leaf) is Array), key=lambda level: level.level, default=None
+            (leaf._level for leaf in leaves if type(leaf) is Array), key=lambda level: level.level, default=None
         )
         if level is None:
             return self.function(*args, **keywords)
@@ -46,9 +46,9 @@ class Custom(ABC):
             return self._on_tape(level, leaves, treedef)
         if isinstance(level, Region):
             return level.call(lambda *inner: self._called(list(inner), treedef), leaves)
-        values = [leaf._value if type(leaf) is Array and leaf._tape is level else leaf for leaf in leaves]
+        values = [leaf._value if type(leaf) is Array and leaf._level is level else leaf for leaf in leaves]
         active = [
-            k for k, leaf in enumerate(leaves) if type(leaf) is Array and leaf._tape is level and leaf._slot is not None
+            k for k, leaf in enumerate(leaves) if type(leaf) is Array and leaf._level is level and leaf._slot is not None
         ]
         if isinstance(level, Forward):
             return self._on_forward(level, leaves, values, active, treedef)
@@ -78,7 +78,7 @@ class Custom(ABC):
         slots = [leaves[k]._slot for k in active]
         call = trail.add(_step_back, (slots, active, self, pull, values, outputs, out_tree), None)._slot
         results = [
-            trail.add(_step_back_result, (call, k), y) if is_differentiable_leaf(y) else y for k, y in enumerate(outputs)
+            trail.add(step_back_result, (call, k), y) if is_differentiable_leaf(y) else y for k, y in enumerate(outputs)
         ]
         return trees.unflatten(out_tree, results)
 
@@ -276,11 +276,6 @@ def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) 
     for slot, k in zip(slots, active, strict=True):
         if shares[k] is not None:
             sums[slot] = sums[slot] + shares[k] if slot in sums else shares[k]
-
-
-def _step_back_result(g: Any, calls: list, place: int, sums: dict) -> None:
-    slot, number = calls[place + 1]
-    sums.setdefault(slot, {})[number] = g
 
 
 def _is_traced(values: list) -> bool:

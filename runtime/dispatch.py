@@ -13,7 +13,7 @@ import numpy as np
 from .array import Array, any_active, read
 from .errors import MissingRuleError, NotDifferentiableError
 from .lines import is_own, place, user_line
-from .op import FUNCTIONS
+from .op import FUNCTIONS, HOOKS
 from .recorders import recorder
 from .views import as_memory, as_number
 
@@ -27,7 +27,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
             found = recorder(ufunc)
         if found is not None:
             return found(*inputs)
-    form = FUNCTIONS["ufunc_form"]  # pyright: ignore[reportArgumentType]
+    form = HOOKS["ufunc_form"]
     return form(ufunc, method, inputs, keywords)
 
 
@@ -124,9 +124,9 @@ def write_out(out: Any, result: Any, name: str) -> Any:
             np.copyto(target, plainly(result))
             return target
         refuse_plain(name)
-    return FUNCTIONS["repoint"](target, result)  # pyright: ignore[reportArgumentType]
+    return HOOKS["repoint"](target, result)
 
 
-FUNCTIONS["ufunc"] = call_ufunc  # pyright: ignore[reportArgumentType]
-FUNCTIONS["function"] = call_function  # pyright: ignore[reportArgumentType]
-FUNCTIONS["write_out"] = write_out  # pyright: ignore[reportArgumentType]
+HOOKS["ufunc"] = call_ufunc
+HOOKS["function"] = call_function
+HOOKS["write_out"] = write_out

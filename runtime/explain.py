@@ -146,7 +146,7 @@ def _round(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool
     if found.has_reverse:
         with Trail() as trail:
             output = _output(f, Arguments(args, argnums, trail.input), has_aux)
-        if type(output) is Array and output._tape is trail and output._slot is not None:
+        if type(output) is Array and output._level is trail and output._slot is not None:
             sums = {output._slot: np.ones((), output.dtype)}
             del output
             _pull(trail, sums, clock.made_by if len(trail.calls) == length else {}, found.cells, tick)
@@ -211,7 +211,7 @@ def _weigh(trail: Trail, clock: _Clock, found: _Round) -> None:
             seen.add(id(memory))
             if type(item) is not Array:
                 found.captured_bytes += memory.nbytes
-            elif item._tape is clock and item._slot is not None:
+            elif item._level is clock and item._slot is not None:
                 found.cells[item._slot].residual_bytes += memory.nbytes
 
 

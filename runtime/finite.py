@@ -185,7 +185,7 @@ def check_finite(f: Callable, *args: Any, anywhere: bool = False, **keywords: An
                 continue
             value = plain(leaf)
             if _badness(value) != _FINITE:
-                finding = leaf._slot if type(leaf) is Array and leaf._tape is search else None
+                finding = leaf._slot if type(leaf) is Array and leaf._level is search else None
                 raise NonfiniteError(f"result{path} holds {_count(_content('', value))}", finding)
         return untraced(output, search)
 

@@ -35,7 +35,7 @@ class Forward(Level):
         tangents = []
         for a in args:
             kind = type(a)
-            if kind is Array and a._tape is self:
+            if kind is Array and a._level is self:
                 values.append(a._value)
                 tangents.append(a._slot)
             else:
@@ -115,7 +115,7 @@ def _transposed(active: list[int], rules: list, values: list, tangents: list, pa
                 share = rule.function(np.zeros(shape, dtype), g, *arguments)
             else:
                 share = fitted(rule.function(np.copy(g) if rule.takes else g, *arguments), shape, dtype, rule)
-            if type(share) is Array and share._tape is trail and share._slot is not None:
+            if type(share) is Array and share._level is trail and share._slot is not None:
                 slot = share._slot
                 sums[slot] = sums[slot] + tangents[k] if slot in sums else tangents[k]
     return trail.pull(sums).get(g._slot)

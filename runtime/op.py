@@ -116,6 +116,7 @@ class Op:
 UFUNCS: dict[np.ufunc, Op] = {}
 RECORDERS: dict[np.ufunc, Callable] = {}  # what a ufunc without keywords goes through; made when it is first called
 FUNCTIONS: dict[Callable, Callable] = {}
+HOOKS: dict[str, Callable] = {}  # what the core calls of the families of ops, which import it
 OPS: dict[str, Op] = {}
 
 
@@ -237,23 +238,34 @@ def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0,
 
     `cost` is its flops per element. The product with the cotangent is formed here, so a partial is all there is to write.
     """
-    name = name or ufunc.__name__
-    names = tuple(inputs.split())
     rules = [None if partial is None else _times_cotangent(partial) for partial in partials]
-    is_constant = all(partial is None for partial in partials)
-    op = define(
-        name,
+    return by_rules(ufunc, inputs, *rules, cost=cost, name=name)
+
+
+def by_rules(
+    ufunc: np.ufunc,
+    inputs: str,
+    *rules: Callable | None,
+    jvp: str | Sequence[Callable | None] | None = None,
+    cost: float = 1.0,
+    name: str | None = None,
+) -> Op:
+    """Add a ufunc with one rule ``(g, *reads)`` per input, or None; tangents go through the same, unless `jvp` says how.
+
+    Where no input has a rule, the ufunc is piecewise constant. `cost` is its flops per element.
+    """
+    op = UFUNCS[ufunc] = define(
+        name or ufunc.__name__,
         ufunc,
         inputs=inputs,
-        rules=rules or (None,) * len(names),
+        rules=rules,
         infer=lambda *phantoms: phantom.of_ufunc(ufunc, phantoms),
         flops=lambda out, *_: cost * out.size,
         overwrites=0,
         run_into=lambda out, *args: ufunc(*args, out=out),
-        zero_gradient=is_constant,
-        jvp=rules,
+        zero_gradient=not any(rules),
+        jvp=rules if jvp is None else jvp,
     )
-    UFUNCS[ufunc] = op
     RECORDERS.pop(ufunc, None)
     return op
 
@@ -267,10 +279,15 @@ def _times_cotangent(partial: Any) -> Callable:
     def rule(g: Any, *values: Any) -> Any:
         return g * partial(*values)
 
+    rule.partial = partial  # pyright: ignore[reportFunctionMemberAccess]
+    return reading_as(rule, partial)
+
+
+def reading_as(rule: Callable, partial: Callable) -> Callable:
+    """Return `rule`, ``(g, *values)``, declared to read what the parameters of `partial` name."""
     parameters = [inspect.Parameter("g", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     parameters += inspect.signature(partial).parameters.values()
     rule.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-    rule.partial = partial  # pyright: ignore[reportFunctionMemberAccess]
     return rule
 
 
@@ -304,6 +321,6 @@ def _with_out(handler: Callable) -> Callable:
         bound.arguments["out"] = None
         result = handler(*bound.args, **bound.kwargs)
         name = f"numpy.{handler.__name__}"
-        return result if out is None else FUNCTIONS["write_out"](out, result, name)  # pyright: ignore[reportArgumentType]
+        return result if out is None else HOOKS["write_out"](out, result, name)
 
     return entry

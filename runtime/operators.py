@@ -9,7 +9,7 @@ import numpy as np
 
 from . import dispatch  # noqa: F401  (what NumPy hands over goes there)
 from .array import Array
-from .op import FUNCTIONS
+from .op import HOOKS
 from .recorders import recorder
 from .views import is_number
 
@@ -54,6 +54,6 @@ def _in_place(found: Callable) -> Callable:
         result = found(self, other)
         if result is NotImplemented:
             return result
-        return FUNCTIONS["repoint"](self, result)  # pyright: ignore[reportArgumentType]
+        return HOOKS["repoint"](self, result)
 
     return update

@@ -15,7 +15,7 @@ import numpy as np
 from numpy._core.multiarray import count_nonzero  # pyright: ignore[reportAttributeAccessIssue]
 
 from .array import Array, apply
-from .op import FUNCTIONS, OUTPUT, RECORDERS, UFUNCS, Op
+from .op import FUNCTIONS, HOOKS, OUTPUT, RECORDERS, UFUNCS, Op
 from .rules import as_array
 
 _new_array = Array.__new__
@@ -68,7 +68,7 @@ def apply_inputs(op: Op, *inputs: Any) -> Any:
         if type(a) not in _COMPUTED_WITH:
             if isinstance(a, (list, tuple)):
                 # They may hold traced values, and must be arrays before it is decided which level records the call.
-                a = FUNCTIONS["asarray"](a)  # pyright: ignore[reportArgumentType]
+                a = HOOKS["asarray"](a)
             elif takes_over(a):
                 return NotImplemented
             elif _is_of_pandas(a):
@@ -131,7 +131,7 @@ def _unary(op: Op) -> Callable:
     is_single = len(rule.reads) == 1
 
     def record_unary(x: Any) -> Any:
-        trail = x._tape
+        trail = x._level
         slot = x._slot
         if trail.hot != get_ident() or slot is None:
             return trail.record(op, (x,))
@@ -141,7 +141,7 @@ def _unary(op: Op) -> Callable:
             return trail.finish(op, [slot], [value], None, y)
         calls = trail.calls
         array = _new_array(Array)
-        array._tape = trail
+        array._level = trail
         array._slot = len(calls)
         array._value = y
         if is_single:
@@ -170,9 +170,9 @@ def _binary(op: Op) -> Callable:
         sums[other] = sums[other] + share if other in sums else share
 
     def record_binary(a: Any, b: Any) -> Any:
-        if type(a) is not Array or type(b) is not Array or a._tape is not b._tape:
+        if type(a) is not Array or type(b) is not Array or a._level is not b._level:
             return apply_inputs(op, a, b)
-        trail = a._tape
+        trail = a._level
         slot, other = a._slot, b._slot
         if trail.hot != get_ident() or slot is None or other is None:
             return apply_inputs(op, a, b)
@@ -183,7 +183,7 @@ def _binary(op: Op) -> Callable:
             return trail.finish(op, [slot, other], values, None, y)
         calls = trail.calls
         array = _new_array(Array)
-        array._tape = trail
+        array._level = trail
         array._slot = len(calls)
         array._value = y
         calls += (
@@ -247,14 +247,14 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
 
     def record_arithmetic(a: Any, b: Any) -> Any:
         if type(a) is Array:
-            trail = a._tape
+            trail = a._level
             slot = a._slot
             if trail.hot == get_ident() and slot is not None:
                 va = a._value
                 kind = type(b)
                 if kind is Array:
                     other = b._slot
-                    if b._tape is trail and other is not None:
+                    if b._level is trail and other is not None:
                         vb = b._value
                         y = ufunc(va, vb)
                         dtype, shape = y.dtype, y.shape
@@ -262,7 +262,7 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
                             return trail.finish(op, [slot, other], [va, vb], None, y)
                         calls = trail.calls
                         array = _new_array(Array)
-                        array._tape = trail
+                        array._level = trail
                         array._slot = len(calls)
                         array._value = y
                         if is_product:
@@ -278,13 +278,13 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
                         trail.freeze(b)
                     calls = trail.calls
                     array = _new_array(Array)
-                    array._tape = trail
+                    array._level = trail
                     array._slot = len(calls)
                     array._value = y
                     calls += (step_first, slot, b, None, None) if is_product else (step_first, slot, None, None, None)
                     return array
         elif type(b) is Array:
-            trail = b._tape
+            trail = b._level
             slot = b._slot
             kind = type(a)
             vb = b._value
@@ -300,7 +300,7 @@ def _arithmetic(op: Op, ufunc: np.ufunc) -> Callable:
                     trail.freeze(a)
                 calls = trail.calls
                 array = _new_array(Array)
-                array._tape = trail
+                array._level = trail
                 array._slot = len(calls)
                 array._value = y
                 calls += (step_second, slot, a, None, None) if is_product else (step_second, slot, None, None, None)
@@ -352,8 +352,8 @@ def _division(op: Op) -> Callable:
 
     def record_division(a: Any, b: Any) -> Any:
         is_first, is_second = type(a) is Array, type(b) is Array
-        trail = a._tape if is_first else b._tape if is_second else None
-        if trail is None or trail.hot != get_ident() or is_first and is_second and b._tape is not trail:
+        trail = a._level if is_first else b._level if is_second else None
+        if trail is None or trail.hot != get_ident() or is_first and is_second and b._level is not trail:
             return apply_inputs(op, a, b)
         other = b if is_first else a
         kind = type(other)

@@ -31,7 +31,7 @@ def record(f: Callable, *args: Any) -> Tape:
             boxes = [tape.input(as_scalar_array(leaf)) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
             traced.append(trees.unflatten(treedef, boxes))
         output = f(*traced)
-        tape.outputs = [leaf._slot for leaf in trees.flatten(output)[0] if type(leaf) is Array and leaf._tape is tape]
+        tape.outputs = [leaf._slot for leaf in trees.flatten(output)[0] if type(leaf) is Array and leaf._level is tape]
     tape.keeper = ShapesOnly()
     return tape
 

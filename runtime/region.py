@@ -74,9 +74,9 @@ class Region(Level):
         values = []
         places = []
         for a in args:
-            if type(a) is Array and a._tape is self.trail:
+            if type(a) is Array and a._level is self.trail:
                 a = self.enter(a) if a._slot is not None else a._value
-            if type(a) is Array and a._tape is self:
+            if type(a) is Array and a._level is self:
                 values.append(a._value)
                 places.append(_Place(a._slot))
             else:
@@ -103,7 +103,7 @@ def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) 
         seeds: dict[int, Any] = {}
         for number, g in cotangents.items():
             result = made[number] if number >= 0 else inside[-1 - number]
-            if type(result) is Array and result._tape is again and result._slot is not None:
+            if type(result) is Array and result._level is again and result._slot is not None:
                 seeds[result._slot] = seeds[result._slot] + g if result._slot in seeds else g
         del made
     # The inputs' cotangents so far go in and out, so that they add up in the order that they would without a region.
@@ -116,7 +116,8 @@ def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) 
             sums[slot] = seeds.pop(array._slot)
 
 
-def _step_back_result(g: Any, calls: list, place: int, sums: dict) -> None:
+def step_back_result(g: Any, calls: list, place: int, sums: dict) -> None:
+    """Hand the cotangent of one of a call's outputs to the call, which steps back through all of them at once."""
     slot, number = calls[place + 1]
     found = sums.setdefault(slot, {})
     found[number] = found[number] + g if number in found else g
@@ -136,7 +137,7 @@ def checkpoint(f: Callable) -> Callable:
     @functools.wraps(f)
     def checkpointed(*args: Any, **keywords: Any) -> Any:
         leaves, treedef = trees.flatten((args, keywords))
-        levels = {leaf._tape for leaf in leaves if type(leaf) is Array}
+        levels = {leaf._level for leaf in leaves if type(leaf) is Array}
         trail = max(levels, key=lambda level: level.level, default=None)
         if type(trail) is not Trail:
             return f(*args, **keywords)
@@ -144,7 +145,7 @@ def checkpoint(f: Callable) -> Callable:
         with Region(trail) as region:
             inside = [
                 as_given(region.enter(leaf), leaf)
-                if type(leaf) is Array and leaf._tape is trail and leaf._slot is not None
+                if type(leaf) is Array and leaf._level is trail and leaf._slot is not None
                 else leaf
                 for leaf in leaves
             ]
@@ -154,8 +155,8 @@ def checkpoint(f: Callable) -> Callable:
         slot = trail.add(_step_back, region, None)._slot
 
         def brought_out(leaf: Any) -> Any:
-            if type(leaf) is Array and leaf._tape is region:
-                return trail.add(_step_back_result, (slot, leaf._slot), leaf._value)
+            if type(leaf) is Array and leaf._level is region:
+                return trail.add(step_back_result, (slot, leaf._slot), leaf._value)
             return leaf
 
         results = [brought_out(leaf) for leaf in output]

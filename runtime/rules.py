@@ -44,7 +44,7 @@ def as_array(value: Any, dtype: Any) -> Any:
     if kind is np.ndarray:
         return value
     if kind is Array or isinstance(value, (np.ndarray, np.generic)):
-        if type(value) is Array and value._tape.keeper is not None and value._tape.dtypes[value._slot] is None:
+        if type(value) is Array and value._level.keeper is not None and value._level.dtypes[value._slot] is None:
             return apply(OPS["astype"], (value,), {"dtype": dtype})
         return value
     return np.asarray(value, dtype)

@@ -13,7 +13,7 @@ from .errors import NeedsValueError, TapeError
 from .levels import Level
 from .lines import user_line
 from .listing import listing
-from .op import FUNCTIONS, Op
+from .op import HOOKS, Op
 
 
 class Keeper(Protocol):
@@ -99,7 +99,7 @@ class Tape(Level):
         """Append a call and ask the keeper for its output. Raises `EscapedError` when the tape is closed."""
         if self.closed or self.thread != get_ident():
             self.require_open()
-        slots = tuple([a._slot if type(a) is Array and a._tape is self else self.constant(a) for a in args])
+        slots = tuple([a._slot if type(a) is Array and a._level is self else self.constant(a) for a in args])
         phantoms = [self.phantoms[slot] for slot in slots]
         made = op.infer(*phantoms, **parameters) if parameters else op.infer(*phantoms)
         alias = -1
@@ -156,8 +156,8 @@ class Tape(Level):
             self.aliases.append(-1)
             return slot
         if isinstance(value, (list, tuple)):
-            value = FUNCTIONS["asarray"](value)  # pyright: ignore[reportArgumentType]
-            if type(value) is Array and value._tape is self:
+            value = HOOKS["asarray"](value)
+            if type(value) is Array and value._level is self:
                 return value._slot
         if getattr(getattr(value, "dtype", None), "kind", "") == "O":
             raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")

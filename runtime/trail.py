@@ -17,7 +17,7 @@ import numpy as np
 from .array import Array, apply
 from .errors import TapeError
 from .levels import Level
-from .op import FUNCTIONS, OUTPUT, Op
+from .op import HOOKS, OUTPUT, Op
 from .rules import as_array, fetch, fitted
 
 WIDTH = 5
@@ -54,7 +54,7 @@ class Trail(Level):
         values = []
         for a in args:
             kind = type(a)
-            if kind is Array and a._tape is self:
+            if kind is Array and a._level is self:
                 slots.append(a._slot)
                 values.append(a._value)
             else:
@@ -93,7 +93,7 @@ class Trail(Level):
     def add(self, step: Callable, data: Any, y: Any) -> Array:
         """Append a call with its step back, ``step(g, calls, place, sums)``, and return its traced output."""
         array = _new_array(Array)
-        array._tape = self
+        array._level = self
         array._slot = len(self.calls)
         array._value = y
         self.calls += (step, data, None, None, None)
@@ -102,7 +102,7 @@ class Trail(Level):
     def add_fast(self, step: Callable, first: Any, second: Any, third: Any, fourth: Any, y: Any) -> Array:
         """Do as `add` with all four entries of data."""
         array = _new_array(Array)
-        array._tape = self
+        array._level = self
         array._slot = len(self.calls)
         array._value = y
         self.calls += (step, first, second, third, fourth)
@@ -127,7 +127,7 @@ def constant(value: Any) -> Any:
             raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")
         return value
     if isinstance(value, (list, tuple)):
-        return constant(FUNCTIONS["asarray"](value))  # pyright: ignore[reportArgumentType]
+        return constant(HOOKS["asarray"](value))
     if getattr(getattr(value, "dtype", None), "kind", "") == "O":
         raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")
     return value
@@ -150,8 +150,8 @@ def run_over(op: Op, values: list, parameters: dict | None) -> Any:
             if target.base is None and target.flags.writeable and not any(type(v) is Array for v in values):
                 return op.run_into(target, *values, **(parameters or {}))  # pyright: ignore[reportOptionalCall]
         elif type(target) is Array:
-            level = max((v._tape for v in values if type(v) is Array), key=lambda level: level.level)
-            return level.record(op, values, parameters, gives_up=level is target._tape)
+            level = max((v._level for v in values if type(v) is Array), key=lambda level: level.level)
+            return level.record(op, values, parameters, gives_up=level is target._level)
     return apply(op, values, parameters)
 
 

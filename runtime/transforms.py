@@ -44,7 +44,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
         output, aux = split_aux(f(*arguments.traced), has_aux)
         aux = untraced(aux, trail)
         outputs, treedef = trees.flatten(output)
-        ends = [leaf._slot if type(leaf) is Array and leaf._tape is trail else None for leaf in outputs]
+        ends = [leaf._slot if type(leaf) is Array and leaf._level is trail else None for leaf in outputs]
         value = untraced(output, trail)
     kinds = [leaf if not isinstance(leaf, Array) else _Kind(leaf.shape, leaf.dtype) for leaf in outputs]
     primals = arguments.primals()
@@ -91,7 +91,7 @@ def jvp(f: Callable, primals: Sequence, tangents: Sequence, *, has_aux: bool = F
         aux = untraced(aux, level)
         outputs, out_tree = trees.flatten(output)
         pushed = [
-            leaf._slot if type(leaf) is Array and leaf._tape is level and leaf._slot is not None
+            leaf._slot if type(leaf) is Array and leaf._level is level and leaf._slot is not None
             # of an output that does not depend on the inputs, or not differentiably
             else np.zeros(getattr(leaf, "shape", ()), getattr(leaf, "dtype", None) or np.result_type(leaf))
             for leaf in outputs
@@ -154,7 +154,7 @@ def plain_value_and_grad(
         del traced
         check_scalar(output)
         sums: dict[int, Any] = {}
-        if type(output) is Array and output._tape is trail:
+        if type(output) is Array and output._level is trail:
             if output._slot is not None:
                 sums[output._slot] = np.ones((), output.dtype)
             output = output._value

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import phantom
 from .array import Array, apply, record
-from .op import FUNCTIONS, OPS
+from .op import HOOKS, OPS
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -87,9 +87,9 @@ class Link:
 
 def _memory_order(root: Array) -> str:
     value: Any = root
-    while type(value) is Array and value._tape.keeper is None:
+    while type(value) is Array and value._level.keeper is None:
         value = value._value
-    layout = value._tape.phantoms[value._slot] if type(value) is Array else value
+    layout = value._level.phantoms[value._slot] if type(value) is Array else value
     return "F" if isinstance(layout, np.ndarray) and layout.flags.fnc else "C"
 
 
@@ -137,7 +137,7 @@ def as_number(array: Array) -> Array:
 
 def _alias(array: Array) -> Array:
     """Return another array that stands for the same value, and stays when the first is written to."""
-    return _move(Array(array._tape, array._slot, array._value), array)
+    return _move(Array(array._level, array._slot, array._value), array)
 
 
 def as_given(array: Any, leaf: Any) -> Any:
@@ -198,7 +198,7 @@ def repoint(target: Array, result: Any) -> Array:
     Raises `ValueError` for a view that is read-only in NumPy, `TypeError` and `ValueError` as NumPy does.
     """
     if type(result) is not Array:
-        result = record(target._tape, OPS["astype"], (np.asarray(result),), {"dtype": target.dtype})
+        result = record(target._level, OPS["astype"], (np.asarray(result),), {"dtype": target.dtype})
     if result.shape != target.shape:
         raise ValueError(f"cannot write a result of shape {result.shape} in place into shape {target.shape}")
     if result.dtype != target.dtype:
@@ -236,7 +236,7 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     if link is None:
         if family is None:
             give_up(target)
-            _move(target, FUNCTIONS["set"](target, template, arrays, value))  # pyright: ignore[reportArgumentType]
+            _move(target, HOOKS["set"](target, template, arrays, value))
             target._written = True
         else:
             row = template[0] % target.shape[0] if template and type(template[0]) is int else None
@@ -247,7 +247,7 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     root = family.root
     window = None if arrays else link.window(root)
     if window is None:
-        repoint(target, FUNCTIONS["set"](target, template, arrays, value))  # pyright: ignore[reportArgumentType]
+        repoint(target, HOOKS["set"](target, template, arrays, value))
     else:
         _write_root(family, link.row, window_index(root, cut(window, template)), (value,))
 
@@ -272,8 +272,8 @@ def part_of(view: Array, root: Array, template: tuple) -> Window:
 
 def give_up(array: Array) -> None:
     """Tell the keeper, where there is one, that the program drops the value of an array, which will stand for another."""
-    if array._tape.keeper is not None:
-        array._tape.keeper.unwatch(array)
+    if array._level.keeper is not None:
+        array._level.keeper.unwatch(array)
 
 
 def cut(whole: np.ndarray, template: tuple) -> np.ndarray:
@@ -299,21 +299,21 @@ def _write_root(
     that stands for what is written.
     """
     root = family.root
-    root._tape.require_open()
+    root._level.require_open()
     views = list(family.live_views(row))
     for view in views:
         give_up(view)
-        if view._tape.keeper is None:
+        if view._level.keeper is None:
             view._value = view._slot = None
     give_up(root)
     try:
-        _move(root, FUNCTIONS["set"](root, index, operands[1:], operands[0]))  # pyright: ignore[reportArgumentType]
+        _move(root, HOOKS["set"](root, index, operands[1:], operands[0]))
         root._written = True
         if target is not None:
             _move(target, operands[0])
     finally:
         for view in views:
-            if view is not target or view._value is None and view._tape.keeper is None:
+            if view is not target or view._value is None and view._level.keeper is None:
                 _show(view, root)
 
 
@@ -334,7 +334,7 @@ def _show(view: Array, root: Array) -> None:
 
 
 def _move(target: Array, result: Array) -> Array:
-    target._tape, target._slot, target._value = result._tape, result._slot, result._value
-    if target._tape.keeper is not None:
-        target._tape.keeper.watch(target)
+    target._level, target._slot, target._value = result._level, result._slot, result._value
+    if target._level.keeper is not None:
+        target._level.keeper.watch(target)
     return target

@@ -60,7 +60,7 @@ class Watch(Level):
         values = []
         notes = []
         for a in args:
-            if type(a) is Array and a._tape is self:
+            if type(a) is Array and a._level is self:
                 values.append(a._value)
                 notes.append(a._slot)
             else:
@@ -81,7 +81,7 @@ class Watch(Level):
 
 def is_watched(tree: list) -> bool:
     """Tell whether a list of leaves has traced arrays and all of them are a watch's own."""
-    found = [leaf._tape for leaf in tree if type(leaf) is Array]
+    found = [leaf._level for leaf in tree if type(leaf) is Array]
     return bool(found) and all(isinstance(level, Watch) for level in found)
 
 

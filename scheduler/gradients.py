@@ -220,8 +220,8 @@ def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_
         slots = [array._slot for array in arguments.arrays]
         output, aux = split_aux(f(*arguments.traced), has_aux)
         check_scalar(output)
-        end = output._slot if type(output) is Array and output._tape is tape else None
-        kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._tape is tape]
+        end = output._slot if type(output) is Array and output._level is tape else None
+        kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._level is tape]
         tape.values[: len(slots)] = [None] * len(slots)
         return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
 

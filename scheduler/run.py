@@ -113,10 +113,10 @@ class Attempt:
         output, aux = split_aux(self._call(keeper, traced), self.has_aux)
         del traced
         check_scalar(output)
-        end = output._slot if type(output) is Array and output._tape is tape else None
+        end = output._slot if type(output) is Array and output._level is tape else None
         constant = None if end is not None else output
         aux_leaves, aux_tree = trees.flatten(aux)
-        aux_slots = [leaf._slot if type(leaf) is Array and leaf._tape is tape else None for leaf in aux_leaves]
+        aux_slots = [leaf._slot if type(leaf) is Array and leaf._level is tape else None for leaf in aux_leaves]
         del output, aux
         if tape.failed:
             raise TapeError(

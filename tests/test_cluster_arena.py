@@ -105,11 +105,7 @@ def test_a_missing_rank_is_named_when_the_deadline_passes():
 
     results = together(2, body, deadline_seconds=0.3)
     assert isinstance(results[0], DeadlineError)
-    assert (
-        "rank 1" in str(results[0])
-        and "bring its gradients" in str(results[0])
-        and "0.3 s" in str(results[0])
-    )
+    assert "rank 1" in str(results[0]) and "bring its gradients" in str(results[0]) and "0.3 s" in str(results[0])
 
 
 def test_a_rank_without_rank_zero_gives_up_at_the_deadline():
@@ -128,9 +124,7 @@ def test_an_abort_ends_every_wait():
 
 
 def test_gathered_figures_are_every_ranks_own():
-    results = together(
-        3, lambda arena: [arena.gather([arena.rank * step]).ravel().tolist() for step in range(20)]
-    )
+    results = together(3, lambda arena: [arena.gather([arena.rank * step]).ravel().tolist() for step in range(20)])
     assert all(result == [[0.0, step, 2.0 * step] for step in range(20)] for result in results)
 
 

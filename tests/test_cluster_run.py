@@ -25,9 +25,7 @@ from retape.cluster import (
     warmup_cosine,
 )
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +87,7 @@ def test_two_workers_train_and_a_resumed_run_has_the_same_bits(ray, tmp_path):
         assert whole.params[name].tobytes() == second.params[name].tobytes()
         for part in ("mean", "square"):
             assert whole.state[part][name].tobytes() == second.state[part][name].tobytes()
-    losses = [
-        [row["loss"] for row in rows_of(tmp_path / name) if "loss" in row] for name in ("whole", "parts")
-    ]
+    losses = [[row["loss"] for row in rows_of(tmp_path / name) if "loss" in row] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 6
     needed = {"step", "loss", "tokens_per_second", "budget_bytes", "projected_bytes", "peak_bytes"}
     assert needed <= set(whole.rows[0])
@@ -122,9 +118,7 @@ def test_a_nan_loss_is_named_with_its_step_and_the_last_good_snapshot_is_kept(ra
     settings = problem()
     x, targets = settings["data"]
     spoiled = np.where(np.arange(64)[:, None] < 4, np.float32(np.nan), targets)
-    with pytest.raises(
-        NonFiniteLossError, match=r"step \d+: the loss is .*nan.*last good snapshot is .*step-"
-    ):
+    with pytest.raises(NonFiniteLossError, match=r"step \d+: the loss is .*nan.*last good snapshot is .*step-"):
         train(**{**settings, "data": (x, spoiled)}, steps=20, snapshot_every=1, out=tmp_path)
     assert list((tmp_path / "snapshots").glob("step-*.snapshot"))
     assert all(np.isfinite(row["loss"]) for row in rows_of(tmp_path))

@@ -302,8 +302,7 @@ def test_piecewise_constant_functions_have_their_values_and_no_slope(f):
     np.testing.assert_allclose(gradient, np.broadcast_to(plain * 1.0, x.shape))
 
 
-SHAPES = [((3,), ()), ((), (3,)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (3,)), ((1,), (2, 3)),
- ((4, 1, 3), (2, 1))]
+SHAPES = [((3,), ()), ((), (3,)), ((2, 3), (3,)), ((3,), (2, 3)), ((2, 1), (3,)), ((1,), (2, 3)), ((4, 1, 3), (2, 1))]
 
 
 @pytest.mark.parametrize(("a_shape", "b_shape"), SHAPES)
@@ -345,9 +344,7 @@ def test_softmax_and_its_relatives_equal_their_closed_forms():
     np.testing.assert_allclose(rt.log_softmax(x), np.log(p), rtol=1e-12)
     np.testing.assert_allclose(rt.logsumexp(x, axis=1), np.log(np.exp(x).sum(1)), rtol=1e-14)
     np.testing.assert_allclose(rt.grad(lambda x: np.sum(rt.logsumexp(x)))(x), p, rtol=1e-12)
-    np.testing.assert_allclose(
-        rt.grad(lambda x: -rt.log_softmax(x)[0, 2])(x)[0], p[0] - np.eye(5)[2], rtol=1e-12, atol=1e-15
-    )
+    np.testing.assert_allclose(rt.grad(lambda x: -rt.log_softmax(x)[0, 2])(x)[0], p[0] - np.eye(5)[2], rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("shift", [1e4, -1e4, 1e300])
@@ -392,8 +389,7 @@ def test_the_gradient_has_the_dtype_of_its_argument(name, f, stays, dtype):
     assert gradient.dtype == dtype and gradient.shape == x.shape
     assert np.asarray(value).dtype == np.asarray(f(x)).dtype == (dtype if stays else np.float64)
     reference = rt.grad(f)(x.astype(np.float64))
-    np.testing.assert_allclose(gradient, reference, rtol=300 * np.finfo(dtype).eps,
-     atol=30 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(gradient, reference, rtol=300 * np.finfo(dtype).eps, atol=30 * np.finfo(dtype).eps)
 
 
 def test_mixed_dtypes_each_get_their_own_back():

@@ -177,9 +177,7 @@ def test_make_alone_lists_every_target(bare_checkout: Path) -> None:
 
 @needs_make
 @pytest.mark.parametrize(("version", "said"), [("3.9.1", "is Python 3.9.1"), (None, "is not there")])
-def test_a_python_that_is_too_old_or_missing_is_refused_by_name(
-    bare_checkout: Path, version: str | None, said: str
-) -> None:
+def test_a_python_that_is_too_old_or_missing_is_refused_by_name(bare_checkout: Path, version: str | None, said: str) -> None:
     old = bare_checkout / "old python"
     if version:
         old.write_text(f'#!/bin/sh\n[ "$1" = --version ] && echo "Python {version}"\n', encoding="utf-8")

@@ -155,9 +155,7 @@ while True:
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.003, 0.007, 0.012])
 def test_a_writer_killed_at_any_moment_leaves_a_good_snapshot(tmp_path, delay_seconds):
-    writer = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
+    writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
         for _ in range(2):
             written = int(writer.stdout.readline())

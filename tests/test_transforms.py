@@ -140,8 +140,7 @@ def test_unused_arguments_get_zeros_and_constant_losses_too():
     np.testing.assert_array_equal(rt.grad(lambda x: np.sum(np.floor(x)))(real(2)), np.zeros(2))
 
 
-@pytest.mark.parametrize("f",
- [lambda x: x, lambda x: x + 0.0, lambda x: x.reshape(3), lambda x: x.T, lambda x: x[:]])
+@pytest.mark.parametrize("f", [lambda x: x, lambda x: x + 0.0, lambda x: x.reshape(3), lambda x: x.T, lambda x: x[:]])
 def test_gradients_are_writable_arrays_of_their_own(f):
     x, cotangent = real(3), np.ones(3)
     (gradient,) = rt.vjp(f, x)[1](cotangent)
@@ -264,8 +263,7 @@ def test_stop_gradient_cuts_every_level():
 def test_a_traced_array_behaves_like_an_array():
     def f(x):
         assert (x.shape, x.ndim, x.size, x.dtype, len(x)) == ((2, 3), 2, 6, np.float64, 2)
-        assert x.nbytes == 48 and x.itemsize == 8 and np.shape(x) == (2,
-         3) and np.ndim(x) == 2 and np.size(x, 1) == 3
+        assert x.nbytes == 48 and x.itemsize == 8 and np.shape(x) == (2, 3) and np.ndim(x) == 2 and np.size(x, 1) == 3
         assert np.result_type(x, np.float32) == np.float64 and np.isrealobj(x) and not np.iscomplexobj(x)
         assert bool(x[0, 0] < 100) and np.all(np.isfinite(x)) and np.allclose(x, x) and np.array_equal(x, x)
         assert x.real is x and f"{x.sum():.3f}" and repr(x)
@@ -285,9 +283,11 @@ def halves(x, weights):
     """Checkpoints within checkpoints, and one that only passes its argument on."""
 
     def part(x, some):
-        return part(rt.checkpoint(lambda x: part(x, some[: len(some) // 2]))(x), some[len(some) // 2 :]) if (
-            len(some) > 1
-        ) else np.tanh(np.tanh(x * some[0]) + x)
+        return (
+            part(rt.checkpoint(lambda x: part(x, some[: len(some) // 2]))(x), some[len(some) // 2 :])
+            if (len(some) > 1)
+            else np.tanh(np.tanh(x * some[0]) + x)
+        )
 
     x = rt.checkpoint(lambda x: part(x, weights))(x)
     return np.mean(rt.checkpoint(lambda x: x)(x) ** 2)
@@ -387,8 +387,14 @@ def test_check_grads_notices_a_wrong_derivative():
         rt.check_grads(wrong, real(3))
 
 
-SMOOTH = [np.sin, np.tanh, lambda x: np.sqrt(1 + x * x), lambda x: np.exp(-x * x), lambda x: 1 / (1 + x * x),
- lambda x: 2 - x / 3]
+SMOOTH = [
+    np.sin,
+    np.tanh,
+    lambda x: np.sqrt(1 + x * x),
+    lambda x: np.exp(-x * x),
+    lambda x: 1 / (1 + x * x),
+    lambda x: 2 - x / 3,
+]
 PAIRS = [np.add, np.multiply, lambda a, b: a - b * 0.5, lambda a, b: a / (2 + b * b), np.logaddexp]
 
 

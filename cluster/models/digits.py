@@ -59,9 +59,7 @@ def build(options: ModelOptions) -> Model:
     cannot use.
     """
     if options.data is not None:
-        raise DataError(
-            "the digits model brings its own data set; leave --data out, or use --model transformer"
-        )
+        raise DataError("the digits model brings its own data set; leave --data out, or use --model transformer")
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

@@ -8,9 +8,7 @@ from ...runtime.trees import flatten, map_leaves
 from .protocol import Optimizer
 
 
-def adamw(
-    *, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8, weight_decay: float = 0.01
-) -> Optimizer:
+def adamw(*, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8, weight_decay: float = 0.01) -> Optimizer:
     """Adam with decoupled weight decay and bias-corrected moments.
 
     ``p <- p - rate * (m' / (sqrt(v') + epsilon) + weight_decay * p)``, where ``m'`` and ``v'`` are the

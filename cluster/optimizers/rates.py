@@ -28,9 +28,7 @@ def warmup_cosine(peak: float, *, steps: int, warmup: int = 0, floor: float = 0.
     """
     _check_peak(peak)
     if not 0 <= warmup <= steps:
-        raise ValueError(
-            f"a warm-up of {warmup} steps does not fit a run of {steps} steps; choose 0 to {steps}"
-        )
+        raise ValueError(f"a warm-up of {warmup} steps does not fit a run of {steps} steps; choose 0 to {steps}")
     if not 0.0 <= floor <= 1.0:
         raise ValueError(f"the floor is {floor}; it is a fraction of the peak, from 0 to 1")
     return partial(_warmup_cosine, peak=peak, steps=steps, warmup=warmup, floor=floor)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array
-from ..op import FUNCTIONS
+from ..op import HOOKS
 
 
 def holds_traced(value: Any) -> bool:
@@ -86,7 +86,7 @@ def asarray(
 
 
 asanyarray = asarray
-FUNCTIONS["asarray"] = asarray  # pyright: ignore[reportArgumentType]
+HOOKS["asarray"] = asarray
 
 
 def _in_order(a: Any, order: str) -> Any:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..op import UFUNCS, elementwise
+from ..op import UFUNCS, by_rules, elementwise
 from .casts import cast, stop_gradient
-from .masked import by_rules, over, product, quotient
+from .masked import over, product, quotient
 
 __all__ = ["cast", "stop_gradient"]
 

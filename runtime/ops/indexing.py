@@ -18,7 +18,7 @@ from ..array import Array, apply, apply_over, read, record
 from ..callers import assigns
 from ..dispatch import refuse_plain
 from ..errors import NotDifferentiableError
-from ..op import FUNCTIONS, OPS, define, implements
+from ..op import FUNCTIONS, HOOKS, OPS, define, implements
 from ..views import Window, as_view, cut, family_of, give_up, part_of, repoint, write, written_root
 from .conversion import asarray, holds_traced
 
@@ -314,7 +314,6 @@ def gather(x: Any, index: tuple, indices: tuple) -> Any:
     return apply(GATHER, (x, *indices), {"index": index}) if indices else apply(GET, (x,), {"index": index})
 
 
-@implements("getitem")  # pyright: ignore[reportArgumentType]
 def getitem(x: Array, index: Any) -> Any:
     """Record ``x[index]``: a number for one element, a view for slices and integers, a gather for arrays and masks."""
     shape = x.shape
@@ -352,7 +351,7 @@ def _own(part: Any) -> Any:
     if isinstance(part, np.ndarray):
         return part.copy()
     if type(part) is Array:
-        if part._tape.keeper is not None:
+        if part._level.keeper is not None:
             return apply(OPS["copy"], (part,))
         part._value = _own(part._value)
         if not isinstance(part._slot, int):  # its tangent, on a level of forward mode
@@ -373,7 +372,7 @@ def set_part(x: Array, template: Any, arrays: tuple, value: Any) -> Any:
     return apply_over(SET, (x, value, *arrays), {"index": template})
 
 
-FUNCTIONS["set"] = set_part  # pyright: ignore[reportArgumentType]
+HOOKS["set"] = set_part
 
 
 def updated(x: Array, index: Any, value: Any) -> Any:
@@ -432,7 +431,6 @@ def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.nd
     return last[index] == number
 
 
-@implements("setitem")  # pyright: ignore[reportArgumentType]
 def setitem(x: Array, index: Any, value: Any) -> None:
     """Carry out ``x[index] = value``."""
     link = getattr(value, "_link", None) if type(value) is Array else None
@@ -458,7 +456,9 @@ def setitem(x: Array, index: Any, value: Any) -> None:
     write(x, *_fitted(x, index, value))
 
 
-FUNCTIONS["repoint"] = repoint  # pyright: ignore[reportArgumentType]
+HOOKS["getitem"] = getitem
+HOOKS["setitem"] = setitem
+HOOKS["repoint"] = repoint
 
 
 @implements(np.take)

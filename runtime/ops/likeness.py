@@ -30,7 +30,7 @@ def _shape_and_axes(a: Any, order: str, shape: Any) -> tuple[tuple[int, ...], tu
 
 def _level_of(a: Any) -> Level | None:
     """Return the level of a traced array, the innermost one for a plain one (which comes here from patched NumPy only)."""
-    return a._tape if type(a) is Array else innermost()
+    return a._level if type(a) is Array else innermost()
 
 
 # Traced although they depend on nothing: traced values may be written into them.

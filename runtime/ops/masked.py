@@ -15,7 +15,7 @@ from numpy._core.multiarray import count_nonzero  # pyright: ignore[reportAttrib
 
 from .. import phantom
 from ..array import apply
-from ..op import RECORDERS, UFUNCS, Op, define
+from ..op import define
 
 # Below this size a count of the non-zeros is cheaper than a reduction; above it, the reduction.
 _SMALL = 1024
@@ -104,20 +104,3 @@ def over(a: Any, length: Any) -> Any:
     """Return ``a / length``, and 0 where the length is 0, with derivatives of 0 there."""
     is_zero = np.equal(length, 0)
     return np.where(is_zero, 0, a / np.where(is_zero, 1, length))
-
-
-def by_rules(ufunc: np.ufunc, inputs: str, *rules: Callable | None, cost: float = 1.0) -> Op:
-    """Add a ufunc with one rule ``(g, *reads)`` per input (which is also how its tangents go through)."""
-    op = UFUNCS[ufunc] = define(
-        ufunc.__name__,
-        ufunc,
-        inputs=inputs,
-        rules=rules,
-        infer=lambda *phantoms: phantom.of_ufunc(ufunc, phantoms),
-        flops=lambda out, *_: cost * out.size,
-        overwrites=0,
-        run_into=lambda out, *args: ufunc(*args, out=out),
-        jvp=rules,
-    )
-    RECORDERS.pop(ufunc, None)
-    return op

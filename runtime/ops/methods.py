@@ -13,7 +13,7 @@ import numpy as np
 
 from ..array import Array, apply, read
 from ..errors import MissingRuleError, NotDifferentiableError
-from ..op import FUNCTIONS, OPS
+from ..op import OPS
 from ..views import as_view, is_number, repoint
 from .elementwise import cast
 from .views import layout, ravel, reshape, squeeze, swapaxes, transpose
@@ -295,5 +295,3 @@ Array.device = property(lambda self: "cpu")  # pyright: ignore
 Array.data = property(_memory("data"))  # pyright: ignore
 Array.ctypes = property(_memory("ctypes"))  # pyright: ignore
 Array.__array_namespace__ = lambda self, *, api_version=None: np  # pyright: ignore
-Array.__rdivmod__ = lambda self, other: (other // self, other % self)  # pyright: ignore
-Array.__imatmul__ = lambda self, other: repoint(self, FUNCTIONS[np.matmul](self, other))  # pyright: ignore

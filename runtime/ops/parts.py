@@ -13,18 +13,11 @@ import numpy as np
 
 from .. import phantom
 from ..array import Array, apply
-from ..op import UFUNCS, define, elementwise, implements
+from ..op import UFUNCS, by_rules, define, elementwise, implements
 from ..views import as_view
 from .masked import over
 
-UFUNCS[np.conjugate] = define(
-    "conjugate",
-    np.conjugate,
-    inputs="x",
-    rules=lambda g: np.conjugate(g),
-    infer=lambda x: phantom.of_ufunc(np.conjugate, (x,)),
-    jvp="linear",
-)
+by_rules(np.conjugate, "x", lambda g: np.conjugate(g), jvp="linear")
 REAL = define(
     "real",
     lambda x: np.array(np.real(x), order="C"),

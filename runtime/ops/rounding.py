@@ -8,8 +8,7 @@ import numpy as np
 
 from .. import phantom
 from ..array import apply
-from ..op import define, elementwise, implements
-from .masked import by_rules
+from ..op import by_rules, define, elementwise, implements
 
 for _ufunc in (
     np.floor, np.ceil, np.trunc, np.rint, np.signbit, np.isnan, np.isinf, np.isfinite, np.logical_not, np.invert,

@@ -12,9 +12,8 @@ from numpy._core.umath import clip as CLIP  # pyright: ignore[reportAttributeAcc
 from .. import phantom
 from ..array import apply
 from ..errors import MissingRuleError
-from ..op import FUNCTIONS, define, implements
+from ..op import FUNCTIONS, HOOKS, by_rules, define, implements
 from .conversion import asarray
-from .masked import by_rules
 from .parts import combine
 
 _WHERE_RULES = (None, lambda g, condition: np.where(condition, g, 0), lambda g, condition: np.where(condition, 0, g))
@@ -96,7 +95,7 @@ def clip(
     if high is None:
         return np.maximum(a, low, **keywords)
     if keywords:
-        return FUNCTIONS["ufunc_form"](CLIP, "__call__", (a, low, high), keywords)  # pyright: ignore[reportArgumentType]
+        return HOOKS["ufunc_form"](CLIP, "__call__", (a, low, high), keywords)
     return np.minimum(np.maximum(a, low), high)
 
 
@@ -120,4 +119,4 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
         return y.astype(part.dtype, copy=False)
 
     y = combine(replaced(np.real(x)), replaced(np.imag(x))) if x.dtype.kind == "c" else replaced(x)
-    return y if copy else FUNCTIONS["repoint"](x, y)  # pyright: ignore[reportArgumentType]
+    return y if copy else HOOKS["repoint"](x, y)

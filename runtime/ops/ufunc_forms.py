@@ -12,7 +12,7 @@ import numpy as np
 from ..array import Array, any_active, read
 from ..dispatch import plainly, write_out
 from ..errors import MissingRuleError
-from ..op import FUNCTIONS, UFUNCS
+from ..op import FUNCTIONS, HOOKS, UFUNCS
 from .axes import as_operand, is_mask
 from .folds import accumulate, reduce, reduceat
 from .updates import at
@@ -67,7 +67,7 @@ def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
     return tuple(_written(target, part, casting, name) for target, part in zip(out, result, strict=True))
 
 
-FUNCTIONS["ufunc_form"] = ufunc_form  # pyright: ignore[reportArgumentType]
+HOOKS["ufunc_form"] = ufunc_form
 
 
 def _without_rule(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:

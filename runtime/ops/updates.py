@@ -8,7 +8,7 @@ import numpy as np
 
 from ..array import Array, any_active, read
 from ..dispatch import plainly
-from ..op import FUNCTIONS, UFUNCS
+from ..op import FUNCTIONS, HOOKS, UFUNCS
 from ..views import repoint
 from .axes import as_operand, plain_value
 from .folds import ASSOCIATIVE
@@ -21,7 +21,7 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, *operands: Any) -> None:
         if ufunc in UFUNCS and UFUNCS[ufunc].zero_gradient:
             operands = tuple(plain_value(b) for b in operands)
         elif any_active(operands):
-            FUNCTIONS["write_out"](a, operands[0], f"numpy.{ufunc.__name__}.at")  # pyright: ignore[reportArgumentType]
+            HOOKS["write_out"](a, operands[0], f"numpy.{ufunc.__name__}.at")
         ufunc.at(a, plainly(indices), *plainly(operands))
         return
     if ufunc is np.subtract:

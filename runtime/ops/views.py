@@ -18,9 +18,9 @@ from .conversion import asarray
 
 def layout(a: Any) -> np.ndarray:
     """Return an array that has the strides and flags of `a`: its value, or its phantom where values come and go."""
-    while type(a) is Array and a._tape.keeper is None:
+    while type(a) is Array and a._level.keeper is None:
         a = a._value
-    return np.asarray(a._tape.phantoms[a._slot] if type(a) is Array else a)
+    return np.asarray(a._level.phantoms[a._slot] if type(a) is Array else a)
 
 
 def _infer_reshape(x: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from ...op import elementwise
+from ...op import by_rules, elementwise
 from ..replace import replaces
-from .table import is_complex, no_rule, of_order, own_orders, several, with_rules
+from .table import is_complex, no_rule, of_order, own_orders, several
 
 elementwise(special.j0, "x", lambda x: -special.j1(x), cost=40)
 elementwise(special.j1, "x", lambda x: (special.j0(x) - special.jv(2, x)) / 2, cost=40)
@@ -65,7 +65,7 @@ def _scaled(ufunc: np.ufunc, sign: int, *, by_real_part: bool) -> None:
         moved = np.sign(np.real(x)) * np.real(t) if by_real_part else np.sign(np.imag(x)) * np.imag(t)
         return t * slope(v, x) - moved * y
 
-    own_orders(ufunc, with_rules(ufunc, "v x", [lambda g: order(), rule], jvp=[lambda t: order(), tangent]))
+    own_orders(ufunc, by_rules(ufunc, "v x", lambda g: order(), rule, jvp=[lambda t: order(), tangent], cost=100.0))
 
 
 _scaled(special.jve, -1, by_real_part=False)

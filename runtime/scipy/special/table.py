@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from ... import phantom
 from ...array import Array, apply
 from ...errors import NotDifferentiableError
-from ...op import FUNCTIONS, UFUNCS, Op, define, elementwise
+from ...op import FUNCTIONS, Op, by_rules, define, elementwise, reading_as
 
 
 def no_rule(name: str, argument: str) -> Callable:
@@ -102,31 +101,9 @@ def singular(ufunc: np.ufunc, inputs: str, *partials: Callable, cost: float = 40
             is_masked = np.logical_and(np.equal(g, 0), np.logical_not(np.isfinite(slope)))
             return g * np.where(is_masked, 0, slope)
 
-        parameters = [inspect.Parameter("g", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-        parameters += inspect.signature(partial).parameters.values()
-        rule.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
-        return rule
+        return reading_as(rule, partial)
 
-    return with_rules(ufunc, inputs, [rule_of(partial) for partial in partials], cost=cost)
-
-
-def with_rules(
-    ufunc: np.ufunc, inputs: str, rules: Sequence[Callable], *, jvp: Sequence[Callable] | None = None, cost: float = 100.0
-) -> Op:
-    """Add a ufunc from whole rules ``rule(g, *reads)``, which serve for tangents too unless `jvp` is given."""
-    op = define(
-        ufunc.__name__,
-        ufunc,
-        inputs=inputs,
-        rules=rules,
-        infer=lambda *phantoms: phantom.of_ufunc(ufunc, phantoms),
-        flops=lambda out, *_: cost * out.size,
-        overwrites=0,
-        run_into=lambda out, *args: ufunc(*args, out=out),
-        jvp=rules if jvp is None else jvp,
-    )
-    UFUNCS[ufunc] = op
-    return op
+    return by_rules(ufunc, inputs, *(rule_of(partial) for partial in partials), cost=cost)
 
 
 def slope_series(x: Any, direct: Callable, coefficients: Sequence[float], radius: float) -> Any:
