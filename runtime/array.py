@@ -94,7 +94,7 @@ class Array:
 
     `_level` is its level. On a `Trail`, `_value` is the value and `_slot` the place of the call that made it; on a `Forward`
     level `_slot` is its tangent; both are None where no derivative goes through. On a `Tape` `_slot` is its slot, and the
-    value is the keeper's. `_memory` is there where NumPy's array would lie otherwise in memory than the value does: its phantom.
+    value is the keeper's. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value otherwise.
     """
 
     __slots__ = ("_level", "_slot", "_value", "_family", "_link", "_written", "_memory", "__weakref__")

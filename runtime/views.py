@@ -89,7 +89,7 @@ class Link:
 
 
 def held(array: Any) -> np.ndarray:
-    """Return an array that lies in memory as the value of `array` does: the value, or its phantom where values come and go."""
+    """Return an array that lies in memory as the value of `array` does: that, or its phantom where values come and go."""
     while type(array) is Array and array._level.keeper is None:
         array = array._value
     return np.asarray(array._level.phantoms[array._slot] if type(array) is Array else array)
@@ -123,6 +123,18 @@ def in_order_of(array: Any, memory: np.ndarray) -> Any:
     if np.transpose(found, axes).flags.c_contiguous:
         return array
     return np.transpose(np.copy(np.transpose(array, axes), "C"), np.argsort(axes))  # pyright: ignore
+
+
+def in_c_order(array: Any) -> Any:
+    """Return `array`, or a copy of it, in C order, as NumPy has a result whatever its operands' order is."""
+    return array if held(array).flags.c_contiguous else in_order_of(array, phantom.contiguous(array.shape, array.dtype))
+
+
+def in_same_order(array: Any, other: Any) -> Any:
+    """Return `array`, or a copy of it, in C or in Fortran order, as `other` is: Fortran order must be its only one."""
+    if not layout(other).flags.fnc:
+        return in_c_order(array)
+    return in_order_of(array, phantom.in_axes(array.shape, array.dtype, tuple(reversed(range(array.ndim)))))
 
 
 def keep_layout(root: Array) -> None:

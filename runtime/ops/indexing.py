@@ -19,7 +19,7 @@ from ..callers import assigns
 from ..dispatch import refuse_plain
 from ..errors import NotDifferentiableError
 from ..op import FUNCTIONS, HOOKS, OPS, define, implements
-from ..views import Window, as_view, cut, family_of, give_up, held, lies_as, part_of, repoint, write, written_root
+from ..views import Window, as_view, cut, family_of, give_up, held, in_c_order, lies_as, part_of, repoint, write, written_root
 from .conversion import asarray, holds_traced
 
 
@@ -113,9 +113,26 @@ def _truth(index: Any) -> bool:
 
 
 def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[int, ...]:
-    """Return the shape of ``x[index]``, by NumPy's rules for where the joint axes of index arrays go."""
+    """Return the shape of ``x[index]``."""
     if not arrays:
         return phantom.contiguous(shape, np.bool_)[index].shape
+    kept, lead, joint = _indexed_axes(shape, arrays, index)
+    return (*kept[:lead], *joint, *kept[lead:])
+
+
+def _gathered_phantom(x: Any, *arrays: Any, index: tuple) -> np.ndarray:
+    """Return the phantom of ``x[index]``: in memory, the joint axes lie outside and the others as in `x`."""
+    kept, lead, joint = _indexed_axes(x.shape, arrays, index)
+    shape = (*kept[:lead], *joint, *kept[lead:])
+    if len(kept) < 2 and not lead:
+        return phantom.contiguous(shape, x.dtype)
+    inside = phantom.memory_axes(x[tuple(0 if type(item) is Slot else item for item in index)].strides)
+    order = (*range(lead, lead + len(joint)), *(k if k < lead else k + len(joint) for k in inside))
+    return phantom.in_axes(shape, x.dtype, order)
+
+
+def _indexed_axes(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[list[int], int, tuple[int, ...]]:
+    """Return the extents that slices keep, how many of them stand before the index arrays' joint axes, and the joint ones."""
     items: list = []
     named = sum(1 for item in index if item is not None and item is not Ellipsis)
     for item in index:
@@ -136,8 +153,7 @@ def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple
         axis += item is not None
     is_adjacent = advanced[-1] - advanced[0] + 1 == len(advanced)
     lead = before_first if is_adjacent else 0
-    joint = np.broadcast_shapes(*(np.shape(a) for a in arrays))
-    return (*kept[:lead], *joint, *kept[lead:])
+    return kept, lead, np.broadcast_shapes(*(np.shape(a) for a in arrays))
 
 
 def _part(x: np.ndarray, index: Any) -> np.ndarray:
@@ -232,7 +248,7 @@ GATHER = define(
     parameters=("index",),
     rules=(lambda total, g, index, indices: index_add(total, g, index, indices), None),
     adds=True,
-    infer=lambda x, *indices, index: phantom.contiguous(_indexed_shape(x.shape, indices, index), x.dtype),
+    infer=_gathered_phantom,
     jvp="linear",
 )
 INDEX_ADD = define(
@@ -345,7 +361,9 @@ def getitem(x: Array, index: Any) -> Any:
         row=template[0] % shape[0] if template and type(template[0]) is int else None,
         part=lambda whole: cut(whole, template),
     )
-    return result if memory is None or memory.flags.c_contiguous else lies_as(result, memory)
+    if memory is None or memory.flags.c_contiguous or getattr(result, "_memory", None) is not None:
+        return result
+    return lies_as(result, memory)
 
 
 def _own(part: Any) -> Any:
@@ -477,7 +495,8 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
         indices = indices % a.shape[axis]
     elif mode == "clip":
         indices = np.clip(indices, 0, a.shape[axis] - 1)
-    return a[(slice(None),) * axis + (indices,)]
+    made = a[(slice(None),) * axis + (indices,)]
+    return in_c_order(made) if made.ndim > 1 else made
 
 
 @implements(np.take_along_axis)
