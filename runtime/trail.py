@@ -59,7 +59,7 @@ class Trail(Level):
         return made
 
     def held_bytes(self) -> int:
-        """Return the bytes of the arrays that the calls hold for the reverse sweep, each counted once."""
+        """Return about how many bytes the calls hold for the reverse sweep: arrays, each counted once, and the records."""
         found: dict[int, int] = {}
         pending = list(self.calls)
         while pending:
@@ -69,7 +69,7 @@ class Trail(Level):
             elif isinstance(entry, np.ndarray):
                 owner = entry if entry.base is None else entry.base
                 found[id(owner)] = getattr(owner, "nbytes", entry.nbytes)
-        return sum(found.values())
+        return sum(found.values()) + 16 * len(self.calls) + 128 * len(found)
 
     def input(self, value: Any) -> Array:
         """Return a traced array for a value to differentiate by; all inputs come before the first call."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def scan(
         wanted = "" if length is None else f" of length={length}"
         raise InputError(f"the xs of scan need a common leading axis{wanted}; their shapes are {shapes}")
     body = Body("scan", step, leaves, treedef if leaves else None, length=lengths.pop())
-    return run(body, carry, _chooser(body.length, checkpoints))
+    return run(body, carry, _chooser(checkpoints))
 
 
 def fori_loop(lower: int, upper: int, body: Callable, carry: Any, *, checkpoints: int | None = None) -> Any:
@@ -69,7 +70,7 @@ def fori_loop(lower: int, upper: int, body: Callable, carry: Any, *, checkpoints
     """
     count = max(_count(upper, "upper", least=None) - _count(lower, "lower", least=None), 0)
     made = Body("fori_loop", lambda c, i: (body(i, c), None), [], None, length=count, start=lower)
-    return run(made, carry, _chooser(count, checkpoints))[0]
+    return run(made, carry, _chooser(checkpoints))[0]
 
 
 def while_loop(condition: Callable, body: Callable, carry: Any, *, checkpoints: int | None = None) -> Any:
@@ -83,7 +84,7 @@ def while_loop(condition: Callable, body: Callable, carry: Any, *, checkpoints: 
     405.0
     """
     made = Body("while_loop", lambda c, _: (body(c), None), [], None, condition=condition)
-    return run(made, carry, _chooser(None, checkpoints))[0]
+    return run(made, carry, _chooser(checkpoints))[0]
 
 
 def _count(value: Any, name: str, least: int | None = 0) -> int:
@@ -133,17 +134,18 @@ class UnknownLength:
         return turns(held, stop, self._online.slots)
 
 
-def _chooser(length: int | None, checkpoints: int | None) -> Callable[[int, int], KnownLength | UnknownLength]:
-    """Return what chooses a schedule once the bytes of a state and of a step's tape are known."""
+def _chooser(checkpoints: int | None) -> Callable[[int | None, int, int], KnownLength | UnknownLength]:
+    """Return what chooses a schedule once the number of blocks of steps is known, and the bytes of a state and of a tape."""
     if checkpoints is not None:
         _count(checkpoints, "checkpoints", least=1)
 
-    def choose(state_bytes: int, tape_bytes: int) -> KnownLength | UnknownLength:
-        if length is None:
+    def choose(blocks: int | None, state_bytes: int, tape_bytes: int) -> KnownLength | UnknownLength:
+        if blocks is None:
             return UnknownLength(checkpoints or _ONLINE_SLOTS)
-        tape_slots = max(-(-tape_bytes // max(state_bytes, 1)), 1)
-        slots = checkpoints or least_slots(length, tape_slots)
-        return KnownLength(length, slots, tape_slots if tape_slots <= slots else 0)
+        # A tape as large as a state is one slot, though its records come on top.
+        tape_slots = max(ceil(tape_bytes / max(state_bytes, 1) - 1 / 64), 1)
+        slots = checkpoints or least_slots(blocks, tape_slots)
+        return KnownLength(blocks, slots, tape_slots if tape_slots <= slots else 0)
 
     return choose
 

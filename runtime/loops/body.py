@@ -45,6 +45,8 @@ class Form:
 
     def tree(self, leaves: list) -> Any:
         """Return the carry with these leaves."""
+        if self.treedef is trees.LEAF:
+            return leaves[0]
         return trees.unflatten(self.treedef, leaves)
 
     def split(self, made: Any, number: int) -> tuple[list, Any]:
@@ -54,7 +56,7 @@ class Form:
         """
         if not isinstance(made, tuple) or len(made) != 2:
             raise InputError(f"a step of {self.name} must return (carry, output), not {type(made).__name__}")
-        leaves, treedef = trees.flatten(made[0])
+        leaves, treedef = flat(made[0])
         if treedef != self.treedef:
             raise InputError(
                 f"step {number} of {self.name} was given a carry built as {self.treedef} and returned one built as {treedef}"
@@ -71,9 +73,20 @@ class Form:
         return leaves, made[1]
 
 
+_NOTHING = trees.flatten(None)[1]
+
+
+def flat(tree: Any) -> tuple[list, Any]:
+    """Do as `trees.flatten`; in no time for one array and for None, which most steps return."""
+    kind = type(tree)
+    if kind is Array or kind is np.ndarray:
+        return [tree], trees.LEAF
+    return ([], _NOTHING) if tree is None else trees.flatten(tree)
+
+
 def form_of(name: str, carry: Any) -> tuple[Form, list]:
     """Return the form of a loop's first carry, and its leaves."""
-    leaves, treedef = trees.flatten(carry)
+    leaves, treedef = flat(carry)
     leaves = [as_scalar_array(leaf) for leaf in leaves]
     return Form(name, treedef, [kind_of(leaf) for leaf in leaves]), leaves
 
@@ -97,7 +110,7 @@ class Outputs:
     def __init__(self, name: str, length: int | None) -> None:
         self.name = name
         self.length = length
-        self.treedef: Any = trees.flatten(None)[1]
+        self.treedef: Any = _NOTHING
         self._kinds: list[tuple] = []
         self._piles: list[Any] = []
 

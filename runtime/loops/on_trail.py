@@ -23,64 +23,72 @@ from ..region import step_back_result
 from ..streams import Journal
 from ..trail import Trail, inactive
 from ..views import as_given
-from .body import Body, Form, Outputs
+from .body import Body, Form, Outputs, flat
 
 
 class LoopSchedule(Protocol):
-    """Decides which states of a loop are held. State i is the carry before step i; state 0 is always held."""
+    """Decides which states of a loop are held. State i is the carry before block i of steps."""
 
     first: int | None
-    """The step from which on the forward sweep holds tapes; None where the length is not known: only the last one's."""
+    """The block from which on the forward sweep holds tapes; None where the length is not known: only the last one's."""
 
     def visit(self, state: int) -> int | None:
         """Decide about holding `state`. Return the state to release for it: itself if it is not held, None if none is."""
         ...
 
     def turns(self, held: tuple[int, ...], stop: int) -> Iterator[tuple[int, tuple[int, ...], int, int]]:
-        """Yield ``(start, holds, first, stop)`` until the steps before `stop` are reversed.
+        """Yield ``(start, holds, first, stop)`` until the blocks before `stop` are reversed.
 
-        That is: run from the held state `start` to `first`, holding the states in `holds`; tape the steps from `first` to
+        That is: run from the held state `start` to `first`, holding the states in `holds`; tape the blocks from `first` to
         before `stop`, and reverse them.
         """
         ...
 
 
-# From the bytes of a state and of a step's tape.
-Choose = Callable[[int, int], LoopSchedule]
+# From the number of blocks (None if it is not known), and the bytes of a state and of a block's tape.
+Choose = Callable[[int | None, int, int], LoopSchedule]
+# What a step costs beside its own calls is shared by so many steps with so many bytes of tape.
+_MOST_STEPS = 64
+_SMALL_TAPE = 256 * 1024
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _State:
-    """A carry between two steps: the values of its leaves, and which of them a cotangent goes back to."""
+    """A carry between two blocks: the values of its leaves, and which of them a cotangent goes back to."""
 
     values: list
     is_active: list[bool]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Run:
-    """One step on its trail: the slots of its carry and its rows, of the next carry and of its outputs."""
+class _Tape:
+    """A block of steps on its trail: the slots of the first carry and of the last, and of each step's rows and outputs."""
 
     trail: Trail
+    begin: int
     carry: list[int | None]
-    rows: list[int | None]
     ends: list[int | None]
-    outputs: list[int | None]
+    rows: list[list[int | None]]
+    outputs: list[list[int | None]]
 
 
 class LoopOnTrail:
-    """One loop: `held` states by number, and the `runs` whose tapes are held. Both are used up by a reverse sweep but for
-    state 0, from which another one starts afresh."""
+    """One loop, in blocks of as many steps as have a small tape together: block 0 is the first step, by which that is known.
+
+    `held` are states by the block that they stand before, `tapes` those of blocks. Both are used up by a reverse sweep but
+    for state 0, from which another one starts afresh.
+    """
 
     def __init__(self, trail: Trail, body: Body, form: Form, choose: Choose) -> None:
         self.trail = trail
         self.body = body
         self.form = form
         self.choose = choose
-        self.count = 0
         self.held: dict[int, _State] = {}
-        self.runs: dict[int, _Run] = {}
+        self.tapes: dict[int, _Tape] = {}
         self._schedule: Any = None
+        self._block = 1
+        self._count = body.length
         self._place = 0
         self._starts: list[int | None] = []
         self._xs = [_value_on(trail, leaf) for leaf in body.xs]
@@ -93,46 +101,63 @@ class LoopOnTrail:
         """Run all steps; return the last carry and the stacked outputs, traced where they have a derivative."""
         body, trail = self.body, self.trail
         self._starts = [_slot_on(trail, leaf) for leaf in leaves]
+        for value, slot in zip((*leaves, *self._xs), (*self._starts, *self._xs_slots), strict=True):
+            if slot is None:
+                trail.freeze(value)
         state = before = _State([_value_on(trail, leaf) for leaf in leaves], [slot is not None for slot in self._starts])
         self.held[0] = state
         outputs = Outputs(body.name, body.length)
         is_active: list[bool] = []
         number = 0
-        for value, slot in zip((*state.values, *self._xs), (*self._starts, *self._xs_slots), strict=True):
-            if slot is None:
-                trail.freeze(value)
-        while number != body.length and self._goes_on(state):
-            # The state before the last step is in that step's tape, so a state is decided about one step later.
+        while self._begin(number) != self._count:
+            tape, made, values = self._run(number, state)
+            if not values:
+                self._count = tape.begin
+                break
+            if number == 0:
+                self._settle(before, tape)
+            # The state before the last block is in that block's tape, so a state is decided about one block later.
             if number > 1:
                 self._decide(number - 1, before)
-            if number and self._schedule.first is None:
-                self.runs.clear()
-            before = state
-            run, state, values, treedef = self._step(number, state)
-            outputs.add(number, values, treedef)
-            is_active = [slot is not None or k < len(is_active) and is_active[k] for k, slot in enumerate(run.outputs)]
-            if number == 0:
-                self._schedule = self.choose(_bytes_of(before.values), run.trail.held_bytes())
-            first = self._schedule.first
-            if first is None or number >= first:
-                self.runs[number] = run
+            for k, (step_values, treedef) in enumerate(values):
+                outputs.add(tape.begin + k, step_values, treedef)
+                is_active = [
+                    slot is not None or j < len(is_active) and is_active[j] for j, slot in enumerate(tape.outputs[k])
+                ]
+            before, state = state, made
             self._witnesses.extend(_witness(state.values, number))
-            del run
+            first = self._schedule.first
+            if first is None:
+                self.tapes.clear()
+            if first is None or number >= first:
+                self.tapes[number] = tape
+            if body.condition is not None and len(values) < self._end(number) - tape.begin:
+                self._count = tape.begin + len(values)
+            del tape
             number += 1
-        self.count = number
         if not number:
             return self.form.tree(leaves), None
-        ends = [(value, active) for value, active in zip(state.values, state.is_active, strict=True)]
-        made = self._brought_out(ends + list(zip(outputs.leaves(), is_active, strict=True)))
-        count = len(state.values)
+        ends = [*zip(state.values, state.is_active, strict=True), *zip(outputs.leaves(), is_active, strict=True)]
+        made = self._brought_out(ends)
+        count = len(leaves)
         return self.form.tree(made[:count]), trees.unflatten(outputs.treedef, made[count:])
 
-    def _goes_on(self, state: _State) -> bool:
-        condition = self.body.condition
-        if condition is None:
-            return True
-        with Trail() as inner:
-            return self._inside(inner, lambda: bool(condition(self.form.tree(_given(inner, state)))))
+    def _begin(self, number: int) -> int:
+        """Return the first step of a block; of the one behind the last, the number of steps."""
+        begin = 1 + (number - 1) * self._block if number else 0
+        return begin if self._count is None else min(begin, self._count)
+
+    def _end(self, number: int) -> int:
+        return self._begin(number + 1)
+
+    def _blocks(self) -> int | None:
+        return None if self._count is None else 1 - (1 - self._count) // self._block
+
+    def _settle(self, state: _State, tape: _Tape) -> None:
+        """Choose the size of the blocks and the schedule, by the tape of the first step."""
+        tape_bytes = max(tape.trail.held_bytes(), 1)
+        self._block = min(max(_SMALL_TAPE // tape_bytes, 1), _MOST_STEPS)
+        self._schedule = self.choose(self._blocks(), _bytes_of(state.values), tape_bytes * self._block)
 
     def _decide(self, number: int, state: _State) -> None:
         released = self._schedule.visit(number)
@@ -146,7 +171,7 @@ class LoopOnTrail:
         trail = self.trail
         if not any(active for _, active in ends):
             self.held.clear()
-            self.runs.clear()
+            self.tapes.clear()
             return [inactive(trail, value) for value, _ in ends]
         self._place = trail.add(_step_back, self, None)._slot
         return [
@@ -154,36 +179,56 @@ class LoopOnTrail:
             for k, (value, active) in enumerate(ends)
         ]
 
-    def _inside(self, inner: Trail, function: Callable[[], Any]) -> Any:
-        """Call a function of the user with arrays of this trail standing for inputs of `inner`."""
+    def _inside(self, inner: Trail, function: Callable, *args: Any) -> Any:
+        """Call a function with arrays of this trail standing for inputs of `inner`."""
         trail = self.trail
         hot, trail.hot, trail.inner = trail.hot, 0, inner
         try:
-            return function()
+            return function(*args)
         finally:
             trail.hot, trail.inner = hot, None
 
-    def _step(self, number: int, state: _State) -> tuple[_Run, _State, list, Any]:
-        """Run one step; return its record, the next state, and the values and definition of its output."""
+    def _run(self, number: int, state: _State) -> tuple[_Tape, _State, list]:
+        """Run a block; return its tape, the state after it, and the values and definition of every step's output.
+
+        It ends early where the loop's condition says so, before the number of steps is known.
+        """
+        begin, end = self._begin(number), self._end(number)
         journal = self._journals.get(number) or Journal()
         with Trail() as inner, journal:
-            carry = _given(inner, state)
-            rows = [_row(inner, x[number], slot is not None) for x, slot in zip(self._xs, self._xs_slots, strict=True)]
-            slots = [[_slot_on(inner, leaf) for leaf in leaves] for leaves in (carry, rows)]
-            item = self.body.item(number, rows)
-
-            def called() -> tuple:
-                leaves, output = self.form.split(self.body.step(self.form.tree(carry), item), number)
-                values, treedef = trees.flatten(output)
-                return [_out(inner, leaf) for leaf in leaves], [_out(inner, leaf) for leaf in values], treedef
-
-            ends, outputs, treedef = self._inside(inner, called)
+            carry = [_given(inner, v, active) for v, active in zip(state.values, state.is_active, strict=True)]
+            slots = [_slot_on(inner, leaf) for leaf in carry]
+            rows = [
+                [_given(inner, x[k], slot is not None) for x, slot in zip(self._xs, self._xs_slots, strict=True)]
+                for k in range(begin, end)
+            ]
+            row_slots = [[_slot_on(inner, row) for row in step_rows] for step_rows in rows]
+            leaves, outputs = self._inside(inner, self._steps, inner, begin, carry, rows)
         if not journal.is_empty:
             self._journals[number] = journal
-        run = _Run(inner, *slots, [slot for _, slot in ends], [slot for _, slot in outputs])
+        ends = [_out(inner, leaf) for leaf in leaves]
+        tape = _Tape(
+            inner, begin, slots, [slot for _, slot in ends], row_slots, [[slot for _, slot in pairs] for pairs, _ in outputs]
+        )
         made = _State([value for value, _ in ends], [slot is not None for _, slot in ends])
-        values = [value if type(value) is Array else np.asarray(value) for value, _ in outputs]
-        return run, made, values, treedef
+        values = [
+            ([value if type(value) is Array else np.asarray(value) for value, _ in pairs], treedef)
+            for pairs, treedef in outputs
+        ]
+        return tape, made, values
+
+    def _steps(self, inner: Trail, begin: int, leaves: list, rows: list) -> tuple[list, list]:
+        body, form = self.body, self.form
+        outputs = []
+        for k, step_rows in enumerate(rows):
+            tree = form.tree(leaves)
+            if self._count is None and body.condition is not None and not body.condition(tree):
+                break
+            leaves, output = form.split(body.step(tree, body.item(begin + k, step_rows)), begin + k)
+            leaves = [entered(leaf) for leaf in leaves]
+            values, treedef = flat(output)
+            outputs.append(([_out(inner, entered(value)) for value in values], treedef))
+        return leaves, outputs
 
     def reverse(self, cotangents: dict[int, Any], sums: dict) -> None:
         """Carry the cotangents of the loop's results back to what came into it, in the trail's `sums`."""
@@ -195,10 +240,10 @@ class LoopOnTrail:
         carry = [cotangents.get(k) for k in range(count)]
         outputs = {k - count: g for k, g in cotangents.items() if k >= count}
         shares = [_Rows(x) for x in self._xs]
-        stop = self.count
-        while stop - 1 in self.runs:
+        stop = self._blocks() or 0
+        while stop - 1 in self.tapes:
             stop -= 1
-            carry = self._pull(stop, self.runs.pop(stop), carry, outputs, shares, sums)
+            carry = self._pull(self.tapes.pop(stop), carry, outputs, shares, sums)
         for start, holds, first, end in self._schedule.turns(tuple(sorted(self.held)), stop):
             state = self.held[start]
             for number in range(start, first):
@@ -207,54 +252,58 @@ class LoopOnTrail:
                 state = self._again(number, state)[1]
             if first:
                 self.held.pop(first, None)
-            runs = []
+            tapes = []
             for number in range(first, end):
-                run, state = self._again(number, state)
-                runs.append(run)
-                del run
+                tape, state = self._again(number, state)
+                tapes.append(tape)
+                del tape
             del state
-            for number in range(end - 1, first - 1, -1):
-                carry = self._pull(number, runs.pop(), carry, outputs, shares, sums)
+            while tapes:
+                carry = self._pull(tapes.pop(), carry, outputs, shares, sums)
         for slot, g in zip(self._starts, carry, strict=True):
             _add(sums, slot, g)
         for slot, rows in zip(self._xs_slots, shares, strict=True):
             _add(sums, slot, rows.whole())
 
-    def _again(self, number: int, state: _State) -> tuple[_Run, _State]:
-        """Run a step a second time. Raises `TapeError` where it does not do what it did in the forward sweep."""
-        run, made, _, _ = self._step(number, state)
+    def _again(self, number: int, state: _State) -> tuple[_Tape, _State]:
+        """Run a block a second time. Raises `TapeError` where it does not do what it did in the forward sweep."""
+        tape, made, _ = self._run(number, state)
         count = len(made.values)
         before = self._witnesses[number * count : (number + 1) * count]
-        is_foreign = any(slot >= self._place for slot in run.trail.entered)
+        is_foreign = any(slot >= self._place for slot in tape.trail.entered)
         if is_foreign or not all(map(_is_same, _witness(made.values, number), before)):
+            steps = f"step {tape.begin}" if len(tape.rows) == 1 else f"steps {tape.begin} to {self._end(number) - 1}"
             raise TapeError(
-                f"step {number} of {self.body.name} gave other numbers when it was run again for the reverse sweep: a step may "
-                "depend on its carry, its item, and what stays as it is while the gradient is taken, but not on a random "
-                "generator other than retape.random, a clock, or a variable that is set again after the loop"
+                f"{steps} of {self.body.name} gave other numbers when run again for the reverse sweep: a step may depend on "
+                "its carry, its item, and what stays as it is while the gradient is taken, but not on a random generator "
+                "other than retape.random, on a clock, or on a variable that is set again after the loop"
             )
-        return run, made
+        return tape, made
 
-    def _pull(self, number: int, run: _Run, carry: list, outputs: dict, shares: list[_Rows], sums: dict) -> list:
-        """Step back through one recorded step; return the cotangents of the carry before it."""
-        seeds: dict[int, Any] = {}
-        for slot, g in zip(run.ends, carry, strict=True):
+    def _pull(self, tape: _Tape, carry: list, outputs: dict, shares: list[_Rows], sums: dict) -> list:
+        """Step back through a block; return the cotangents of the carry before it."""
+        seeds: dict[int | None, Any] = {}
+        # In the order in which they would come without a loop: what is stacked is stacked after the last step.
+        for number, slots in enumerate(tape.outputs, tape.begin):
+            for k, g in outputs.items():
+                _add(seeds, slots[k], g[number])
+        for slot, g in zip(tape.ends, carry, strict=True):
             _add(seeds, slot, g)
-        for k, g in outputs.items():
-            _add(seeds, run.outputs[k], g[number])
         if not seeds:
             return [None] * len(carry)
         # What has come to them so far goes in and out, so that it adds up in the order that it would without a loop.
-        inputs = list(run.trail.entered.items())
-        if number == 0:
-            inputs += [pair for pair in zip(self._starts, run.carry, strict=True) if pair[0] is not None]
+        inputs = list(tape.trail.entered.items())
+        if tape.begin == 0:
+            inputs += [pair for pair in zip(self._starts, tape.carry, strict=True) if pair[0] is not None]
         for outer, slot in inputs:
             _add(seeds, slot, sums.pop(outer, None))
-        self._inside(run.trail, lambda: run.trail.pull(seeds))
-        for outer, slot in run.trail.entered.items():
+        self._inside(tape.trail, tape.trail.pull, seeds)
+        for outer, slot in tape.trail.entered.items():
             _add(sums, outer, seeds.pop(~slot, None))
-        for slot, rows in zip(run.rows, shares, strict=True):
-            rows.add(number, seeds.pop(slot, None))
-        return [seeds.pop(slot, None) for slot in run.carry]
+        for number, slots in enumerate(tape.rows, tape.begin):
+            for slot, rows in zip(slots, shares, strict=True):
+                rows.add(number, seeds.pop(slot, None))
+        return [seeds.pop(slot, None) for slot in tape.carry]
 
 
 class _Rows:
@@ -300,16 +349,9 @@ def _value_on(trail: Trail, leaf: Any) -> Any:
     return leaf._value if type(leaf) is Array and leaf._level is trail else leaf
 
 
-def _given(inner: Trail, state: _State) -> list:
-    """Return the leaves of a carry as a step gets them: traced where a cotangent goes back, else as they are."""
-    made = []
-    for value, active in zip(state.values, state.is_active, strict=True):
-        made.append(_row(inner, value, active))
-    return made
-
-
-def _row(inner: Trail, value: Any, active: bool) -> Any:
-    if active:
+def _given(inner: Trail, value: Any, is_active: bool) -> Any:
+    """Return what a step gets for a value: traced where a cotangent goes back, else as it is, guarded from writes."""
+    if is_active:
         return as_given(inner.input(value), value)
     inner.freeze(value)  # it will be read again
     return value
@@ -319,8 +361,8 @@ def _out(inner: Trail, leaf: Any) -> tuple[Any, int | None]:
     """Return the value of what a step returns, and its slot if it has a derivative."""
     if type(leaf) is not Array:
         return leaf, None
-    leaf = entered(leaf)
-    leaf._level.require_open()
+    if leaf._level is not inner:
+        leaf._level.require_open()
     return (leaf._value, leaf._slot) if leaf._level is inner else (leaf, None)
 
 

@@ -10,7 +10,7 @@ from .. import trees
 from ..array import Array
 from ..levels import innermost
 from ..trail import Trail
-from .body import Body, Outputs, form_of
+from .body import Body, Outputs, flat, form_of
 from .on_trail import Choose, LoopOnTrail
 
 
@@ -32,7 +32,7 @@ def run(body: Body, carry: Any, choose: Choose) -> tuple[Any, Any]:
             break
         made = body.step(tree, body.item(number, [x[number] for x in body.xs]))
         leaves, output = form.split(made, number)
-        values, treedef = trees.flatten(output)
+        values, treedef = flat(output)
         outputs.add(number, [value if type(value) is Array else np.asarray(value) for value in values], treedef)
         number += 1
     return form.tree(leaves), trees.unflatten(outputs.treedef, outputs.leaves())
