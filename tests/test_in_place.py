@@ -335,6 +335,16 @@ def test_a_write_that_fails_leaves_views_as_they_were():
     rt.check_grads(f, X)
 
 
+def test_a_number_is_not_filled():
+    def f(x):
+        squares = x @ x
+        squares.fill(0.4)
+        return squares
+
+    assert f(X[0]) == rt.vjp(f, X[0])[0]
+    rt.check_grads(f, X[0])
+
+
 VIEWS = [
     lambda a: a[1:], lambda a: a[::2], lambda a: a[::-1], lambda a: a[0], lambda a: a[..., -1], lambda a: a[None],
     lambda a: a.T, lambda a: a.reshape(-1), lambda a: a.reshape(2, -1), lambda a: np.swapaxes(a, 0, -1),
