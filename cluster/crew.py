@@ -15,6 +15,7 @@ from .engine import spawn, whereabouts
 from .errors import MismatchError, SnapshotError
 from .fingerprint import check_same
 from .job import Job, Ready
+from .processes import Process
 from .rows import Row
 from .supervisor import (
     CallOff,
@@ -85,7 +86,9 @@ class Crew:
             case Reload(number):
                 self._call("prepare", number, self._newest_snapshot())
             case Kill(number, _):
-                self._kill(number)
+                process = self._dismiss(number)
+                if process is not None:
+                    process.kill()  # one that stands still does not answer Ray
             case CallOff(numbers, generation):
                 for number in numbers:
                     self._call("call_off", number, generation)
@@ -118,13 +121,12 @@ class Crew:
 
     def close(self, seconds: float = 5.0) -> None:
         """Ends all workers and waits until their processes on this machine are gone."""
-        here = whereabouts()[0]
-        processes = [ready.process for ready in self._ready.values() if ready.node == here]
-        for number in list(self._actors):
-            self._kill(number)
+        processes = [process for number in list(self._actors) if (process := self._dismiss(number)) is not None]
         deadline = time.monotonic() + seconds
         while any(process.is_alive for process in processes) and time.monotonic() < deadline:
             time.sleep(0.02)
+        for process in processes:
+            process.kill()
 
     def last_rows(self) -> None:
         """Fetches the rows that the workers have and the driver has not seen."""
@@ -236,17 +238,16 @@ class Crew:
         for rank, number in enumerate(form.numbers):
             self._call("run", number, formation, rank, form.shrink, *addresses)
 
-    def _kill(self, number: int) -> None:
+    def _dismiss(self, number: int) -> Process | None:
+        """Lets Ray end a worker; returns its process where it is on this machine."""
         actor = self._actors.pop(number)
         if number in self._bundles:
             self._free_bundles.append(self._bundles.pop(number))
         ready = self._ready.pop(number, None)
         self._seen.pop(number, None)
         self._calls = {ref: call for ref, call in self._calls.items() if call[1] != number}
-        # A stopped process does not answer Ray, so it is ended by the system.
-        if ready is not None and ready.node == whereabouts()[0]:
-            ready.process.kill()
         self._ray.kill(actor, no_restart=True)
+        return ready.process if ready is not None and ready.node == whereabouts()[0] else None
 
     def _newest_snapshot(self) -> Path | None:
         try:

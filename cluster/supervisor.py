@@ -252,7 +252,8 @@ def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
     if state.is_running:
         state, more = _staffed(state)
         ready = sum(1 for member in state.workers.values() if member.status in ("running", "idle"))
-        if len(state.formed) != min(state.wanted, ready) and all(number in state.workers for number in state.formed):
+        is_whole = all(number in state.workers and state.workers[number].status == "running" for number in state.formed)
+        if is_whole and len(state.formed) != min(state.wanted, ready):
             more.append(Regroup(state.formed[0]))
         return state, made + more
     state, more = _next(state)
@@ -300,7 +301,7 @@ def _counted(state: State, failure: Failure | None) -> State:
     state = replace(state, losses=losses, lost_at=max(state.lost_at, state.step))
     if losses > max(BARREN_LOSSES, state.wanted):
         cause = failure or WorkerDiedError(
-            f"{losses} workers died one after the other in step {state.step + 1}: replacing them does not help"
+            f"{losses} workers died one after the other in step {max(state.step, 0) + 1}: replacing them does not help"
         )
         return replace(state, failure=state.failure or cause)
     return state
