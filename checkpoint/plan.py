@@ -27,6 +27,7 @@ class Plan:
     budget_bytes: int | None = None
     start: frozenset[int] = frozenset()
     start_position: int = 0
+    is_optimal: bool = False
 
     def memory(self) -> Iterator[tuple[Step, int, int]]:
         """Yield each step with the bytes live during it (workspace included) and after it."""

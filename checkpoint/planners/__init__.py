@@ -10,6 +10,7 @@ from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
 from .boundaries import boundaries, nested
+from .exact import exact, least_budget
 from .keep_all import keep_all
 from .next_use import next_use
 from .uniform import uniform
