@@ -18,8 +18,8 @@ def steps_of(program: Program, order: Sequence[int]) -> tuple[Step, ...]:
     >>> program = Program(outputs=(2,), forward=3)
     >>> for inputs in ((), (0,), (0, 1)):
     ...     _ = program.add(8, inputs)
-    >>> print(*steps_of(program, [0, 1, 2]), sep=", ")
-    Compute(value=0, overwrites=-1), Compute(value=1, overwrites=-1), Compute(value=2, overwrites=-1), Drop(value=0), Drop(value=1)
+    >>> steps_of(program, [0, 1, 2])[2:]
+    (Compute(value=2, overwrites=-1), Drop(value=0), Drop(value=1))
     """
     read_later = set(program.outputs)
     backwards: list[Step] = []
