@@ -83,10 +83,10 @@ def check_outputs(output: Any) -> tuple[list, Any]:
         return leaves, treedef
     paths, leaves, treedef = trees.flatten_with_paths(output)
     path, leaf = next((p, v) for p, v in zip(paths, leaves, strict=True) if not _is_numeric(v))
-    kind = getattr(leaf, "dtype", None)
+    name = type(leaf).__name__ + (f" of dtype {leaf.dtype}" if hasattr(leaf, "dtype") else "")
     raise InputError(
-        f"the function's output{path} is {type(leaf).__name__}{f' of dtype {kind}' if kind is not None else ''}, which has no "
-        "derivative: return arrays and numbers, and the rest as auxiliary output with has_aux=True"
+        f"the function's output{path} is {name}, which has no derivative: return arrays and numbers, and the rest as auxiliary "
+        "output with has_aux=True"
     )
 
 
