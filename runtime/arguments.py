@@ -85,8 +85,8 @@ def check_outputs(output: Any) -> tuple[list, Any]:
     path, leaf = next((p, v) for p, v in zip(paths, leaves, strict=True) if not _is_numeric(v))
     name = type(leaf).__name__ + (f" of dtype {leaf.dtype}" if hasattr(leaf, "dtype") else "")
     raise InputError(
-        f"the function's output{path} is {name}, which has no derivative: return arrays and numbers, and the rest as auxiliary "
-        "output with has_aux=True"
+        f"the function's output{path} is {name}, which has no derivative: return arrays and numbers, and the rest as "
+        "auxiliary output with has_aux=True"
     )
 
 
