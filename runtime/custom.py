@@ -11,7 +11,7 @@ import numpy as np
 
 from . import trees
 from .arguments import is_differentiable_leaf
-from .array import Array, apply
+from .array import Array, apply, traced
 from .errors import RuleError
 from .forward import Forward
 from .levels import Level
@@ -91,7 +91,7 @@ class Custom(ABC):
         outputs, out_tree = trees.flatten(output)
         given = _checked(trees.flatten(tangent)[0], outputs, self, "tangent", "output")
         results = [
-            Array(level, t, y) if is_differentiable_leaf(y) and t is not None else y
+            traced(level, t, y) if is_differentiable_leaf(y) and t is not None else y
             for y, t in zip(outputs, given, strict=True)
         ]
         return trees.unflatten(out_tree, results)
@@ -269,8 +269,8 @@ class custom_jvp(Custom):  # noqa: N801
         return output, pull
 
 
-def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) -> None:
-    slots, active, function, pull, values, outputs, out_tree = calls[place + 1]
+def _step_back(cotangents: dict[int, Any], sums: dict, data: tuple, *_: Any) -> None:
+    slots, active, function, pull, values, outputs, out_tree = data
     seeds = [cotangents[k] if k in cotangents else _zeros_like(y) for k, y in enumerate(outputs)]
     shares = _checked(pull(trees.unflatten(out_tree, seeds)), values, function, "cotangent", "argument")
     for slot, k in zip(slots, active, strict=True):

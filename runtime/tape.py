@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import phantom
-from .array import Array
+from .array import Array, traced
 from .errors import NeedsValueError, TapeError
 from .levels import Level
 from .lines import user_line
@@ -123,7 +123,7 @@ class Tape(Level):
         except Exception:
             self.failed = op.name
             raise
-        array = Array(self, output, None)
+        array = traced(self, output, None)
         keeper.watch(array)
         return array
 
@@ -141,7 +141,7 @@ class Tape(Level):
         """Give an argument a slot and return its traced array."""
         slot = self._new_slot(value, is_active)
         self.inputs.append(slot)
-        return Array(self, slot, None)
+        return traced(self, slot, None)
 
     def constant(self, value: Any) -> int:
         """Give a captured constant a slot and return it. Raises `TapeError` for what cannot be recorded."""
