@@ -15,6 +15,7 @@ from .. import phantom
 from ..array import apply
 from ..op import define, implements
 from ..recorders import takes_over
+from ..views import in_c_order
 from .axes import as_operand
 
 
@@ -189,7 +190,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     """Compose `np.dot` of multiply, matmul or tensordot."""
     a, b = as_operand(a), as_operand(b)
     if a.ndim == 0 or b.ndim == 0:
-        return np.multiply(a, b)
+        return in_c_order(np.multiply(a, b))
     if a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
         raise ValueError(f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} != {b.shape[max(b.ndim - 2, 0)]}")
     if b.ndim <= 2:

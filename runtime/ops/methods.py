@@ -14,9 +14,9 @@ import numpy as np
 from ..array import Array, apply, read
 from ..errors import MissingRuleError, NotDifferentiableError
 from ..op import OPS
-from ..views import as_view, is_number, repoint
+from ..views import as_view, is_number, layout, repoint
 from .elementwise import cast
-from .views import layout, ravel, reshape, squeeze, swapaxes, transpose
+from .views import ravel, reshape, squeeze, swapaxes, transpose
 
 
 def _method(function: Callable) -> Callable:
