@@ -16,6 +16,7 @@ from .errors import RuleError
 from .forward import Forward
 from .levels import Level
 from .op import OPS, Op, compile_rule
+from .python_numbers import value_of
 from .region import Region, step_back_result
 from .tape import Tape
 from .trail import Trail
@@ -46,7 +47,7 @@ class Custom(ABC):
             return self._on_tape(level, leaves, treedef)
         if isinstance(level, Region):
             return level.call(lambda *inner: self._called(list(inner), treedef), leaves)
-        values = [leaf._value if type(leaf) is Array and leaf._level is level else leaf for leaf in leaves]
+        values = [value_of(leaf) if type(leaf) is Array and leaf._level is level else leaf for leaf in leaves]
         active = [
             k for k, leaf in enumerate(leaves) if type(leaf) is Array and leaf._level is level and leaf._slot is not None
         ]

@@ -11,6 +11,7 @@ import numpy as np
 from . import steps
 from .array import NUMBER, Array
 from .op import OUTPUT, Op
+from .python_numbers import as_python_number
 
 _INEXACT = "efdgFDG"
 
@@ -49,7 +50,8 @@ def unary(ufunc: np.ufunc, op: Op, general: Callable, *, keeps_numbers: bool) ->
         value = x._value
         y = ufunc(value)
         if not always_keeps and y.dtype is not value.dtype:
-            return trail.finish(op, [slot], [value], None, y)
+            made = trail.finish(op, [slot], [value], None, y)
+            return as_python_number(made) if kind is NUMBER else made
         array = Array()
         array._level = trail
         calls = trail.calls

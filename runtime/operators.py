@@ -10,6 +10,7 @@ import numpy as np
 from . import dispatch  # noqa: F401  (what NumPy hands over goes there)
 from .array import Array
 from .op import HOOKS
+from .python_numbers import as_python_number, is_python_number
 from .recorders import operators
 from .views import is_number
 
@@ -34,7 +35,12 @@ def install() -> None:
             setattr(Array, f"__i{name}__", _in_place(found))
     Array.__divmod__ = lambda self, other: (self // other, self % other)  # pyright: ignore
     Array.__rdivmod__ = lambda self, other: (other // self, other % self)  # pyright: ignore
-    Array.__round__ = lambda self, digits=0: np.round(self, digits)  # pyright: ignore
+    Array.__round__ = _rounded  # pyright: ignore
+
+
+def _rounded(a: Array, digits: int | None = None) -> Any:
+    y = np.round(a, digits or 0)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return as_python_number(y) if is_python_number(a) else y
 
 
 def _in_place(found: Callable) -> Callable:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import NUMBER, Array, apply
+from .array import NUMBER, Array, apply, traced
 from .op import OPS
 
 _PLAIN = frozenset((float, int, bool, complex))
@@ -24,10 +24,26 @@ def is_python_number(a: Any) -> bool:
 
 
 def as_python_number(a: Any) -> Any:
-    """Return `a`, noted to be a Python number if it is traced."""
+    """Return a result as a Python number: noted to be one if it is traced."""
     if type(a) is Array:
         a._kind = NUMBER
-    return a
+    return a.item() if isinstance(a, np.generic) else a
+
+
+def as_array(a: Any) -> Any:
+    """Return what NumPy's `asarray` makes of a traced Python number, an array with a dtype of its own; others as they are."""
+    if type(a) is not Array or a._kind is not NUMBER:
+        return a
+    made = traced(a._level, a._slot, as_array(a._value))
+    if made._level.keeper is not None:
+        made._level.keeper.watch(made)
+    return made
+
+
+def value_of(array: Array) -> Any:
+    """Return the value of a traced array, a Python number where that is what it stands for."""
+    value = array._value
+    return value.item() if array._kind is NUMBER and isinstance(value, np.generic) else value
 
 
 def scalar_type(a: Any) -> Any:

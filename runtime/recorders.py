@@ -11,8 +11,8 @@ import numpy as np
 
 from . import arithmetic, functions, quotients
 from .array import NUMBER, Array, apply
-from .python_numbers import as_python_number, cast_for, is_python_number
 from .op import FUNCTIONS, HOOKS, RECORDERS, UFUNCS, Op
+from .python_numbers import as_python_number, cast_for, is_python_number
 
 _ARITHMETIC = {np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul}
 
@@ -37,8 +37,12 @@ def operators(ufunc: np.ufunc) -> tuple[Callable, Callable]:
     operand the two are the same.
     """
     handler, op = FUNCTIONS.get(ufunc), UFUNCS.get(ufunc)
-    general = _keeping_numbers(handler or functools.partial(apply_inputs, op))
-    if handler is None and op is not None and _has_fast_rules(op):
+    if handler is not None or op is None:
+        assert handler is not None
+        general = _keeping_numbers(handler)
+        return general, lambda a, b: general(b, a)
+    general = _keeping_numbers(functools.partial(apply_inputs, op))
+    if _has_fast_rules(op):
         if ufunc in _ARITHMETIC:
             return arithmetic.operators(ufunc, op, _ARITHMETIC[ufunc], general)
         if ufunc is np.true_divide:
@@ -104,7 +108,9 @@ def apply_inputs(op: Op, *inputs: Any) -> Any:
             elif _is_of_pandas(a):
                 a = np.asarray(a)
         given.append(a)
-    return apply(op, cast_for(op.run, given) if has_numbers else given)
+    if has_numbers and isinstance(op.run, np.ufunc):
+        given = cast_for(op.run, given)
+    return apply(op, given)
 
 
 def takes_over(operand: Any) -> bool:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from . import trees
+from .arguments import trace_leaf
 from .array import Array, apply, traced
 from .levels import Level
 from .op import Op
 from .trail import Trail, constant
-from .views import as_given, repoint
+from .views import repoint
 
 
 class Region(Level):
@@ -143,7 +144,7 @@ def checkpoint(f: Callable) -> Callable:
         trail.require_open()
         with Region(trail) as region:
             inside = [
-                as_given(region.enter(leaf), leaf)
+                trace_leaf(region.enter, leaf)
                 if type(leaf) is Array and leaf._level is trail and leaf._slot is not None
                 else leaf
                 for leaf in leaves
