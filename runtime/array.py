@@ -99,10 +99,10 @@ class Array:
     level `_slot` is its tangent; both are None where no derivative goes through. On a `Tape` `_slot` is its slot, and the
     value is the keeper's. `_kind` is `NUMBER` for what is a Python number in the plain program; else, once it is known, the
     trail's token of its shape and dtype. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value
-    otherwise.
+    otherwise. `_square` tells of a root what it is the root of.
     """
 
-    __slots__ = ("_level", "_slot", "_value", "_kind", "_family", "_link", "_written", "_memory", "__weakref__")
+    __slots__ = ("_level", "_slot", "_value", "_kind", "_family", "_link", "_written", "_memory", "_square", "__weakref__")
     __array_priority__ = 1000.0
 
     if TYPE_CHECKING:  # the methods that `ops.methods` and `operators` attach
@@ -135,6 +135,7 @@ class Array:
     _link: Any
     _written: bool
     _memory: Any
+    _square: Any
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -277,6 +277,7 @@ def repoint(target: Array, result: Any) -> Array:
     root = family.root
     window = link.window(root)
     if window is None:
+        keep_layout(root)
         _move(root, link.put(root, result))  # pyright: ignore[reportOptionalCall]
         _move(target, result)
         _renew(family, link.row, except_for=target)
