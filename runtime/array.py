@@ -18,19 +18,32 @@ def apply(op: Op, args: Any, parameters: dict | None = None) -> Any:
     """Run `op` on `args`; where one of them is traced, the innermost of their levels records the call."""
     level: Level | None = None
     for a in args:
-        if type(a) is Array and (level is None or a._level.level > level.level):
-            level = a._level
+        if type(a) is Array:
+            if a._level.inner is not None:
+                return apply(op, [entered(a) for a in args], parameters)
+            if level is None or a._level.level > level.level:
+                level = a._level
     if level is None:
         return op.run(*args, **parameters) if parameters else op.run(*args)
     return level.record(op, args, parameters)
+
+
+def entered(a: Any) -> Any:
+    """Return what stands for an operand on the trail of a loop's step that is running, if it belongs to a trail around it."""
+    while type(a) is Array and a._level.inner is not None:
+        a = a._level.inner.enter(a)
+    return a
 
 
 def apply_over(op: Op, args: tuple, parameters: dict | None = None) -> Any:
     """Do as `apply`, and give up the argument that `op` may overwrite: the caller uses it no more."""
     level: Level | None = None
     for a in args:
-        if type(a) is Array and (level is None or a._level.level > level.level):
-            level = a._level
+        if type(a) is Array:
+            if a._level.inner is not None:
+                return apply(op, args, parameters)
+            if level is None or a._level.level > level.level:
+                level = a._level
     if level is None:
         return op.run_into(args[op.overwrites], *args, **(parameters or {}))  # pyright: ignore
     return level.record(op, args, parameters, gives_up=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import trees
 from .arguments import is_differentiable_leaf
-from .array import Array, apply, traced
+from .array import Array, apply, entered, traced
 from .errors import RuleError
 from .forward import Forward
 from .levels import Level
@@ -37,6 +37,7 @@ class Custom(ABC):
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Return the function's value; traced arguments get its derivative."""
         leaves, treedef = trees.flatten((args, keywords))
+        leaves = [entered(leaf) for leaf in leaves]
         level: Level | None = max(
             (leaf._level for leaf in leaves if type(leaf) is Array), key=lambda level: level.level, default=None
         )

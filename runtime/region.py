@@ -10,7 +10,7 @@ import numpy as np
 
 from . import trees
 from .arguments import trace_leaf
-from .array import Array, apply, traced
+from .array import Array, apply, entered, traced
 from .levels import Level
 from .op import Op
 from .trail import Trail, constant
@@ -137,6 +137,7 @@ def checkpoint(f: Callable) -> Callable:
     @functools.wraps(f)
     def checkpointed(*args: Any, **keywords: Any) -> Any:
         leaves, treedef = trees.flatten((args, keywords))
+        leaves = [entered(leaf) for leaf in leaves]
         levels = {leaf._level for leaf in leaves if type(leaf) is Array}
         trail = max(levels, key=lambda level: level.level, default=None)
         if type(trail) is not Trail:

@@ -31,7 +31,7 @@ class Trail(Level):
     first. `kinds` holds one token for each pair of a shape and a dtype, by which arrays that are alike are known.
     """
 
-    __slots__ = ("calls", "first", "kinds")
+    __slots__ = ("calls", "first", "kinds", "inner", "entered")
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +39,42 @@ class Trail(Level):
         self.calls: list[Any] = []
         self.first = 0
         self.kinds: dict[tuple, tuple] = {}
+        self.inner: Trail | None = None  # of the step that is running, while this trail's program is in a loop
+        self.entered: dict[int, int] = {}  # on the trail of a step: its slots of arrays from outside, by theirs
+
+    def require_open(self) -> None:
+        """Raise an error when this level's arrays may not be used; while a step of a loop runs, they stand for its inputs."""
+        if self.inner is None:
+            super().require_open()
+
+    def enter(self, array: Array) -> Array:
+        """Return the input that stands here, on the trail of a loop's step, for an array of the trail around the loop.
+
+        Unlike those from `input`, its cotangent ends up under the inverted slot, for it may come after calls.
+        """
+        outer = array._slot
+        if outer is None:
+            return traced(self, None, array._value)
+        if outer in self.entered:
+            return traced(self, self.entered[outer], array._value)
+        if self.closed:
+            raise TapeError("a loop's step took another path when it was run again: it must do the same each time")
+        made = self.add(_arrive, len(self.calls), array._value)
+        self.entered[outer] = made._slot
+        return made
+
+    def held_bytes(self) -> int:
+        """Return about how many bytes the calls hold for the reverse sweep: arrays, each counted once, and the records."""
+        found: dict[int, int] = {}
+        pending = list(self.calls)
+        while pending:
+            entry = pending.pop()
+            if isinstance(entry, (list, tuple)):
+                pending.extend(entry)
+            elif isinstance(entry, np.ndarray):
+                owner = entry if entry.base is None else entry.base
+                found[id(owner)] = getattr(owner, "nbytes", entry.nbytes)
+        return sum(found.values()) + 16 * len(self.calls) + 128 * len(found)
 
     def input(self, value: Any) -> Array:
         """Return a traced array for a value to differentiate by; all inputs come before the first call."""
@@ -54,6 +90,8 @@ class Trail(Level):
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Any:
         """Run `op` and note its step back. Results without a derivative are plain, unless they may be written to."""
         if self.hot != get_ident():
+            if self.inner is not None:
+                return apply(op, args, parameters)
             self.require_open()
         slots: list[int | None] = []
         values = []
@@ -173,6 +211,11 @@ class Trail(Level):
 
 
 _INLINE = (steps.scaled, steps.product, steps.same, steps.both, steps.by_partial, steps.by_rule)
+
+
+def _arrive(g: Any, sums: dict, place: int, *_: Any) -> None:
+    """Put the cotangent of what came in after the first call where the reverse sweep does not come by."""
+    sums[~place] = g
 
 
 def constant(value: Any) -> Any:
