@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .bounds import least_work_seconds
 from .program import Program
 from .residency import Compute, Step, simulate
 from .units import format_bytes
@@ -91,6 +92,25 @@ class Plan:
         once = self.program.work_seconds()
         again = sum(max(n - 1, 0) * cost for n, cost in zip(self.computed, self.program.costs, strict=True))
         return again / once if once else 0.0
+
+    @cached_property
+    def least_work_seconds(self) -> float:
+        """Seconds of computing below which no plan within the budget exists (see `bounds`); exact where `is_optimal`."""
+        if self.is_optimal:
+            return self.work_seconds
+        return least_work_seconds(self.program, math.inf if self.budget_bytes is None else self.budget_bytes)
+
+    @cached_property
+    def gap(self) -> float:
+        """How much more work the plan does than any plan must, at most, as a fraction: 0 is proved to be the best."""
+        return self.work_seconds / self.least_work_seconds - 1.0 if self.least_work_seconds else 0.0
+
+    @cached_property
+    def least_budget_bytes(self) -> int:
+        """The smallest budget for which a plan is found; with one byte less, planning raises. May take some seconds."""
+        from .planners import smallest_budget  # which make plans
+
+        return smallest_budget(self.program)[0]
 
     @cached_property
     def unbudgeted_peak_bytes(self) -> int:
