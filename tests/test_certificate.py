@@ -1,4 +1,4 @@
-"""The certificate: bounds that no plan goes below, and the smallest budget, at which real programs run and below which none does."""
+"""The certificate: bounds that no plan goes below, and the smallest budget, at which real programs run and none below."""
 
 import math
 
@@ -12,6 +12,7 @@ import retape as rt
 from retape.checkpoint.bounds import least_work_seconds
 from retape.checkpoint.planners import PLANNERS, best
 from retape.runtime import trees
+from retape.scheduler import timing
 
 GENERATOR = np.random.default_rng(3)
 
@@ -26,15 +27,16 @@ def test_no_plan_does_less_work_than_the_bound(seed):
 
 
 def test_the_bound_counts_what_cannot_stay_at_the_turn_of_a_chain():
-    # When the first cotangent is made, the four values before it are to be read yet; beside it and the last one it reads,
-    # a budget of 40 bytes has room for two of the other three.
+    # All five values are read again in the reverse sweep. Each ten bytes less than it takes to keep them, when the first
+    # cotangent is made, force one more of them to be computed twice.
     program = chain(5, 10)
     once = program.work_seconds()
     assert [least_work_seconds(program, budget) - once for budget in (math.inf, 60, 50, 40)] == [0, 0, 1, 2]
     for budget in (50, 40):
         plan = best(program, budget)
         assert plan.least_work_seconds <= plan.work_seconds and plan.gap >= 0
-        assert PLANNERS["exact"](program, budget).gap == 0
+        proved = PLANNERS["exact"](program, budget)
+        assert proved is not None and proved.gap == 0
 
 
 def layers(params, x):
@@ -65,8 +67,43 @@ def test_the_smallest_budget_works_at_once_and_again_and_one_byte_less_is_refuse
         found = step(*arguments)
         for a, b in zip(trees.flatten(found)[0], trees.flatten(expected)[0], strict=True):
             assert a.tobytes() == b.tobytes()
+        assert step.report is not None
         assert step.report.peak_bytes <= step.report.projected_bytes <= needed
     with pytest.raises(rt.MemoryBudgetError) as refused:
         rt.grad(f, memory_budget=needed - 1)(*arguments)
     assert refused.value.needed_bytes == needed
     assert f"{needed} bytes" in str(refused.value)
+
+
+def test_a_plan_tells_its_memory_its_work_its_time_and_the_smallest_budget():
+    f, arguments = PROGRAMS["layers"]
+    plan = rt.plan(f, *arguments, memory_budget=180_000)
+    assert plan.projected_seconds is not None and plan.projected_seconds > 0
+    text = str(plan)
+    for figure in (plan.projected_peak_bytes, plan.least_budget_bytes):
+        assert f"({figure} bytes)" in text
+    assert f"{100 * plan.extra_work:.1f} % (" in text and "no plan does less" in text
+    assert "matmul" in text and "test_certificate.py:" in text
+    assert "none: everything is computed once" in str(rt.plan(f, *arguments))
+
+
+def test_seconds_are_measured_once_for_each_kind_of_call_and_never_of_what_the_user_wrote(monkeypatch):
+    runs, measured = [], []
+
+    def cube(x):
+        runs.append(x)
+        return x**3
+
+    primitive = rt.primitive(cube, infer=lambda x: x)
+    primitive.defvjp(lambda g, x: 3 * g * x**2)
+    measure = timing._measured
+    monkeypatch.setattr(timing, "_measured", lambda op, *rest: measured.append(op.name) or measure(op, *rest))
+
+    def f(x):
+        for _ in range(5):
+            x = np.sin(x)
+        return np.sum(primitive(x))
+
+    plan = rt.plan(f, np.ones(100))
+    assert plan.projected_seconds is not None and plan.projected_seconds > 0
+    assert measured.count("sin") == 1 and runs == []
