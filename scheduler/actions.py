@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.residency import Compute, Drop, Step
+from ..checkpoint.residency import Compute, Drop, Load, Spill, Step
 from .buffers import SMALLEST, owner_of
 from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
 
-RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK = range(8)
+RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, WRITE, READ, WAIT = range(11)
 
 
 class Layout:
@@ -33,6 +33,7 @@ class Layout:
         self.runs = runs if runs is not None else []
         self.views: dict[int, list[int]] = {}
         self._viewed = bytearray()
+        self._moving: set[int] = set()  # slots whose values are on their way to disk or from there
 
     def note_views(self, values: list[Any]) -> None:
         """Take in which views exist already; `values` are the arrays in memory, by slot."""
@@ -54,9 +55,17 @@ class Layout:
         for step in steps:
             if type(step) is Drop:
                 slot = calls[lowering.call_of[step.value]][3]
+                yield from self._settled(slot)
                 if slot in self.views:
                     yield self._let_go(slot)
                 yield FREE, None, None, None, slot, program.sizes[step.value], None
+                continue
+            if type(step) is Spill or type(step) is Load:
+                slot = calls[lowering.call_of[step.value]][3]
+                self._moving.add(slot)
+                layout = tape.phantoms[slot]
+                more = layout.shape, layout.dtype, "C" if layout.flags.c_contiguous else "F"
+                yield WRITE if type(step) is Spill else READ, None, None, None, slot, program.sizes[step.value], more
                 continue
             assert type(step) is Compute
             value, victim = step
@@ -65,6 +74,8 @@ class Layout:
                 is_hushed = not is_hushed
                 yield (HUSH if is_hushed else SPEAK), None, None, None, 0, 0, None
             runs[value] += 1
+            if self._moving:
+                yield from self._read(inputs)
             for slot in inputs:
                 if aliases[slot] >= 0 and not self._viewed[slot]:
                     yield from self.view(slot)
@@ -74,6 +85,7 @@ class Layout:
             run = _owning(op.run) if op.is_view else op.run
             if victim >= 0:
                 slot = calls[lowering.call_of[victim]][3]
+                yield from self._settled(slot)
                 if slot in self.views:
                     yield self._let_go(slot)
                 assert op.run_into is not None
@@ -84,6 +96,17 @@ class Layout:
                 yield RUN, run, inputs, parameters, output, need, None
         if is_hushed:
             yield SPEAK, None, None, None, 0, 0, None
+
+    def _read(self, slots: Iterable[int]) -> Iterator[Action]:
+        """Yield the actions that wait for what a call reads, if that is on its way from disk."""
+        aliases = self.lowering.tape.aliases
+        for slot in slots:
+            yield from self._settled(aliases[slot] if aliases[slot] >= 0 else slot)
+
+    def _settled(self, slot: int) -> Iterator[Action]:
+        if slot in self._moving:
+            self._moving.remove(slot)
+            yield WAIT, None, None, None, slot, 0, None
 
     def view(self, slot: int) -> Iterator[Action]:
         """Yield the actions that make a view, and first those that it is a view of."""

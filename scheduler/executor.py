@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..runtime.tape import Tape
-from .actions import FREE, HUSH, LET_GO, OVERWRITE, RUN, RUN_INTO, VIEW, Action
+from .actions import FREE, HUSH, LET_GO, OVERWRITE, READ, RUN, RUN_INTO, VIEW, WAIT, WRITE, Action
 from .buffers import Ledger
+from .spill import SpillFile
 
 
 class Executor:
@@ -21,6 +22,7 @@ class Executor:
     def __init__(self, tape: Tape, ledger: Ledger) -> None:
         self.tape = tape
         self.ledger = ledger
+        self.spill_file: SpillFile | None = None
 
     def perform(self, actions: Iterable[Action], limit: int) -> None:
         """Carry out actions in order; idle buffers stay within `limit` bytes, values in memory included."""
@@ -55,6 +57,8 @@ class Executor:
                 elif kind == LET_GO:
                     for s in operands:
                         values[s] = None
+                elif kind >= WRITE:
+                    self._spill(kind, slot, size, more, limit)
                 elif kind == HUSH:
                     quiet = np.errstate(all="ignore")
                     quiet.__enter__()
@@ -64,6 +68,34 @@ class Executor:
         finally:
             if quiet is not None:
                 quiet.__exit__(None, None, None)
+
+    def _spill(self, kind: int, slot: int, size: int, layout: Any, limit: int) -> None:
+        """Begin to write a value to disk or to read it from there, or wait until that is done."""
+        file, values, ledger = self.spill_file, self.tape.values, self.ledger
+        assert file is not None
+        if kind == WAIT:
+            file.wait(slot)
+        elif kind == WRITE:
+            file.write(slot, values[slot])
+        else:
+            assert kind == READ
+            shape, dtype, order = layout
+            buffer = ledger.take(shape, dtype, size) if order == "C" else None
+            ledger.admit(limit, size)
+            values[slot] = np.empty(shape, dtype, order) if buffer is None else buffer
+            ledger.count(size)
+            file.read(slot, values[slot])
+
+    def close_spill_file(self) -> None:
+        """Let go of the spill file, if there is one."""
+        if self.spill_file is not None:
+            self.spill_file.close()
+            self.spill_file = None
+
+    def settle(self) -> None:
+        """Wait for everything that is on its way to disk or from there."""
+        if self.spill_file is not None:
+            self.spill_file.wait_all()
 
     def _overwrite(
         self, functions: Any, operands: Any, parameters: dict | None, slot: int, size: int, more: tuple, limit: int
@@ -111,6 +143,7 @@ class Executor:
 
     def resolve(self, slot: int) -> Any:
         """Return the array in `slot`: an argument, a constant, a value in memory, or a view of one."""
+        self.settle()
         tape = self.tape
         chain = []
         while tape.values[slot] is None and tape.aliases[slot] >= 0:

@@ -6,6 +6,7 @@ import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from .captures import Captures
 from .known import Known
 from .report import Report
 from .run import Request, complete, run
+from .spill import spill_folder
 from .timing import projected_seconds
 
 _MOST_KNOWN = 32
@@ -40,6 +42,8 @@ def grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str = "best",
+    spill: str | PathLike | None = None,
+    spill_budget: int | str | None = None,
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
 
@@ -49,15 +53,19 @@ def grad(
     `disconnected` is "zeros" or "error", for arguments that the output does not depend on.
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
-    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. See `.report`
-    of the returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
-    arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
+    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. With `spill`, a
+    folder, it goes to disk and back instead where that is faster, up to `spill_budget` bytes (without one, half of what is
+    free there); the file has no name and is gone however the call ends. See `.report` of the returned function.
+
+    Raises `MemoryBudgetError` before the memory is taken when no plan fits, `SpillError` for a folder that cannot be
+    written to and for a disk that fails while values are on it, `InputError` for arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()
     [0.0, 0.0]
     """
-    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options |= {"spill": spill, "spill_budget": spill_budget}
     return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, **options)
 
 
@@ -70,6 +78,8 @@ def value_and_grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str = "best",
+    spill: str | PathLike | None = None,
+    spill_budget: int | str | None = None,
 ) -> Gradient:
     """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
 
@@ -78,7 +88,8 @@ def value_and_grad(
     >>> float(value), float(gradient)
     (9.0, 6.0)
     """
-    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options |= {"spill": spill, "spill_budget": spill_budget}
     return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, **options)
 
 
@@ -99,6 +110,8 @@ class Gradient:
         memory_budget: int | str | None,
         planner: str,
         with_value: bool,
+        spill: str | PathLike | None = None,
+        spill_budget: int | str | None = None,
     ) -> None:
         if not callable(f):
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
@@ -110,6 +123,14 @@ class Gradient:
         self.has_aux = has_aux
         self.options: dict[str, Any] = {"allow_int": allow_int, "disconnected": disconnected}
         self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.spill = None
+        if spill is not None:
+            if memory_budget is None:
+                raise ValueError("spill= says where values go that a memory_budget has no room for: give a memory_budget too")
+            most_bytes = None if spill_budget is None else parse_bytes(spill_budget, name="spill_budget")
+            self.spill = spill_folder(spill, most_bytes)
+        elif spill_budget is not None:
+            raise ValueError("spill_budget= bounds what spill= writes: name a folder with spill= too")
         self.planner = planner
         self.with_value = with_value
         self.report: Report | None = None
@@ -130,7 +151,9 @@ class Gradient:
     def _within_budget(self, args: tuple, keywords: dict, budget: int) -> tuple[Any, Any, Any]:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
-        request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **self.options)
+        request = Request(
+            self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, spill=self.spill, **self.options
+        )
         outcome = run(request, None if known is None else self._planned(known, budget))
         self.report = outcome.report
         if outcome.known is not None and (known is None or not known.is_planless):
@@ -147,7 +170,7 @@ class Gradient:
         if known.script:
             return known
         try:
-            known.settle(budget, self.planner)
+            known.settle(budget, self.planner, self.spill)
         except MemoryBudgetError:
             if self.planner != "best":
                 raise

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import best
 from ..checkpoint.program import Program
 from ..checkpoint.residency import Step
+from ..checkpoint.spilling import spilling
 from ..runtime.op import Op
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
 from .lowering import Lowering
 from .schedule import replay, schedule
+from .spill import SpillError, SpillFolder
 
 # What the program is expected to call, and what is done then: op, input slots, parameters, output slot, actions.
 Line = tuple[Op, tuple[int, ...], dict | None, int, tuple[Action, ...]]
@@ -66,16 +70,56 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str) -> Plan:
+    def settle(self, budget: int, planner: str, folder: SpillFolder | None) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
-            plan = best(self.program, budget, planner)
+            plan = self._planned(budget, planner, folder)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan
+
+    def _planned(self, budget: int, planner: str, folder: SpillFolder | None) -> Plan:
+        if folder is None:
+            return best(self.program, budget, planner)
+        refused = plan = None
+        try:
+            plan = best(self.program, budget, planner)
+            if not plan.extra_work:
+                return plan
+        except MemoryBudgetError as error:
+            refused = error
+        try:
+            plan = spilling(self.program, budget, folder.disk(), self.lowering.may_spill(), plan)
+        except SpillError as error:
+            if refused is not None:
+                refused.add_note(f"Nor can values be spilled: {error}")
+        if plan is None:
+            assert refused is not None
+            raise refused
+        return plan
+
+    def spill_into(self, file: Callable[[int], None], budget: int, planner: str) -> None:
+        """Open the plan's spill file by calling `file` with its bytes; where that fails, plan again without one.
+
+        Raises `MemoryBudgetError` when no plan fits without.
+        """
+        if self.plan is None or not self.plan.spilled_bytes:
+            return
+        try:
+            file(self.plan.spilled_bytes)
+        except SpillError as error:
+            self.plan = None
+            try:
+                self.settle(budget, planner, None)
+            except MemoryBudgetError as refused:
+                refused.add_note(f"Nor can values be spilled: {error}")
+                raise
+            if self.script:
+                self.script = []
+                self.write_script()
 
     def write_script(self) -> None:
         """Lay the plan out along the calls of the forward sweep."""
