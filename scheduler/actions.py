@@ -47,13 +47,13 @@ class Layout:
         """Yield the actions of `steps`. A recomputation is silent: what NumPy warns of, it has said the first time."""
         lowering, runs = self.lowering, self.runs
         tape, program = lowering.tape, lowering.program
-        calls, aliases = tape.calls, tape.aliases
+        calls, outputs, aliases = tape.calls, tape.calls.outputs, tape.aliases
         self._viewed.extend(bytes(len(aliases) - len(self._viewed)))
         runs.extend([0] * (len(program) - len(runs)))
         is_hushed = False
         for step in steps:
             if type(step) is Drop:
-                slot = calls[lowering.call_of[step.value]][3]
+                slot = outputs[lowering.call_of[step.value]]
                 if slot in self.views:
                     yield self._let_go(slot)
                 yield FREE, None, None, None, slot, program.sizes[step.value], None
@@ -73,7 +73,7 @@ class Layout:
             layout = tape.phantoms[output]
             run = _owning(op.run) if op.is_view else op.run
             if victim >= 0:
-                slot = calls[lowering.call_of[victim]][3]
+                slot = outputs[lowering.call_of[victim]]
                 if slot in self.views:
                     yield self._let_go(slot)
                 assert op.run_into is not None

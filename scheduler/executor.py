@@ -98,7 +98,7 @@ class Executor:
 
     def drop_all(self, held_bytes: int) -> None:
         """Let go of every value that a call has made, and of idle buffers; `held_bytes` of constants stay."""
-        for _, _, _, output in self.tape.calls:
+        for output in self.tape.calls.outputs:
             self.tape.values[output] = None
         self.ledger.clear()
         self.ledger.live = held_bytes

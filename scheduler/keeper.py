@@ -101,7 +101,7 @@ class OnlineKeeper:
         return residency
 
     def _is_here(self, v: int) -> bool:
-        return self.tape.values[self.tape.calls[self.lowering.call_of[v]][3]] is not None
+        return self.tape.values[self.tape.calls.outputs[self.lowering.call_of[v]]] is not None
 
     def _refuse(self, error: DoesNotFit) -> None:
         """Stop computing: the rest of the program is recorded by shapes alone, to find out what it would need."""

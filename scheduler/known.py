@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from ..checkpoint.plan import Plan
@@ -43,7 +44,7 @@ class Known:
         self.disconnected = disconnected
         self.constants = {k: value for k, value in enumerate(tape.values) if k >= forward_slots and value is not None}
         self.is_constant = bytearray(b"\1") * len(tape.values)
-        for slot in (*tape.inputs, *(output for _, _, _, output in tape.calls)):
+        for slot in (*tape.inputs, *tape.calls.outputs):
             self.is_constant[slot] = 0
         self.plan: Plan | None = None
         self.is_planless = False
@@ -83,7 +84,7 @@ class Known:
         tape, layout = self.tape, Layout(self.lowering)
         steps = iter(self.plan.steps)
         value = 0
-        for op, inputs, parameters, output in tape.calls[: self.forward_calls]:
+        for op, inputs, parameters, output in islice(tape.calls, self.forward_calls):
             due: list[Step] = []
             if tape.aliases[output] < 0:
                 for step in steps:
@@ -93,23 +94,3 @@ class Known:
                 value += 1
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
         self.rest = tuple(layout.actions(steps))
-
-
-def is_same(a: Any, b: Any) -> bool:
-    """Tell whether two static parameters are the same in every respect that a call could tell: 1 is not 1.0, 0.0 not -0.0."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if type(a) is dict:
-        return a.keys() == b.keys() and all(is_same(a[key], b[key]) for key in a)
-    if type(a) is tuple or type(a) is list:
-        return len(a) == len(b) and all(map(is_same, a, b))
-    if type(a) is slice:
-        return is_same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
-    if type(a) is float or type(a) is complex:
-        return repr(a) == repr(b)
-    try:
-        return bool(a == b)
-    except ValueError:  # arrays
-        return False

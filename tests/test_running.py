@@ -8,7 +8,7 @@ import pytest
 
 import retape as rt
 from retape.runtime.tape import Tape
-from retape.scheduler.known import is_same
+from retape.runtime.parameters import is_same
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal(4000)
