@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.residency import Compute, Drop, Step
+from ..runtime.primitives import is_opaque
 from .buffers import SMALLEST
 from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
 
-RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK = range(8)
+RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, COMPARE = range(9)
 
 
 class Layout:
@@ -82,6 +83,8 @@ class Layout:
                 yield RUN_INTO, (run, op.run_into), inputs, parameters, output, need, (size, layout.shape, layout.dtype)
             else:
                 yield RUN, run, inputs, parameters, output, need, None
+            if is_opaque(op):
+                yield COMPARE, op.name, None, None, output, 0, (program.lines[value], layout)
         if is_hushed:
             yield SPEAK, None, None, None, 0, 0, None
 

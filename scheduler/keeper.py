@@ -151,7 +151,8 @@ class OnlineKeeper:
         v = self._value_of(array._slot)
         if v >= 0:
             self._uses[v] += 1
-            self.residency.wanted[v] = 1
+            if not self.residency.wanted[v]:
+                self._perform(self.residency.want(v, True))
 
     def unwatch(self, array: Any) -> None:
         """Take note that the program holds the value of `array` no more; a write may take over its buffer then."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
 
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import best
