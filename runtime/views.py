@@ -184,10 +184,10 @@ def as_memory(array: Any) -> Any:
 
 def as_number(array: Array) -> Array:
     """Return an array without dimensions as NumPy's functions return one: a number, which is nobody's view."""
-    return array if getattr(array, "_family", None) is None else _alias(array)
+    return array if getattr(array, "_family", None) is None else alias(array)
 
 
-def _alias(array: Array) -> Array:
+def alias(array: Array) -> Array:
     """Return another array that stands for the same value, and stays when the first is written to."""
     return _move(Array(array._level, array._slot, array._value), array)
 
@@ -277,6 +277,7 @@ def repoint(target: Array, result: Any) -> Array:
     root = family.root
     window = link.window(root)
     if window is None:
+        keep_layout(root)
         _move(root, link.put(root, result))  # pyright: ignore[reportOptionalCall]
         _move(target, result)
         _renew(family, link.row, except_for=target)
@@ -290,7 +291,7 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     family = family_of(target)
     link: Link | None = getattr(target, "_link", None)
     if type(value) is Array and family_of(value) is not None:  # stays as it is, whatever becomes of the view that it may be
-        value = _alias(value)
+        value = alias(value)
     if link is None:
         if family is None:
             if not getattr(target, "_written", False):

@@ -125,6 +125,7 @@ WRITTEN = [
     ("a sorted view, then its reshape", lambda x: (x[:2].sort(0), _first(x[:2].reshape(-1)), _first(x.T.reshape(-1)))),
     ("added to, then contiguous", lambda x: (np.add.at(x, [0, 0], 1.0), _first(rt.numpy.ascontiguousarray(x)))),
     ("its transpose by a row", lambda x: (_written(x.T, 0, x[0, 0]), _first(x.T.ravel()), _first(x.ravel("F")))),
+    ("a reversed view as a vector", lambda x: (_first(x[::-1].reshape(-1)), _first(x.ravel()))),
     ("a view made before", lambda x: [(_written(x, 1, 0.2), _first(part.ravel())) for part in [x[:, 1:]]]),
 ]  # fmt: skip
 

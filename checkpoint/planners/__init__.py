@@ -10,12 +10,14 @@ from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
 from .boundaries import boundaries, nested
+from .exact import exact, least_budget
 from .keep_all import keep_all
 from .next_use import next_use
 from .uniform import uniform
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
+    "exact": exact,
     "uniform": uniform,
     "boundaries": boundaries,
     "next_use": next_use,
@@ -43,7 +45,7 @@ def best(program: Program, budget: int, planner: str = "best") -> Plan:
         if plan is None:
             raise refusal(program, budget, planner)
         return plan
-    plan = keep_all(program, budget)
+    plan = keep_all(program, budget) or exact(program, budget)
     if plan is not None:
         return plan
     plans = [plan for make in (uniform, next_use, ancestors, boundaries) if (plan := make(program, budget)) is not None]
@@ -56,6 +58,9 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     """Return the least budget in bytes for which a plan was found, and that plan: a bisection over the next-use planners."""
     kept = keep_all(program, float("inf"))
     assert kept is not None
+    least = least_budget(program, kept.projected_peak_bytes)
+    if least is not None:
+        return least, exact(program, least) or kept
     low, high, plan = program.lower_bound_bytes(), kept.projected_peak_bytes, kept
     middle = low
     for _ in range(_ROUNDS):

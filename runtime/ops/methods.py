@@ -58,7 +58,8 @@ def _compress(self: Array, condition: Any, axis: Any = None, out: Any = None) ->
 
 
 def _fill(self: Array, value: Any) -> None:
-    self[...] = value
+    if not is_number(self):  # NumPy's numbers fill an array that nobody sees
+        self[...] = value
 
 
 def _sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:

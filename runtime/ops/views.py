@@ -12,7 +12,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from .. import phantom
 from ..array import Array, apply
 from ..op import OPS, define, implements
-from ..views import as_memory, as_view, layout
+from ..views import as_memory, as_view, is_number, layout
 from .conversion import asarray
 
 
@@ -177,7 +177,7 @@ def transpose(a: Any, axes: Any = None) -> Any:
         if len(set(order)) != ndim:
             raise ValueError("repeated axis in transpose")
     if ndim < 2:
-        return a[...]
+        return a if not ndim and type(a) is Array and is_number(a) else a[...]
     inverse = _inverse(order)
     return as_view(
         a,
