@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import best
+from ..checkpoint.planners import PLANNERS, best, refusal
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Step
+from ..checkpoint.residency import Compute, Step
 from ..runtime.op import Op
+from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
 from .lowering import Lowering
@@ -73,9 +75,25 @@ class Known:
         """
         if self.plan is None:
             plan = best(self.program, budget, planner)
+            if not self._is_prompt(plan):
+                others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
+                plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
+                if plan is None:
+                    raise refusal(self.program, budget)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan
+
+    def _is_prompt(self, plan: Plan) -> bool:
+        """Tell whether a plan computes in its place whatever may fail: the program may catch the error there."""
+        fragile = [v for v in range(self.program.forward) if _may_fail(self.tape.calls[self.lowering.call_of[v]][0])]
+        if not fragile:
+            return True
+        first: dict[int, int] = {}
+        for place, step in enumerate(plan.steps, start=1):
+            if type(step) is Compute:
+                first.setdefault(step.value, place)
+        return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile)
 
     def write_script(self) -> None:
         """Lay the plan out along the calls of the forward sweep."""
@@ -91,3 +109,12 @@ class Known:
                 value += 1
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
         self.rest = tuple(layout.actions(steps[done:]))
+
+
+_FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues", "singular_values"])
+
+
+def _may_fail(op: Op) -> bool:
+    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or is somebody else's function."""
+    home = getattr(op.run, "__module__", "")
+    return is_opaque(op) or home.rpartition(".")[2] in _FRAGILE or "scipy" in home

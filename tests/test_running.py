@@ -89,6 +89,25 @@ def test_an_error_that_comes_only_in_a_later_call_is_caught_there_as_without_a_b
         assert same_bits(step(X, a), rt.grad(guarded)(X, a))
 
 
+def test_an_op_that_nobody_reads_is_run_in_a_planned_call_too_for_it_may_fail():
+    def checked(x, a):
+        y = np.sin(x)
+        try:
+            np.linalg.cholesky(a * y[0])
+        except np.linalg.LinAlgError:
+            return np.sum(np.cos(y) * y)
+        return np.sum(np.tanh(np.tanh(y)) * y)
+
+    x = np.linspace(0.1, 1.0, 4000)
+    planners = set()
+    for share in (1.0, 0.75):
+        step = rt.grad(checked, memory_budget=int(share * rt.plan(checked, x, np.eye(3)).projected_peak_bytes))
+        for sign in (1.0, 1.0, -1.0, 1.0):
+            assert same_bits(step(x, sign * np.eye(3)), rt.grad(checked)(x, sign * np.eye(3)))
+            planners.add(step.report.planner)
+    assert len(planners) > 2  # planned, and more than one way
+
+
 def count_warnings(call):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
