@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import phantom
-from .array import Array
+from .array import Array, traced
 from .calls import Calls
 from .errors import NeedsValueError, TapeError
 from .levels import Level
@@ -18,8 +18,6 @@ from .lines import Line, user_line
 from .listing import listing
 from .op import HOOKS, Op
 from .parameters import is_same
-
-_new_array = Array.__new__
 
 
 class Keeper(Protocol):
@@ -126,8 +124,7 @@ class Tape(Level):
         keeper = self.keeper
         output = keeper.follow(op, args, parameters)
         if output >= 0:
-            array = _new_array(Array)
-            array._level, array._slot, array._value = self, output, None
+            array = traced(self, output, None)
             keeper.watch(array)
             return array
         slots = tuple([a._slot if type(a) is Array and a._level is self else self.constant(a) for a in args])
@@ -150,8 +147,7 @@ class Tape(Level):
         except Exception:
             self._take_back()
             raise
-        array = _new_array(Array)
-        array._level, array._slot, array._value = self, output, None
+        array = traced(self, output, None)
         self.keeper.watch(array)
         return array
 
@@ -224,7 +220,7 @@ class Tape(Level):
         """Give an argument a slot and return its traced array."""
         slot = self._new_slot(value, is_active)
         self.inputs.append(slot)
-        return Array(self, slot, None)
+        return traced(self, slot, None)
 
     def constant(self, value: Any) -> int:
         """Give a captured constant a slot and return it. Raises `TapeError` for what cannot be recorded."""

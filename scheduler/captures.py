@@ -11,6 +11,7 @@ import numpy as np
 from ..runtime.array import Array
 from ..runtime.errors import ChangedError, TapeError
 from ..runtime.tape import Tape
+from .buffers import owner_of
 from .fingerprint import fingerprint
 
 _SMALL_CONSTANT = 64 * 1024
@@ -30,7 +31,7 @@ class Captures:
         self.tape = tape
         self.held_bytes = 0
         self.held_elsewhere = dict(before)
-        self._owners = {id(_owner(array)) for array in passed_in}
+        self._owners = {id(owner_of(array)) for array in passed_in}
         self._roots = {id(root) for root in roots}
         self._prints: dict[int, tuple[np.ndarray, int, int]] = {}  # by the array's identity: it, its slot, its fingerprint
 
@@ -74,7 +75,7 @@ class Captures:
                 )
             return 0
         self.guard(slot, value)
-        owner = _owner(value)
+        owner = owner_of(value)
         key = id(owner)
         if key in self._owners:
             return 0
@@ -117,9 +118,3 @@ def _is_writable(base: Any) -> bool:
             return True
         base = base.base
     return base is not None
-
-
-def _owner(array: Any) -> Any:
-    while isinstance(getattr(array, "base", None), np.ndarray):
-        array = array.base
-    return array
