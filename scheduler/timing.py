@@ -13,8 +13,9 @@ import numpy as np
 from ..checkpoint.plan import Plan
 from ..checkpoint.residency import Compute
 from ..runtime.op import OPS, Op
-from .buffers import SMALLEST, pin_allocator
+from .buffers import SMALLEST
 from .lowering import Lowering
+from .memory import pin_allocator
 
 _ROUNDS = 3
 _MOST_SECONDS = 0.5
