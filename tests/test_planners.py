@@ -223,7 +223,7 @@ def test_a_schedule_reads_as_sentences():
 
 
 def test_an_unknown_planner_lists_the_known_ones():
-    with pytest.raises(ValueError, match="keep_all, uniform, boundaries, next_use, ancestors"):
+    with pytest.raises(ValueError, match="keep_all, uniform, boundaries, next_use, ancestors, staleness"):
         best(chain(3), 10_000, "magic")
 
 

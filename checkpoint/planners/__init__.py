@@ -12,6 +12,7 @@ from .ancestors import ancestors
 from .boundaries import boundaries, nested
 from .keep_all import keep_all
 from .next_use import next_use
+from .staleness import staleness
 from .uniform import uniform
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
@@ -20,6 +21,7 @@ PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "boundaries": boundaries,
     "next_use": next_use,
     "ancestors": ancestors,
+    "staleness": staleness,
 }
 
 
@@ -46,7 +48,7 @@ def best(program: Program, budget: int, planner: str = "best") -> Plan:
     plan = keep_all(program, budget)
     if plan is not None:
         return plan
-    plans = [plan for make in (uniform, next_use, ancestors, boundaries) if (plan := make(program, budget)) is not None]
+    plans = [plan for make in (uniform, next_use, ancestors, staleness, boundaries) if (plan := make(program, budget)) is not None]
     if not plans:
         raise refusal(program, budget)
     return min(plans, key=lambda plan: plan.work_seconds)
