@@ -67,6 +67,7 @@ class Rule:
 
     cost: Literal["ancestors", "classes"] = "ancestors"
     age: Literal["next use", "last use", "none"] = "next use"
+    power: float = 1.0
 
 
 NEXT_USE = Rule()
@@ -113,6 +114,7 @@ class Residency:
         self._next_uses: list[float] = []
         self._classes = EvictedClasses(program) if rule.cost == "classes" else None
         self._weights = weights
+        self._scale: list[float] = []  # by value: weight / bytes
         self._holds = dict(holds or {})
         self._expiring: dict[float, list[int]] = {}
         for v, hold in self._holds.items():
@@ -144,6 +146,10 @@ class Residency:
         for v in range(first, count):
             consumers.append([])
             self._evicted_consumers.append(set())
+            weight = 1.0 if self._weights is None else float(self._weights[v])
+            if v in self._holds:
+                weight *= self._holds[v].weight
+            self._scale.append(weight / max(self.program.sizes[v], 1))
             for u in dict.fromkeys(self.program.inputs[v]):
                 consumers[u].append(v)
                 if v < self._next_uses[u]:
@@ -222,12 +228,10 @@ class Residency:
         program_inputs = self.program.inputs
         if not there[v] and all([there[p] for p in program_inputs[v]]):
             self._compute(v, program_inputs[v], (), is_target=True)
-            self.taken += len(self._steps)
             return self._steps
         stack = [v]
         pending: dict[int, int] = {}
         tries: dict[int, int] = {}
-        limit = self.most - self.taken
         while stack:
             u = stack[-1]
             if there[u]:
@@ -241,7 +245,7 @@ class Residency:
                 tries[u] = 0
             if missing:
                 tries[u] += 1
-                if tries[u] > 4 * len(inputs) + 8 or len(self._steps) > limit:
+                if tries[u] > 4 * len(inputs) + 8 or self.taken > self.most:
                     raise DoesNotFit(u, self._need(u, inputs))
                 # The dearest ancestor first: what it needs is gone again before the others come.
                 if len(missing) > 1:
@@ -256,7 +260,6 @@ class Residency:
                     del pending[p]
                 else:
                     pending[p] -= 1
-        self.taken += len(self._steps)
         return self._steps
 
     def _need(self, u: int, inputs: tuple[int, ...]) -> int:
@@ -286,6 +289,7 @@ class Residency:
         if during > self.peak:
             self.peak = during
         self._steps.append(Compute(u, victim))
+        self.taken += 1
         if victim >= 0:
             self._evict(victim)
         self.live += size
@@ -315,6 +319,7 @@ class Residency:
 
     def _drop(self, v: int) -> None:
         self._steps.append(Drop(v))
+        self.taken += 1
         self._evict(v)
 
     def _evict(self, v: int) -> None:
@@ -386,20 +391,17 @@ class Residency:
     def _admit(self, v: int) -> None:
         """Put a resident value among those that may be evicted. Outputs stay from their making on."""
         if self.program.sizes[v] and v not in self.outputs:
-            self._set_price(v)
+            # Without what is evicted around it: when it is picked, the price is found too low and set right.
+            self._price[v] = self.program.costs[v] * self._scale[v]
             self._note_age(v)
 
     def _note_age(self, v: int) -> None:
-        self._ages[v] = self._next_uses[v] if self.rule.age == "next use" else self.taken + len(self._steps)
+        self._ages[v] = self._next_uses[v] if self.rule.age == "next use" else self.taken
 
     def _set_price(self, v: int) -> float:
-        cost = self._cost_of_return(v) / self.program.sizes[v]
-        if self._weights is not None:
-            cost *= self._weights[v]
-        if self._holds and v in self._holds:
-            cost *= self._holds[v].weight
-        self._price[v] = cost
-        return cost
+        price = self._cost_of_return(v) * self._scale[v]
+        self._price[v] = price
+        return price
 
     def _cost_of_return(self, v: int) -> float:
         """Return the cost of computing `v` from what is in memory; of deep ancestries only the nearest part is counted."""
@@ -472,10 +474,14 @@ class Residency:
         while True:
             if age == "next use":
                 np.subtract(ages, self.position - 1, out=room)
+                if self.rule.power == 0.5:
+                    np.sqrt(room, out=room)
+                elif self.rule.power != 1.0:
+                    np.power(room, self.rule.power, out=room)
                 np.divide(price, room, out=room)
                 victim = int(room.argmin())
             elif age == "last use":
-                np.subtract(self.taken + len(self._steps) + 1, ages, out=room)
+                np.subtract(self.taken + 1, ages, out=room)
                 np.divide(price, room, out=room)
                 victim = int(room.argmin())
             else:
@@ -492,7 +498,6 @@ def simulate(
     budget: float,
     *,
     rule: Rule = NEXT_USE,
-    weights: np.ndarray | None = None,
     holds: Mapping[int, Hold] | None = None,
     at: Callable[[Residency, int], list[Step]] | None = None,
     most: float = NEVER,
@@ -500,22 +505,25 @@ def simulate(
     """Return the steps of running the whole program under `budget`, or None where it does not fit.
 
     A way that takes more than `most` steps (at the most `MOST_STEPS` a value) counts as not fitting: nobody would wait.
-    `rule` chooses what is evicted, `weights` make single values dearer, `holds` keep them back (see `Hold`).
-    `at(residency, v)` is called before value `v` is first made and may evict values.
+    `rule` chooses what is evicted, `holds` keep values back (see `Hold`). `at(residency, v)` is called before value `v`
+    is first made and may evict values.
     """
     most = min(most, MOST_STEPS * len(program) + 200)
-    residency = Residency(program, budget, knows_future=True, rule=rule, weights=weights, holds=holds, most=most)
-    steps: list[Step] = []
+    residency = Residency(program, budget, knows_future=True, rule=rule, holds=holds, most=most)
     try:
-        for v in range(len(program)):
-            if at is not None:
-                steps += at(residency, v)
-            steps += residency.make(v)
-            if len(steps) > most:
-                return None
-        for v in program.outputs:
-            if not residency.is_resident(v):
-                steps += residency.make(v)
+        return tuple(run_through(residency, at))
     except DoesNotFit:
         return None
-    return tuple(steps)
+
+
+def run_through(residency: Residency, at: Callable[[Residency, int], list[Step]] | None = None) -> list[Step]:
+    """Return the steps of running a residency's whole program. Raises `DoesNotFit`; `residency.taken` tells how far it came."""
+    steps: list[Step] = []
+    for v in range(len(residency.program)):
+        if at is not None:
+            steps += at(residency, v)
+        steps += residency.make(v)
+    for v in residency.program.outputs:
+        if not residency.is_resident(v):
+            steps += residency.make(v)
+    return steps

@@ -1,5 +1,6 @@
 """Every planner on every kind of program, through one replay; and the plan's own arithmetic against small numbers."""
 
+import functools
 import heapq
 import math
 import random
@@ -9,6 +10,7 @@ import pytest
 from retape.checkpoint.errors import MemoryBudgetError
 from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
+from retape.checkpoint.planners.search import search
 from retape.checkpoint.program import Program
 from retape.checkpoint.residency import Compute, Drop
 from retape.scheduler.schedule import Free, Rerun, Run, Schedule, replay, schedule
@@ -85,14 +87,17 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("planner", PLANNERS)
+MAKERS = {**PLANNERS, "search": functools.partial(search, effort=3000)}
+
+
+@pytest.mark.parametrize("planner", MAKERS)
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("share", [1.0, 0.75, 0.5, 0.35, 0.25, 0.1])
 def test_every_plan_that_is_made_replays_within_its_budget(planner, name, share):
     program = PROGRAMS[name]
     whole = PLANNERS["keep_all"](program, math.inf)
     budget = int(whole.projected_peak_bytes * share)
-    plan = PLANNERS[planner](program, budget)
+    plan = MAKERS[planner](program, budget)
     if plan is None:
         is_uncut = planner in ("uniform", "boundaries") and len(program) < 4
         assert share < 1.0 or is_uncut, "every planner finds a plan when everything fits"
