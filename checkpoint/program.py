@@ -51,6 +51,23 @@ class Program:
         self.lines.append(line)
         return len(self.sizes) - 1
 
+    def pop(self) -> None:
+        """Take back the last value."""
+        for column in (self.sizes, self.inputs, self.costs, self.workspaces, self.overwrites, self.labels, self.lines):
+            column.pop()
+
+    def until(self, count: int) -> Program:
+        """Return a program of the first `count` values, to go on from; without outputs or a reverse sweep."""
+        return Program(
+            self.sizes[:count],
+            self.inputs[:count],
+            self.costs[:count],
+            self.workspaces[:count],
+            self.overwrites[:count],
+            self.labels[:count],
+            self.lines[:count],
+        )
+
     def work_seconds(self) -> float:
         """Return the estimated seconds of making every value once."""
         return sum(self.costs)

@@ -94,10 +94,11 @@ class Array:
 
     `_level` is its level. On a `Trail`, `_value` is the value and `_slot` the place of the call that made it; on a `Forward`
     level `_slot` is its tangent; both are None where no derivative goes through. On a `Tape` `_slot` is its slot, and the
-    value is the keeper's.
+    value is the keeper's. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value otherwise.
+    `_square` tells of a root what it is the root of.
     """
 
-    __slots__ = ("_level", "_slot", "_value", "_family", "_link", "_written", "__weakref__")
+    __slots__ = ("_level", "_slot", "_value", "_family", "_link", "_written", "_memory", "_square", "__weakref__")
     __array_priority__ = 1000.0
 
     if TYPE_CHECKING:  # the methods that `ops.methods` and `operators` attach

@@ -54,7 +54,7 @@ _GIVE_ARRAYS = frozenset(
         np.array, np.asarray, np.asanyarray, np.asfortranarray, np.require, np.full, np.zeros, np.empty, np.ones,
         np.full_like, np.zeros_like, np.empty_like, np.ones_like, np.copy, np.reshape, np.squeeze, np.transpose,
         np.permute_dims, np.swapaxes, np.moveaxis, np.rollaxis, np.broadcast_to, np.real, np.imag, np.flip, np.select,
-        np.piecewise,
+        np.piecewise, np.tensordot, np.linalg.tensordot, np.cov,
     )
 )  # fmt: skip
 

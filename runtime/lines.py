@@ -12,20 +12,35 @@ _OWN = (__name__.split(".")[0] + ".runtime", __name__.split(".")[0] + ".schedule
 
 Line = tuple[CodeType, int]
 
+_MOST_PLACES = 16384
+_places: dict[tuple[int, int], Line] = {}
+_is_own_name: dict[str, bool] = {}
+
 
 def user_line() -> Line | None:
-    """Return the code object and line of the innermost frame outside retape and NumPy."""
+    """Return the code object and line of the innermost frame outside retape and NumPy; one object for each place."""
     frame = sys._getframe(2)
     while frame is not None:
         if not is_own(frame):
-            return frame.f_code, frame.f_lineno
+            # A frame works its line out by reading a table from the start, so places are looked up by instruction.
+            key = id(frame.f_code), frame.f_lasti
+            found = _places.get(key)
+            if found is None or found[0] is not frame.f_code:
+                if len(_places) >= _MOST_PLACES:
+                    _places.clear()
+                found = _places[key] = frame.f_code, frame.f_lineno
+            return found
         frame = frame.f_back
     return None
 
 
 def is_own(frame: Any) -> bool:
     """Tell whether a frame belongs to retape's floors or to NumPy, and not to the user's program."""
-    return frame.f_globals.get("__name__", "").startswith(_OWN)
+    name = frame.f_globals.get("__name__", "")
+    found = _is_own_name.get(name)
+    if found is None:
+        found = _is_own_name[name] = name.startswith(_OWN)
+    return found
 
 
 def place(line: Line | None) -> str:

@@ -33,6 +33,34 @@ def contiguous(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return _make(tuple(shape), dtype, tuple(reversed(strides)))
 
 
+def memory_axes(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the axes from the outermost in memory to the innermost; of equal strides the first comes first."""
+    return tuple(sorted(range(len(strides)), key=lambda k: -abs(strides[k])))
+
+
+def in_axes(shape: tuple[int, ...], dtype: Any, axes: tuple[int, ...]) -> np.ndarray:
+    """Return the phantom of a fresh array whose `axes` lie one within the other in memory, the first outermost."""
+    places = [0] * len(axes)
+    for place, axis in enumerate(axes):
+        places[axis] = place
+    return contiguous(tuple(shape[k] for k in axes), dtype).transpose(places)
+
+
+def copied(x: np.ndarray) -> np.ndarray:
+    """Return the phantom of a copy that keeps the order of the axes in memory (order 'K')."""
+    return contiguous(x.shape, x.dtype) if x.flags.c_contiguous else in_axes(x.shape, x.dtype, memory_axes(x.strides))
+
+
+def reduced(x: Any, axes: tuple[int, ...], keepdims: bool, dtype: Any) -> np.ndarray:
+    """Return the phantom of a reduction over `axes`: what is left lies in memory as it does in `x`."""
+    shape = np.shape(x)
+    kept = tuple(k for k in range(len(shape)) if keepdims or k not in axes)
+    extents = tuple(1 if k in axes else shape[k] for k in kept)
+    if len(kept) < 2 or x.flags.c_contiguous:
+        return contiguous(extents, dtype)
+    return in_axes(extents, dtype, tuple(kept.index(k) for k in memory_axes(x.strides) if k in kept))
+
+
 def like(value: Any) -> Any:
     """Return the phantom of `value`: an ndarray's layout, a scalar array for a NumPy scalar, a Python scalar itself."""
     if isinstance(value, np.ndarray):

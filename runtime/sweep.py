@@ -27,7 +27,7 @@ def pull(tape: Tape, cotangents: dict[int, Any], handle: Callable, zeros: Callab
             continue
         if output not in inputs_of_tape:
             sums[output] = None
-        made = len(tape.calls)
+        tape.site = tape.lines[number]  # the user wrote the forward op
         for position, rule in op.steps(tuple([bool(active[slot]) for slot in inputs])):
             slot = inputs[position]
             arguments = fetch(rule, position, [handle(s) for s in inputs], handle(output), parameters) if rule.reads else ()
@@ -39,5 +39,5 @@ def pull(tape: Tape, cotangents: dict[int, Any], handle: Callable, zeros: Callab
                 continue
             share = fitted(rule.function(g, *arguments), shapes[slot], dtypes[slot], rule)
             sums[slot] = share if total is None else total + share
-        tape.lines[made:] = [tape.lines[number]] * (len(tape.calls) - made)  # the user wrote the forward op
+    tape.site = None
     return sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from threading import get_ident
 from typing import Any, Protocol
 
@@ -11,9 +12,11 @@ from . import phantom
 from .array import Array
 from .errors import NeedsValueError, TapeError
 from .levels import Level
-from .lines import user_line
+from .lines import Line, user_line
 from .listing import listing
 from .op import HOOKS, Op
+
+_new_array = Array.__new__
 
 
 class Keeper(Protocol):
@@ -22,8 +25,15 @@ class Keeper(Protocol):
     Without a keeper a tape holds every residual; that is the runtime's own rule. A keeper takes over all values.
     """
 
+    def follow(self, op: Op, args: Any, parameters: dict | None) -> int:
+        """Return the output's slot of a call that the keeper has foreseen and carried out, or -1 for one to record."""
+        ...
+
     def admit(self, call: int) -> None:
-        """Make the output of call number `call` exist; `tape.phantoms` tells its layout before it does."""
+        """Make the output of call number `call` exist; `tape.phantoms` tells its layout before it does.
+
+        When it raises, the call has not happened.
+        """
         ...
 
     def capture(self, slot: int) -> None:
@@ -45,6 +55,10 @@ class Keeper(Protocol):
 
 class ShapesOnly:
     """The keeper of a program recorded by shapes alone: nothing is computed."""
+
+    def follow(self, op: Op, args: Any, parameters: dict | None) -> int:
+        """Foresee nothing."""
+        return -1
 
     def admit(self, call: int) -> None:
         """Compute nothing."""
@@ -73,7 +87,7 @@ class Tape(Level):
 
     __slots__ = (
         "calls", "shapes", "dtypes", "active", "values", "keeper", "phantoms", "aliases", "lines", "inputs", "outputs",
-        "failed",
+        "site", "_layouts",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
@@ -89,7 +103,8 @@ class Tape(Level):
         self.lines: list[tuple[Any, int] | None] = []
         self.inputs: list[int] = []
         self.outputs: list[int] = []
-        self.failed = ""  # the op that raised, if one did
+        self.site: Line | None = None  # the line that calls are put down to; None for the one that the program is at
+        self._layouts: dict[tuple, tuple] = {}
 
     def is_active(self, array: Any) -> bool:
         """Tell whether an array depends on a differentiated input."""
@@ -99,14 +114,19 @@ class Tape(Level):
         """Append a call and ask the keeper for its output. Raises `EscapedError` when the tape is closed."""
         if self.closed or self.thread != get_ident():
             self.require_open()
+        for a in args:
+            if isinstance(a, (list, tuple)):
+                args = [HOOKS["asarray"](a) if isinstance(a, (list, tuple)) else a for a in args]
+                break
+        keeper = self.keeper
+        output = keeper.follow(op, args, parameters)
+        if output >= 0:
+            array = _new_array(Array)
+            array._level, array._slot, array._value = self, output, None
+            keeper.watch(array)
+            return array
         slots = tuple([a._slot if type(a) is Array and a._level is self else self.constant(a) for a in args])
-        phantoms = [self.phantoms[slot] for slot in slots]
-        made = op.infer(*phantoms, **parameters) if parameters else op.infer(*phantoms)
-        alias = -1
-        if op.is_view:
-            made, shares = made
-            if shares:
-                alias = self.aliases[slots[0]] if self.aliases[slots[0]] >= 0 else slots[0]
+        made, alias = self._infer(op, slots, parameters)
         mask = tuple([bool(self.active[slot]) for slot in slots])
         output = len(self.values)
         self.values.append(None)
@@ -115,17 +135,63 @@ class Tape(Level):
         self.phantoms.append(made)
         self.aliases.append(alias)
         self.active.append(op.is_differentiable(mask))
-        self.lines.append(user_line())
+        self.lines.append(self.site or user_line())
         self.calls.append((op, slots, parameters, output))
-        keeper = self.keeper
         try:
-            keeper.admit(len(self.calls) - 1)
+            self.keeper.admit(len(self.calls) - 1)
         except Exception:
-            self.failed = op.name
+            self._take_back()
             raise
-        array = Array(self, output, None)
-        keeper.watch(array)
+        array = _new_array(Array)
+        array._level, array._slot, array._value = self, output, None
+        self.keeper.watch(array)
         return array
+
+    def _infer(self, op: Op, slots: tuple[int, ...], parameters: dict | None) -> tuple[Any, int]:
+        """Return the phantom of a call's output, and the slot whose buffer it shares, or -1."""
+        phantoms = [self.phantoms[slot] for slot in slots]
+        if op.is_view:
+            made, shares = op.infer(*phantoms, **(parameters or {}))
+            first = slots[0]
+            return made, (self.aliases[first] if self.aliases[first] >= 0 else first) if shares else -1
+        if parameters is not None:
+            return op.infer(*phantoms, **parameters), -1
+        # Phantoms of one layout are mostly one object. The table holds them, so that no other takes a number over.
+        key = (op, *[id(p) for p in phantoms])
+        found = self._layouts.get(key)
+        if found is None:
+            found = op.infer(*phantoms), phantoms
+            if len(self._layouts) < _MOST_LAYOUTS:
+                self._layouts[key] = found
+        return found[0], -1
+
+    def _take_back(self) -> None:
+        """Forget the last call. Its constants stay."""
+        self.calls.pop()
+        self.lines.pop()
+        for column in self._columns():
+            column.pop()
+
+    def _columns(self) -> tuple:
+        return self.values, self.shapes, self.dtypes, self.phantoms, self.aliases, self.active
+
+    def share(self, other: Tape) -> None:
+        """Show all calls of `other`, a tape that is not recorded on any more; its values are not shared, but room is made."""
+        self.calls, self.lines = other.calls, other.lines
+        self.shapes, self.dtypes, self.phantoms = other.shapes, other.dtypes, other.phantoms
+        self.aliases, self.active = other.aliases, other.active
+        self.values.extend([None] * (len(other.values) - len(self.values)))
+
+    def cut(self, calls: int) -> None:
+        """Go on recording after the first `calls` calls, on columns of its own."""
+        slots = self.calls[calls - 1][3] + 1 if calls else len(self.inputs)
+        self.calls, self.lines = self.calls[:calls], self.lines[:calls]
+        self.shapes, self.dtypes, self.phantoms = self.shapes[:slots], self.dtypes[:slots], self.phantoms[:slots]
+        self.aliases, self.active = self.aliases[:slots], self.active[:slots]
+        del self.values[slots:]
+        for slot, value in enumerate(self.values):
+            if value is not None and self.dtypes[slot] is None:
+                self.phantoms[slot] = value  # a Python number stands for itself, and may be another than it was
 
     def _new_slot(self, value: Any, is_active: bool) -> int:
         slot = len(self.values)
@@ -155,15 +221,15 @@ class Tape(Level):
             self.phantoms.append(value)
             self.aliases.append(-1)
             return slot
-        if isinstance(value, (list, tuple)):
-            value = HOOKS["asarray"](value)
-            if type(value) is Array and value._level is self:
-                return value._slot
         if getattr(getattr(value, "dtype", None), "kind", "") == "O":
             raise TapeError("a constant of dtype object met a traced array: convert it to numbers first")
         slot = self._new_slot(value, False)
         self.keeper.capture(slot)
         return slot
+
+    def call_of(self, slot: int) -> int:
+        """Return the number of the call whose output is in `slot`."""
+        return bisect_left(self.calls, slot, key=lambda call: call[3])
 
     def line(self, call: int) -> str:
         """Return the user's file and line for a call, as ``file.py:12``, or an empty string."""
@@ -179,3 +245,4 @@ class Tape(Level):
 
 
 _MOST_CALLS = 200
+_MOST_LAYOUTS = 4096

@@ -48,12 +48,15 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An index that is a strided part: `offset` and `strides` count elements of the whole array in memory order `order`."""
+    """An index that is a strided part: `offset` and `strides` count elements of the whole array as they lie in memory.
+
+    `axes` are the whole array's from the outermost in memory to the innermost, or None where it is in C order.
+    """
 
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    order: str
+    axes: tuple[int, ...] | None
 
 
 @dataclass(slots=True, eq=False)
@@ -85,19 +88,67 @@ class Link:
         return self._window
 
 
-def _memory_order(root: Array) -> str:
-    value: Any = root
-    while type(value) is Array and value._level.keeper is None:
-        value = value._value
-    layout = value._level.phantoms[value._slot] if type(value) is Array else value
-    return "F" if isinstance(layout, np.ndarray) and layout.flags.fnc else "C"
+def held(array: Any) -> np.ndarray:
+    """Return an array that lies in memory as the value of `array` does: that, or its phantom where values come and go."""
+    while type(array) is Array and array._level.keeper is None:
+        array = array._value
+    return np.asarray(array._level.phantoms[array._slot] if type(array) is Array else array)
+
+
+def layout(array: Any) -> np.ndarray:
+    """Return an array that lies in memory as NumPy's would: by this it is decided what is a view and what a copy."""
+    while type(array) is Array:
+        memory = getattr(array, "_memory", None)
+        if memory is not None:
+            return memory
+        if array._level.keeper is not None:
+            return array._level.phantoms[array._slot]
+        array = array._value
+    return np.asarray(array)
+
+
+def lies_as(array: Any, memory: np.ndarray) -> Any:
+    """Note of a traced array that NumPy's lies in memory as `memory` does, in which order its value does too."""
+    if type(array) is Array and array.shape and held(array).strides != memory.strides:
+        array._memory = phantom.like(memory)
+    return array
+
+
+def in_order_of(array: Any, memory: np.ndarray) -> Any:
+    """Return `array`, or a copy of it, with its axes in memory in the order in which they lie in `memory`."""
+    found = held(array)
+    if not found.shape or found.flags.c_contiguous and memory.flags.c_contiguous:
+        return array
+    axes = phantom.memory_axes(memory.strides)
+    if np.transpose(found, axes).flags.c_contiguous:
+        return array
+    return np.transpose(np.copy(np.transpose(array, axes), "C"), np.argsort(axes))  # pyright: ignore
+
+
+def in_c_order(array: Any) -> Any:
+    """Return `array`, or a copy of it, in C order, as NumPy has a result whatever its operands' order is."""
+    return array if held(array).flags.c_contiguous else in_order_of(array, phantom.contiguous(array.shape, array.dtype))
+
+
+def in_same_order(array: Any, other: Any) -> Any:
+    """Return `array`, or a copy of it, in C or in Fortran order, as `other` is: Fortran order must be its only one."""
+    if not layout(other).flags.fnc:
+        return in_c_order(array)
+    return in_order_of(array, phantom.in_axes(array.shape, array.dtype, tuple(reversed(range(array.ndim)))))
+
+
+def keep_layout(root: Array) -> None:
+    """Note, before the first write to a root, where it and its views lie: the copy that is written has no gaps."""
+    memory = layout(root)
+    if not memory.flags.c_contiguous and phantom.copied(memory).strides != memory.strides:
+        family = family_of(root)
+        for array in (root, *(family.live_views(None) if family is not None else ())):
+            array._memory = phantom.like(layout(array))
 
 
 def _whole(root: Array) -> np.ndarray:
-    """Return the phantom of a root as it lies in memory once it has been written to."""
-    if _memory_order(root) == "F":
-        return phantom.contiguous(root.shape[::-1], root.dtype).T
-    return phantom.contiguous(root.shape, root.dtype)
+    """Return the phantom of a root's value as it lies in memory once it has been written to."""
+    return phantom.copied(held(root))
 
 
 def window_index(root: Array, part: np.ndarray) -> Window:
@@ -106,7 +157,8 @@ def window_index(root: Array, part: np.ndarray) -> Window:
     size = whole.itemsize
     start = (part.__array_interface__["data"][0] - whole.__array_interface__["data"][0]) // size
     strides = tuple(stride // size for stride in part.strides)
-    return Window(start if part.size else 0, part.shape, strides, "F" if whole.flags.fnc else "C")
+    axes = None if whole.flags.c_contiguous else phantom.memory_axes(whole.strides)
+    return Window(start if part.size else 0, part.shape, strides, axes)
 
 
 def family_of(array: Any) -> Family | None:
@@ -132,10 +184,10 @@ def as_memory(array: Any) -> Any:
 
 def as_number(array: Array) -> Array:
     """Return an array without dimensions as NumPy's functions return one: a number, which is nobody's view."""
-    return array if getattr(array, "_family", None) is None else _alias(array)
+    return array if getattr(array, "_family", None) is None else alias(array)
 
 
-def _alias(array: Array) -> Array:
+def alias(array: Array) -> Array:
     """Return another array that stands for the same value, and stays when the first is written to."""
     return _move(Array(array._level, array._slot, array._value), array)
 
@@ -175,6 +227,8 @@ def as_view(
         link = Link(derive, put, weakref.ref(parent), index, row, part, None)
     result._family, result._link = family, link
     family.add(result, link.row)
+    if part is not None and getattr(parent, "_memory", None) is not None:
+        result._memory = part(parent._memory)
     return result
 
 
@@ -206,11 +260,15 @@ def repoint(target: Array, result: Any) -> Array:
             raise TypeError(f"cannot write a result of dtype {result.dtype} in place into dtype {target.dtype}")
         result = result.astype(target.dtype)
     family = family_of(target)
-    if len(target.shape) > 1 and _memory_order(result) != _memory_order(target):
-        result = np.copy(result, _memory_order(target))  # pyright: ignore  (what a later reshape makes a view of)
+    memory = layout(target)
+    result = in_order_of(result, memory)
+    link: Link | None = getattr(target, "_link", None)
+    if link is None:
+        keep_layout(target)
+    elif target.shape and held(result).strides != memory.strides:
+        target._memory = phantom.like(memory)
     if family is None:
         return _move(target, result)
-    link: Link | None = getattr(target, "_link", None)
     if link is None:
         _move(target, result)
         _renew(family, None, except_for=target)
@@ -219,6 +277,7 @@ def repoint(target: Array, result: Any) -> Array:
     root = family.root
     window = link.window(root)
     if window is None:
+        keep_layout(root)
         _move(root, link.put(root, result))  # pyright: ignore[reportOptionalCall]
         _move(target, result)
         _renew(family, link.row, except_for=target)
@@ -232,9 +291,11 @@ def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     family = family_of(target)
     link: Link | None = getattr(target, "_link", None)
     if type(value) is Array and family_of(value) is not None:  # stays as it is, whatever becomes of the view that it may be
-        value = _alias(value)
+        value = alias(value)
     if link is None:
         if family is None:
+            if not getattr(target, "_written", False):
+                keep_layout(target)
             give_up(target)
             _move(target, HOOKS["set"](target, template, arrays, value))
             target._written = True
@@ -300,6 +361,8 @@ def _write_root(
     """
     root = family.root
     root._level.require_open()
+    if not getattr(root, "_written", False):
+        keep_layout(root)
     views = list(family.live_views(row))
     for view in views:
         give_up(view)

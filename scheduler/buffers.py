@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-_SMALLEST = 32 * 1024
+SMALLEST = 32 * 1024
 _MMAP_THRESHOLD = 256 * 1024
 _TRIM_THRESHOLD = 1024 * 1024
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -111,7 +111,7 @@ class Ledger:
     def release(self, value: Any, nbytes: int) -> None:
         """Note that `value` is no longer live; keep its buffer for reuse when nobody else can see it."""
         self.live -= nbytes
-        if nbytes < _SMALLEST or type(value) is not np.ndarray or not value.flags.c_contiguous:
+        if nbytes < SMALLEST or type(value) is not np.ndarray or not value.flags.c_contiguous:
             return
         array, owner = _references(value)
         if array > _UNSHARED[0] or owner > _UNSHARED[1] or self.live + self.idle + nbytes > self._limit:

@@ -1,4 +1,4 @@
-"""The executor: runs actions on arrays. It knows calls, buffers and the ledger; no plans, policies or terminals."""
+"""The executor: carries out actions on arrays. It knows slots, buffers and the ledger; no plans, policies or terminals."""
 
 from __future__ import annotations
 
@@ -7,104 +7,117 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.residency import Drop, Step
-from ..runtime.op import Op
 from ..runtime.tape import Tape
+from .actions import FREE, HUSH, LET_GO, OVERWRITE, RUN, RUN_INTO, VIEW, Action
 from .buffers import Ledger
-from .lowering import Lowering
 
 
 class Executor:
-    """Holds the values in memory for one run of a tape, and makes and frees them as told.
+    """Makes and frees the values of one run of a tape, in the tape's own table of values by slot.
 
     `ledger.live` is what its values and the captured constants take now.
     """
 
-    def __init__(self, lowering: Lowering, ledger: Ledger) -> None:
-        self.lowering = lowering
-        self.tape: Tape = lowering.tape
+    def __init__(self, tape: Tape, ledger: Ledger) -> None:
+        self.tape = tape
         self.ledger = ledger
-        self.values: dict[int, Any] = {}
-        self.runs: dict[int, int] = {}
 
-    def perform(self, steps: Iterable[Step], limit: int) -> None:
-        """Carry out steps in order; idle buffers stay within `limit` bytes, values in memory included."""
-        for step in steps:
-            if isinstance(step, Drop):
-                self.free(step.value)
-            else:
-                self.make(step.value, step.overwrites, limit)
+    def perform(self, actions: Iterable[Action], limit: int) -> None:
+        """Carry out actions in order; idle buffers stay within `limit` bytes, values in memory included."""
+        values, ledger = self.tape.values, self.ledger
+        admit, count = ledger.admit, ledger.count
+        quiet: Any = None
+        # No name may be left on an array between two actions: a buffer with another owner is not recycled.
+        try:
+            for kind, function, operands, parameters, slot, size, more in actions:
+                if kind == RUN:
+                    admit(limit, size)
+                    if parameters is None:
+                        values[slot] = function(*[values[s] for s in operands])
+                    else:
+                        values[slot] = function(*[values[s] for s in operands], **parameters)
+                    count(values[slot].nbytes)
+                elif kind == FREE:
+                    self._free(slot)
+                elif kind == RUN_INTO:
+                    buffer = ledger.take(more[1], more[2], more[0])
+                    admit(limit, size)
+                    if buffer is None:
+                        values[slot] = function[0](*[values[s] for s in operands], **(parameters or {}))
+                    else:
+                        values[slot] = function[1](buffer, *[values[s] for s in operands], **(parameters or {}))
+                    buffer = None
+                    count(values[slot].nbytes)
+                elif kind == OVERWRITE:
+                    self._overwrite(function, operands, parameters, slot, size, more, limit)
+                elif kind == VIEW:
+                    values[slot] = function(values[operands[0]], **(parameters or {}))
+                elif kind == LET_GO:
+                    for s in operands:
+                        values[s] = None
+                elif kind == HUSH:
+                    quiet = np.errstate(all="ignore")
+                    quiet.__enter__()
+                else:
+                    quiet.__exit__(None, None, None)
+                    quiet = None
+        finally:
+            if quiet is not None:
+                quiet.__exit__(None, None, None)
 
-    def make(self, value: int, overwrites: int, limit: int) -> None:
-        """Run the call of `value`, into the buffer of the value `overwrites` unless -1; idle buffers stay within `limit`."""
-        again = value in self.runs
-        self.runs[value] = self.runs.get(value, 0) + 1
-        program = self.lowering.program
-        op, inputs, parameters, output = self.tape.calls[self.lowering.call_of[value]]
-        size, workspace = program.sizes[value], program.workspaces[value]
-        if overwrites >= 0:
-            made = self._overwrite(op, inputs, parameters, overwrites)
-            if made is not None:
-                self.ledger.admit(limit, workspace)
-                self.values[value] = made
-                return
-        args = [self.resolve(slot) for slot in inputs]
-        layout = self.tape.phantoms[output]
-        fills = op.run_into is not None and not op.reads_target and layout.flags.c_contiguous
-        out = self.ledger.take(layout.shape, layout.dtype, size) if fills else None
-        self.ledger.admit(limit, size + workspace)
-        if out is not None:
-            made = op.run_into(out, *args, **(parameters or {}))  # pyright: ignore[reportOptionalCall]
-        elif again:
-            with np.errstate(all="ignore"):
-                made = op.run(*args, **(parameters or {}))
-        else:
-            made = op.run(*args, **(parameters or {}))
-        if op.is_view and isinstance(made, np.ndarray) and made.base is not None:
-            made = made.copy()  # planned as a copy, so it must own its memory
-        self.values[value] = made
-        self.ledger.count(made.nbytes)
-        if overwrites >= 0:
-            self.free(overwrites)
-
-    def _overwrite(self, op: Op, inputs: tuple[int, ...], parameters: dict | None, victim: int) -> Any:
-        """Run an op into the buffer of one of its inputs; None where the array turns out not to be ours to write."""
-        position = op.overwrites
-        assert position is not None and op.run_into is not None
-        target = self.values.pop(victim)
-        is_own = self.ledger.is_own(target)
-        self.values[victim] = target
+    def _overwrite(
+        self, functions: Any, operands: Any, parameters: dict | None, slot: int, size: int, more: tuple, limit: int
+    ) -> None:
+        """Run an op into the buffer of one of its inputs; where the array turns out not to be ours to write, beside it."""
+        values, ledger = self.tape.values, self.ledger
+        victim, workspace = more
+        target = values[victim]
+        values[victim] = None
+        is_own = ledger.is_own(target)
+        values[victim] = target
         if not is_own:
-            return None
-        args = [self.resolve(slot) for slot in inputs]
-        made = op.run_into(target, *args, **(parameters or {}))
-        del self.values[victim]
-        return made
+            del target
+            ledger.admit(limit, size)
+            values[slot] = functions[0](*[values[s] for s in operands], **(parameters or {}))
+            ledger.count(values[slot].nbytes)
+            self._free(victim)
+            return
+        ledger.admit(limit, workspace)
+        args = [values[s] for s in operands]
+        values[victim] = None
+        try:
+            values[slot] = functions[1](target, *args, **(parameters or {}))
+        except BaseException:
+            ledger.count(-target.nbytes)  # half written: neither the old value nor the new
+            raise
 
-    def free(self, value: int) -> None:
-        """Free the buffer of `value`."""
-        array = self.values.pop(value)
+    def hold(self, nbytes: int, limit: int) -> None:
+        """Count memory that the program itself has made and that stays to the end."""
+        self.ledger.admit(max(limit, self.ledger.live + nbytes), nbytes)
+        self.ledger.count(nbytes)
+
+    def drop_all(self, held_bytes: int) -> None:
+        """Let go of every value that a call has made, and of idle buffers; `held_bytes` of constants stay."""
+        for _, _, _, output in self.tape.calls:
+            self.tape.values[output] = None
+        self.ledger.clear()
+        self.ledger.live = held_bytes
+
+    def _free(self, slot: int) -> None:
+        values = self.tape.values
+        array = values[slot]
+        values[slot] = None
         self.ledger.release(array, array.nbytes)
 
     def resolve(self, slot: int) -> Any:
         """Return the array in `slot`: an argument, a constant, a value in memory, or a view of one."""
         tape = self.tape
-        held = tape.values[slot]
-        if held is not None:
-            return held
         chain = []
-        while tape.aliases[slot] >= 0:
-            number = self.call_of_slot(slot)
-            chain.append(number)
-            slot = tape.calls[number][1][0]
-            if tape.values[slot] is not None:
-                break
-        array = tape.values[slot] if tape.values[slot] is not None else self.values[self.lowering.value_of[slot]]
+        while tape.values[slot] is None and tape.aliases[slot] >= 0:
+            chain.append(tape.call_of(slot))
+            slot = tape.calls[chain[-1]][1][0]
+        array = tape.values[slot]
         for number in reversed(chain):
             op, _, parameters, _ = tape.calls[number]
             array = op.run(array, **(parameters or {}))
         return array
-
-    def call_of_slot(self, slot: int) -> int:
-        """Return the number of the call that makes `slot`."""
-        return self.lowering.call_of_slot[slot]

@@ -17,13 +17,14 @@ from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
 from ..runtime.errors import InputError, NeedsValueError
-from ..runtime.streams import Journal, Rehearsal
+from ..runtime.streams import Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
 from ..runtime.watch import is_watched
-from .keeper import BudgetKeeper, Known
+from .captures import Captures
+from .known import Known
 from .report import Report
-from .run import Attempt, StartOver, complete
+from .run import Request, complete, run
 
 _MOST_KNOWN = 32
 
@@ -127,34 +128,22 @@ class Gradient:
     def _within_budget(self, args: tuple, keywords: dict, budget: int) -> tuple[Any, Any, Any]:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
-        if known is not None and known.plan is None:
-            known = self._planned(known, budget)
-        attempt = self._attempt(args, keywords, budget, known)
-        journal = Journal()  # a call that starts over draws the same random numbers again
-        try:
-            with journal:
-                result = attempt.run()
-        except StartOver as again:
-            attempt = self._attempt(args, keywords, budget, again.known)
-            with journal:
-                result = attempt.run()
-            if attempt.learned is None:
-                attempt.learned = again.known
-        self.report = attempt.report
-        if attempt.learned is not None and (key not in self._known or not self._known[key].is_planless):
-            self._known[key] = attempt.learned
+        request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **self.options)
+        outcome = run(request, None if known is None else self._planned(known, budget))
+        self.report = outcome.report
+        if outcome.known is not None and (known is None or not known.is_planless):
+            self._known[key] = outcome.known
             self._known.move_to_end(key)
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
-        return result
-
-    def _attempt(self, args: tuple, keywords: dict, budget: int, known: Known | None) -> Attempt:
-        return Attempt(self.function, args, keywords, self.argnums, self.has_aux, budget, self.planner, known, **self.options)
+        return outcome.value, outcome.aux, outcome.gradients
 
     def _planned(self, known: Known, budget: int) -> Known | None:
         """Plan a program that is seen for the second time; None where only the online policy finds a way."""
         if known.is_planless:
             return None
+        if known.script:
+            return known
         try:
             known.settle(budget, self.planner)
         except MemoryBudgetError:
@@ -162,6 +151,7 @@ class Gradient:
                 raise
             known.is_planless = True
             return None
+        known.write_script()
         return known
 
 
@@ -198,13 +188,8 @@ def plan(
             known = known_by_shapes(f, args, argnums, has_aux)
     except NeedsValueError:
         most = budget if budget is not None else 2**62
-        attempt = Attempt(f, args, {}, argnums, has_aux, most, planner, None)
-        try:
-            with Rehearsal():
-                attempt.run()
-            known = attempt.learned
-        except StartOver as again:
-            known = again.known
+        with Rehearsal():
+            known = run(Request(f, args, {}, argnums, most, planner, has_aux), None).known
         assert known is not None
     if budget is None:
         made = PLANNERS["keep_all"](known.program, float("inf"))
@@ -229,8 +214,8 @@ def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_
 def constants_bytes(tape: Tape, args: tuple) -> int:
     """Return an estimate of the bytes of the constants that the program made itself; what is large is looked up."""
     leaves = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
-    counter = BudgetKeeper(tape, 2**62, leaves, args, None)
+    counter = Captures(tape, leaves, args, {})
     for slot, value in enumerate(tape.values):
         if isinstance(value, np.ndarray) and slot not in tape.inputs:
-            counter.capture(slot)
+            counter.weigh(slot, value)
     return counter.held_bytes

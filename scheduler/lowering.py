@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 from ..checkpoint.program import Program
@@ -13,6 +14,7 @@ _FLOPS_PER_SECOND = 1e10
 _FLOPS_PER_SECOND_BLAS = 6e10
 _SECONDS_PER_CALL = 2e-6
 _BLAS = frozenset(["matmul", "solve", "inv"])
+_MOST_KINDS = 4096
 
 
 class Lowering:
@@ -23,43 +25,83 @@ class Lowering:
         self.program = Program()
         self.value_of: list[int] = []
         self.call_of: list[int] = []
-        self.call_of_slot: dict[int, int] = {}
         self._calls = 0
+        self._kinds: dict[Any, tuple] = {}
+        self._lines: dict[int, tuple[str, Any]] = {}
 
     def add_calls(self) -> None:
         """Take in the calls recorded since the last time."""
-        tape = self.tape
-        while self._calls < len(tape.calls):
-            self.add_call(self._calls)
+        for number in range(self._calls, len(self.tape.calls)):
+            self.add_call(number)
 
     def add_call(self, number: int) -> int:
         """Lower one call and return its value, or -1 for a view (which shares its base's)."""
         tape, value_of = self.tape, self.value_of
         op, inputs, parameters, output = tape.calls[number]
-        value_of.extend([-1] * (output + 1 - len(value_of)))
-        self.call_of_slot[output] = number
+        if len(value_of) <= output:
+            value_of.extend([-1] * (output + 1 - len(value_of)))
+        self._calls = number + 1
         alias = tape.aliases[output]
         if alias >= 0:
             value_of[output] = value_of[alias]
-            self._calls = number + 1
             return -1
-        phantoms = [tape.phantoms[slot] for slot in inputs]
         made = tape.phantoms[output]
-        values = tuple(dict.fromkeys(v for slot in inputs if (v := value_of[slot]) >= 0))
-        workspace = op.workspace(made, *phantoms, **(parameters or {})) if op.workspace is not None else 0
-        value = self.program.add(
-            made.nbytes,
-            values,
-            cost=_seconds(op, made, phantoms, parameters),
+        phantoms = [tape.phantoms[slot] for slot in inputs]
+        size, cost, workspace = self._costs(op, made, phantoms, parameters)
+        values: Any = [value_of[slot] for slot in inputs]
+        if len(values) > 1 or values and values[0] < 0:
+            values = dict.fromkeys([v for v in values if v >= 0])
+        value = value_of[output] = self.program.add(
+            size,
+            tuple(values),
+            cost=cost,
             workspace=workspace,
             overwrites=self._overwritable(op, inputs, made),
             label=op.name,
-            line=tape.line(number),
+            line=self._line(number),
         )
-        value_of[output] = value
         self.call_of.append(number)
-        self._calls = number + 1
         return value
+
+    def until(self, calls: int, tape: Tape) -> Lowering:
+        """Return the lowering of the first `calls` calls, for `tape` to go on from there."""
+        cut = Lowering(tape)
+        cut._calls = calls
+        cut.call_of = self.call_of[: bisect_left(self.call_of, calls)]
+        cut.value_of = self.value_of[: self.tape.calls[calls - 1][3] + 1 if calls else 0]
+        cut.program = self.program.until(len(cut.call_of))
+        return cut
+
+    def take_back(self) -> None:
+        """Forget the last call: it failed. The tape still has it."""
+        self._calls -= 1
+        output = self.tape.calls[self._calls][3]
+        if self.tape.aliases[output] < 0:
+            self.call_of.pop()
+            self.program.pop()
+        del self.value_of[output:]
+
+    def _line(self, number: int) -> str:
+        where = self.tape.lines[number]
+        found = self._lines.get(id(where))
+        if found is None:
+            found = self._lines[id(where)] = self.tape.line(number), where
+        return found[0]
+
+    def _costs(self, op: Op, made: Any, phantoms: list, parameters: dict | None) -> tuple[int, float, int]:
+        """Return bytes, seconds and workspace bytes of a call; looked up where a call without parameters was like it."""
+        if parameters is not None or op.is_variadic:
+            workspace = op.workspace(made, *phantoms, **(parameters or {})) if op.workspace is not None else 0
+            return made.nbytes, _seconds(op, made, phantoms, parameters), workspace
+        # Phantoms of one layout are mostly one object. The table holds them, so that no other takes a number over.
+        key = (op, *[id(phantom) for phantom in phantoms])
+        found = self._kinds.get(key)
+        if found is None:
+            workspace = op.workspace(made, *phantoms) if op.workspace is not None else 0
+            found = made.nbytes, _seconds(op, made, phantoms, None), workspace, phantoms
+            if len(self._kinds) < _MOST_KINDS:
+                self._kinds[key] = found
+        return found[:3]
 
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:
         """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call.

@@ -3,35 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import refusal
-from ..checkpoint.residency import Step
+from ..checkpoint.residency import Residency, Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
 from ..runtime.array import Array
-from ..runtime.errors import InputError, NeedsValueError, TapeError
+from ..runtime.errors import InputError, NeedsValueError
 from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
-from .buffers import pin_allocator
-from .keeper import BudgetKeeper, Known
+from .actions import Layout
+from .buffers import Ledger, pin_allocator
+from .captures import Captures
+from .executor import Executor
+from .follower import Follower
+from .keeper import OnlineKeeper, Refused
+from .known import Known
 from .lowering import Lowering
 from .report import Report
 from .schedule import replay, schedule
 
 
-class StartOver(Exception):
-    """The online policy got stuck where a plan exists: the call starts over under that plan."""
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of one call: a function at its arguments, by which of them, within how many bytes."""
 
-    def __init__(self, known: Known) -> None:
-        super().__init__("the call starts over under a plan")
-        self.known = known
+    f: Callable
+    args: tuple
+    keywords: dict
+    argnums: int | Sequence[int]
+    budget: int
+    planner: str
+    has_aux: bool = False
+    allow_int: bool = False
+    disconnected: str = "zeros"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call; `known` is the program, if it was another than the one known before."""
+
+    value: Any
+    aux: Any
+    gradients: Any
+    report: Report
+    known: Known | None
 
 
 def complete(
@@ -55,62 +77,52 @@ def complete(
     return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
-class Attempt:
-    """One run of a function under a budget. After `run`: `report`, and `learned` if the program was new."""
+def run(request: Request, known: Known | None) -> Outcome:
+    """Compute a function's value and gradient by the plan of a known program, or find out what the program is.
 
-    def __init__(
-        self,
-        f: Callable,
-        args: tuple,
-        keywords: dict,
-        argnums: int | Sequence[int],
-        has_aux: bool,
-        budget: int,
-        planner: str,
-        known: Known | None,
-        *,
-        allow_int: bool = False,
-        disconnected: str = "zeros",
-    ) -> None:
-        self.f = f
-        self.args = args
-        self.keywords = keywords
-        self.argnums = argnums
-        self.has_aux = has_aux
-        self.budget = budget
-        self.planner = planner
-        self.known = known
-        self.allow_int = allow_int
-        self.disconnected = disconnected
-        self.learned: Known | None = None
-        self.report: Report | None = None
+    Raises `MemoryBudgetError`, `InputError`, `DisconnectedError`.
+    """
+    pin_allocator()
+    leaves = trees.flatten((request.args, request.keywords))[0]
+    if any(type(leaf) is Array for leaf in leaves):
+        raise InputError(
+            "a function with a memory_budget was called inside another transform: put the budget on the outermost one"
+        )
+    tape = Tape(ShapesOnly())
+    arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
+    roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
+    captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
+    executor = Executor(tape, Ledger())
+    try:
+        with tape:
+            return _Call(request, tape, executor, captures).run(known)
+    finally:
+        # Whatever happened, and whoever holds on to the error's traceback: the call's memory goes.
+        tape.keeper = ShapesOnly()
+        executor.ledger.clear()
+        tape.values.clear()
 
-    def run(self) -> tuple[Any, Any, Any]:
-        """Return ``(value, aux, gradients)``. Raises `MemoryBudgetError`, `InputError`, `StartOver`."""
-        pin_allocator()
-        leaves = trees.flatten((self.args, self.keywords))[0]
-        if any(type(leaf) is Array for leaf in leaves):
-            raise InputError(
-                "a function with a memory_budget was called inside another transform: put the budget on the outermost one"
-            )
-        tape = Tape(ShapesOnly())
-        roots = [*self.args, *self.keywords.values(), getattr(self.f, "__self__", None)]
-        keeper = BudgetKeeper(tape, self.budget, [leaf for leaf in leaves if isinstance(leaf, np.ndarray)], roots, self.known)
-        tape.keeper = keeper
-        try:
-            with tape:
-                return self._run(tape, keeper)
-        finally:
-            keeper.executor.values.clear()
-            keeper.ledger.clear()
-            tape.values = []
 
-    def _run(self, tape: Tape, keeper: BudgetKeeper) -> tuple[Any, Any, Any]:
-        arguments = Arguments(self.args, self.argnums, tape.input, allow_int=self.allow_int)
+class _Call:
+    """One call on its way: the tape, the executor and the captures that all its parts work on."""
+
+    def __init__(self, request: Request, tape: Tape, executor: Executor, captures: Captures) -> None:
+        self.request = request
+        self.tape = tape
+        self.executor = executor
+        self.captures = captures
+
+    def run(self, known: Known | None) -> Outcome:
+        request, tape, executor = self.request, self.tape, self.executor
+        arguments = Arguments(request.args, request.argnums, tape.input, allow_int=request.allow_int)
         slots = [array._slot for array in arguments.arrays]
+        if known is not None:
+            tape.keeper = Follower(tape, request.budget, executor, self.captures, known)
+        else:
+            tape.keeper = OnlineKeeper(tape, request.budget, Lowering(tape), executor, self.captures)
         traced = arguments.traced
         arguments.traced, arguments.arrays = [], []
-        output, aux = split_aux(self._call(keeper, traced), self.has_aux)
+        output, aux = split_aux(self._function(traced), request.has_aux)
         del traced
         check_scalar(output)
         end = output._slot if type(output) is Array and output._level is tape else None
@@ -118,94 +130,105 @@ class Attempt:
         aux_leaves, aux_tree = trees.flatten(aux)
         aux_slots = [leaf._slot if type(leaf) is Array and leaf._level is tape else None for leaf in aux_leaves]
         del output, aux
-        if tape.failed:
-            raise TapeError(
-                f"{tape.failed} raised an error that the function caught and went on after: under a memory_budget a program "
-                "cannot go on after an op that failed. Test for the condition before the call, or leave the budget out"
-            )
-        keeper.close()
         kept = [slot for slot in aux_slots if slot is not None]
-        known = self._finish(keeper, end, kept, slots)
-        if self.disconnected == "error" and known.disconnected:
-            arguments.require_connected(known.disconnected[0])
-        executor = keeper.executor
+        made, report, is_new = self._reverse(end, kept, slots)
+        if request.disconnected == "error" and made.disconnected:
+            arguments.require_connected(made.disconnected[0])
         value = constant if end is None else executor.resolve(end)
         aux_leaves = [
             leaf if slot is None else executor.resolve(slot) for leaf, slot in zip(aux_leaves, aux_slots, strict=True)
         ]
-        gradients = [executor.resolve(slot) for slot in known.gradients]
-        return value, trees.unflatten(aux_tree, aux_leaves), arguments.assemble(gradients)
+        gradients = [executor.resolve(slot) for slot in made.gradients]
+        if is_new:
+            made.held_elsewhere = self.captures.held_elsewhere
+            made.forget_values()
+        return Outcome(
+            value, trees.unflatten(aux_tree, aux_leaves), arguments.assemble(gradients), report, made if is_new else None
+        )
 
-    def _call(self, keeper: BudgetKeeper, traced: list) -> Any:
+    def _function(self, traced: list) -> Any:
         try:
-            output = self.f(*traced, **self.keywords)
+            return self.request.f(*traced, **self.request.keywords)
         except NeedsValueError:
-            if not keeper.refused_bytes:
+            refused, budget = self.tape.keeper, self.request.budget
+            if not isinstance(refused, Refused):
                 raise
+            needed = refused.needed_bytes
             raise MemoryBudgetError(
-                f"the forward sweep needs at least {format_bytes(keeper.refused_bytes)} ({keeper.refused_bytes} bytes) at "
-                f"one point, the budget is {format_bytes(self.budget)} ({self.budget} bytes). Raise the budget, or make the "
+                f"the forward sweep needs at least {format_bytes(needed)} ({needed} bytes) at "
+                f"one point, the budget is {format_bytes(budget)} ({budget} bytes). Raise the budget, or make the "
                 "batch smaller: retape.accumulate(f, microbatch='auto', memory_budget=...) splits it until a plan fits",
-                needed_bytes=keeper.refused_bytes,
-                budget_bytes=self.budget,
+                needed_bytes=needed,
+                budget_bytes=budget,
             ) from None
-        return output
 
-    def _finish(self, keeper: BudgetKeeper, end: int | None, kept: list[int], slots: list[int]) -> Known:
-        """Run the reverse sweep and return the program; by the known plan where it was followed to the end."""
-        tape, known = keeper.tape, keeper.known
-        ends = tuple(slot for slot in (end, *kept) if slot is not None)
-        if known is not None and len(tape.calls) == known.forward_calls and ends == known.ends:
-            assert known.plan is not None
-            known.extend(tape)
-            keeper.executor.lowering = known.lowering
-            keeper.executor.perform(known.plan.steps[keeper.cursor :], known.plan.projected_peak_bytes)
-            plan = known.plan
-            self.report = Report(self.budget, plan.projected_peak_bytes, keeper.ledger.peak, plan.extra_work, plan.planner)
-            return known
-        if known is not None:
-            keeper.leave_plan()
-        new = complete(tape, keeper.lowering, end, kept, slots, keeper.held_bytes)
-        if keeper.refused_bytes:
-            raise self._refused(new)
-        residency = keeper.residency
-        assert residency is not None
-        before = residency.peak
-        residency.program = new.program
-        start_position = new.program.forward
-        steps: list[Step] = []
-        extra = new.program.held_bytes - keeper.held_bytes
-        start = frozenset(residency.resident())
-        try:
-            steps += residency.hold(extra)
-            steps += residency.reveal(new.program.outputs)
-            for v in range(start_position, len(new.program)):
-                steps += residency.make(v)
-            for v in new.program.outputs:
-                if not residency.is_resident(v):
-                    steps += residency.make(v)
-        except DoesNotFit:
-            raise self._refused(new) from None
-        rest = Plan(new.program, tuple(steps), "online", self.budget, start, start_position)
-        replay(schedule(rest, new.lowering.call_of))
-        keeper.executor.lowering = new.lowering
-        keeper.ledger.count(extra)
-        projected = max(before, rest.projected_peak_bytes)
-        keeper.executor.perform(rest.steps, projected)
-        counts = keeper.executor.runs
+    def _reverse(self, end: int | None, kept: list[int], slots: list[int]) -> tuple[Known, Report, bool]:
+        """Run the reverse sweep; return the program, the report, and whether the program is a new one."""
+        request, ledger, keeper = self.request, self.executor.ledger, self.tape.keeper
+        if isinstance(keeper, Follower):
+            known, plan = keeper.known, keeper.known.plan
+            if keeper.is_at_end and known.ends == tuple(slot for slot in (end, *kept) if slot is not None):
+                assert plan is not None
+                keeper.finish()
+                report = Report(request.budget, plan.projected_peak_bytes, ledger.peak, plan.extra_work, plan.planner)
+                return known, report, False
+            keeper = keeper.leave()
+        assert isinstance(keeper, (OnlineKeeper, Refused))
+        new = complete(self.tape, keeper.lowering, end, kept, slots, self.captures.held_bytes)
+        rest = None
+        if isinstance(keeper, OnlineKeeper):
+            keeper.close()
+            rest = going_on(new, keeper.residency, request.budget, new.program.held_bytes - self.captures.held_bytes)
+        plan = self._cheaper(new, rest)
+        if rest is not None and plan is rest:
+            layout = keeper.layout
+            self.executor.hold(new.program.held_bytes - self.captures.held_bytes, plan.projected_peak_bytes)
+        else:
+            self.executor.drop_all(new.program.held_bytes)
+            layout = Layout(new.lowering, keeper.layout.runs)
+        layout.lowering = new.lowering
+        projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
+        self.executor.perform(layout.actions(plan.steps), projected)
         once = new.program.work_seconds()
-        again = sum((n - 1) * new.program.costs[v] for v, n in counts.items() if n > 1)
-        self.report = Report(self.budget, projected, keeper.ledger.peak, again / once if once else 0.0, "online")
-        self.learned = new.without_values()
-        self.learned.held_elsewhere = keeper.held_elsewhere
-        return new
+        again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
+        return new, Report(request.budget, projected, ledger.peak, again / once if once else 0.0, plan.planner), True
 
-    def _refused(self, new: Known) -> Exception:
-        """Return what to raise when the online policy found no way: start over under a plan, or the budget's error."""
-        try:
-            new.settle(self.budget, self.planner)
-        except MemoryBudgetError as error:
-            return error
-        if self.known is not None:
-            return refusal(new.program, self.budget)
-        return StartOver(new.without_values())
+    def _cheaper(self, new: Known, rest: Plan | None) -> Plan:
+        """Return the cheaper of going on from what is in memory and of starting over by a plan; checked without arrays.
+
+        Whatever the plan, starting over costs every value once more: a rest that takes no more work than that is not
+        compared. Raises `MemoryBudgetError` when neither fits.
+        """
+        if rest is not None and rest.work_seconds > new.program.work_seconds():
+            try:
+                whole = new.settle(self.request.budget, self.request.planner)
+            except MemoryBudgetError:
+                whole = rest
+            if whole.work_seconds < rest.work_seconds:
+                return whole
+        elif rest is None:
+            return new.settle(self.request.budget, self.request.planner)
+        replay(schedule(rest, new.lowering.call_of))
+        return rest
+
+
+def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:
+    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit.
+
+    `extra_bytes` are those of constants that the reverse sweep brings.
+    """
+    program = new.program
+    residency.program = program
+    position, start = program.forward, frozenset(residency.resident())
+    steps: list[Step] = []
+    try:
+        steps += residency.hold(extra_bytes)
+        steps += residency.reveal(program.outputs)
+        for v in range(position, len(program)):
+            steps += residency.make(v)
+        for v in program.outputs:
+            if not residency.is_resident(v):
+                steps += residency.make(v)
+    except DoesNotFit:
+        return None
+    return Plan(program, tuple(steps), "online", budget, start, position)

@@ -335,6 +335,47 @@ def test_a_write_that_fails_leaves_views_as_they_were():
     rt.check_grads(f, X)
 
 
+NUMBERS = [
+    ("a product", lambda x: x @ x),
+    ("matmul", lambda x: np.matmul(x, x)),
+    ("vecdot", lambda x: np.vecdot(x, x)),
+    ("dot", lambda x: np.dot(x, x)),
+    ("tensordot, an array", lambda x: np.tensordot(x, x, 1)),
+    ("cov, an array", lambda x: np.cov(x)),
+    ("einsum", lambda x: np.einsum("i,i", x, x)),
+    ("a sum", lambda x: x.sum()),
+    ("a norm", lambda x: np.linalg.norm(x)),
+    ("an element", lambda x: x[1]),
+    ("an element's transpose", lambda x: x[1].T),
+    ("a vector of one, squeezed", lambda x: np.squeeze(x[:1])),
+    ("a choice, an array", lambda x: np.where(x[0] > 0, x[0], 1.0)),
+    ("a trace", lambda x: np.trace(np.outer(x, x))),
+    ("a median", lambda x: np.median(x)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("budget", [None, "64MiB"], ids=["plainly", "under a budget"])
+@pytest.mark.parametrize(("name", "f"), NUMBERS, ids=[case[0] for case in NUMBERS])
+def test_an_update_of_a_number_is_seen_by_another_name_for_it_where_numpy_has_an_array(name, f, budget):
+    def program(x):
+        y = f(x)
+        z = y
+        y *= 2
+        return z * 1.0 + np.sum(x)
+
+    assert rt.value_and_grad(program, memory_budget=budget)(X.copy())[0] == pytest.approx(program(X.copy()), rel=1e-13)
+
+
+def test_a_number_is_not_filled():
+    def f(x):
+        squares = x @ x
+        squares.fill(0.4)
+        return squares
+
+    np.testing.assert_allclose(rt.vjp(f, X)[0], f(X), rtol=1e-15)
+    rt.check_grads(f, X)
+
+
 VIEWS = [
     lambda a: a[1:], lambda a: a[::2], lambda a: a[::-1], lambda a: a[0], lambda a: a[..., -1], lambda a: a[None],
     lambda a: a.T, lambda a: a.reshape(-1), lambda a: a.reshape(2, -1), lambda a: np.swapaxes(a, 0, -1),

@@ -15,13 +15,12 @@ MATRIX_ORDS = [None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf]
     [(ord, np.zeros(3, dtype)) for ord in VECTOR_ORDS for dtype in (float, complex)]
     + [(ord, np.zeros((3, 2), dtype)) for ord in MATRIX_ORDS for dtype in (float, complex)],
 )
-def test_the_gradient_of_a_norm_at_0_is_0_and_its_derivative_is_finite(ord, zero):
+def test_the_gradient_of_a_norm_and_of_its_square_at_0_is_0(ord, zero):
     def norm(x):
         return np.linalg.norm(x, ord)
 
     np.testing.assert_array_equal(rt.grad(norm)(zero), zero)
     np.testing.assert_array_equal(rt.grad(lambda x: norm(x) ** 2)(zero), zero)
-    assert np.all(np.isfinite(rt.grad(lambda x: np.sum(np.real(rt.grad(norm)(x))))(zero)))
 
 
 def test_zeros_among_the_elements_have_no_part_in_a_power_norm():

@@ -80,8 +80,9 @@ def random_directions(letters: str, seed: int) -> list:
 def reference(text: str, letters: str) -> dict[str, Any] | None:
     """Return gradients and second derivative by differences of plain NumPy; None where they do not settle.
 
-    The gradients for strided arguments are the same unless the program's value depends on their layout. "single" tells
-    whether plain NumPy computes the same in single precision.
+    The gradients for strided arguments are the same unless the program's value depends on their layout; "layouts" has the
+    values for other ones, with the derivatives along "u". "single" tells whether plain NumPy computes the same in single
+    precision.
     """
     f = loss(text, np, np)
     gradients = _gradients(f, letters, "plain")
@@ -107,7 +108,25 @@ def reference(text: str, letters: str) -> dict[str, Any] | None:
     u, v = ([d / np.sqrt(sum(np.sum(np.abs(p) ** 2) for p in many)) for d in many] for many in (u, v))
     fine, coarse = bend(u, v, 1e-3), bend(u, v, 2e-3)
     second = (4 * fine - coarse) / 3 if abs(fine - coarse) <= 1e-2 * (1 + abs(fine)) else None
-    return {"gradients": gradients, "strided": strided, "single": is_stable, "u": u, "v": v, "second": second}
+    layouts = {form: found for form in LAYOUTS if (found := _along(f, letters, u, form)) is not None}
+    return {
+        "gradients": gradients, "strided": strided, "layouts": layouts, "single": is_stable, "u": u, "v": v, "second": second,
+    }  # fmt: skip
+
+
+LAYOUTS = ("permuted", "gapped", "reversed")
+
+
+def _along(f: Callable, letters: str, u: list, form: str) -> tuple[float, float] | None:
+    """Return the value for arguments of a layout and its derivative along `u`; None where the differences do not settle."""
+    try:
+        value = f(*probes.arguments(letters, form))
+        far, near, back, aft = (f(*_moved(letters, u, h * 1e-4, form)) for h in (2, 1, -1, -2))
+    except ValueError:  # some programs take no other layout
+        return None
+    fine, coarse = (8 * (near - back) - (far - aft)) / 12e-4, (far - aft) / 4e-4
+    is_settled = abs(fine - coarse) <= 1e-5 * (1 + abs(fine)) and abs(near + back - 2 * value) <= 1e-3 * (1 + abs(value))
+    return (value, fine) if is_settled else None
 
 
 def _gradients(f: Callable, letters: str, form: str) -> list | None:

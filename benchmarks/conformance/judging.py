@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import probes
-from differences import loss
+from differences import LAYOUTS, loss
 from libraries import Library
 
 _SECONDS = 20
-MODES = ("reverse", "forward", "second", "forward of reverse", "reverse of forward", "budget", "single", "strided")
+MODES = ("reverse", "forward", "second", "forward of reverse", "reverse of forward", "budget", "single", "strided") + LAYOUTS
 
 
 def judge(library: Library, text: str, letters: str, known: dict[str, Any]) -> dict[str, str]:
@@ -84,6 +84,14 @@ def judge(library: Library, text: str, letters: str, known: dict[str, Any]) -> d
     def strided() -> str:
         return compared(library.gradient(f, count)(*fresh("strided")), known["strided"], 1e-5)
 
+    def laid_out(form: str) -> str:
+        wanted, slope = known["layouts"][form]
+        value, gradients = library.value_and_gradient(f, count)(*fresh(form))
+        found = along(known["u"], gradients)
+        if not _close(value, wanted, 1e-9):
+            return f"WRONG: value {_brief(value)}, not {_brief(wanted)}"
+        return "right" if _close(found, slope, 1e-5) else f"WRONG: along u {_brief(found)}, not {_brief(slope)}"
+
     modes: dict[str, Callable[[], str]] = {"reverse": reverse, "forward": forward}
     if known["second"] is not None:
         modes["second"] = second
@@ -95,6 +103,7 @@ def judge(library: Library, text: str, letters: str, known: dict[str, Any]) -> d
             modes |= {"forward of reverse": forward_of_reverse, "reverse of forward": reverse_of_forward}
         if known["strided"] is not None:
             modes["strided"] = strided
+        modes |= {form: lambda form=form: laid_out(form) for form in known["layouts"]}
     return {mode: _guarded(run) for mode, run in modes.items()}
 
 

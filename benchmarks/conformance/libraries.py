@@ -35,6 +35,7 @@ class Library:
             if name == "retape_patched":
                 rt.patch()
             self.gradient: Callable = lambda f, count: rt.grad(f, tuple(range(count)))
+            self.value_and_gradient: Callable = lambda f, count: rt.value_and_grad(f, tuple(range(count)))
             self.budgeted: Callable = lambda f, count: rt.grad(f, tuple(range(count)), memory_budget="64MiB")
             self.forward: Callable = lambda f, args, directions: rt.jvp(f, tuple(args), tuple(directions))[1]
         elif name.startswith("hips"):

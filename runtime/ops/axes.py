@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import phantom
 from ..array import Array, apply, read
 from ..op import OPS
 
@@ -94,14 +95,9 @@ def reduced_first(x: Any, axis: Any) -> tuple[Any, tuple[int, ...]]:
     return np.reshape(moved, (math.prod(x.shape[k] for k in axes), *left)), left
 
 
-def in_order(y: Any) -> Any:
-    """Return a fresh result in C order: NumPy lays a reduction out as its input is, which shapes do not tell."""
-    return y if y.ndim < 2 or y.flags.c_contiguous else np.array(y, order="C")
-
-
-def order_bytes(out: Any, x: Any, **_: Any) -> int:
-    """Return the workspace of a reduction: a second result where NumPy's is not in C order."""
-    return 0 if x.flags.c_contiguous else out.nbytes
+def reduced(x: Any, axis: Any, keepdims: bool, dtype: Any) -> np.ndarray:
+    """Return the phantom of a reduction."""
+    return phantom.reduced(x, axes_of(axis, np.ndim(x)), keepdims, dtype)
 
 
 def plain_value(x: Any) -> Any:

@@ -15,6 +15,7 @@ from .. import phantom
 from ..array import apply
 from ..errors import MissingRuleError
 from ..op import define, implements
+from ..views import in_c_order
 from .lapack import adjoint, c_ordered, check_matrices, onto_triangle, part, real_dtype, result_dtype, workspace
 from .linear_algebra import conjugated
 from .solving import pinv, solve
@@ -47,7 +48,7 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     other, and an element off the diagonal carries the derivative of both of its mirror images.
     """
     check_matrices(a, square=True)
-    return adjoint(apply(CHOLESKY, (adjoint(a),))) if upper else apply(CHOLESKY, (a,))
+    return in_c_order(adjoint(apply(CHOLESKY, (adjoint(a),)))) if upper else apply(CHOLESKY, (a,))
 
 
 def _run_qr(a: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from numpy.lib.array_utils import normalize_axis_index
 
 from ..array import Array
 from ..op import implements
+from ..views import in_order_of, layout
 from .axes import as_operand
 
 
@@ -141,7 +142,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
             raise ValueError(
                 "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required."
             )
-        slopes.append(_slope_along(f, spacing, k, edge_order))
+        slopes.append(in_order_of(_slope_along(f, spacing, k, edge_order), layout(f)))
     return slopes[0] if len(slopes) == 1 else tuple(slopes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import string
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from .. import phantom
 from ..array import Array
 from ..op import implements
+from ..views import in_order_of, layout
 from .axes import as_operand
 from .linear_algebra import matmul
 from .views import laid_out
@@ -39,7 +41,34 @@ def einsum(
     pool = _without_broadcasting([_without_repeats(t, a) for t, a in zip(terms, arrays, strict=True)], result)
     pool = _contracted(pool, _path(pool, result, optimize), result)
     term, y = _summed(*pool, set(result))
-    return laid_out(np.transpose(y, [term.index(label) for label in result]) if term != result else y, order, arrays)
+    y = np.transpose(y, [term.index(label) for label in result]) if term != result else y
+    return _in_numpys_order(y, terms, result, arrays, optimize) if order == "K" else laid_out(y, order, arrays)
+
+
+def _in_numpys_order(y: Any, terms: list[str], result: str, arrays: list, optimize: Any) -> Any:
+    """Return the result with its axes in memory as NumPy has them, which depends on how the operands lie and on the path."""
+    if len(result) < 2 or len(arrays) == 1 and len(set(terms[0])) == len(result):  # of one operand, a view
+        return y
+    names = {label: chr(0x61 + k) if k < 26 else chr(0x41 + k - 26) for k, label in enumerate(sorted({*"".join(terms)}))}
+    if len(names) > 52:
+        return y
+    text = f"{','.join(terms)}->{result}".translate({ord(label): name for label, name in names.items()})
+    path = optimize
+    if optimize is not False:
+        path = tuple(np.einsum_path(text, *(phantom.contiguous(a.shape, a.dtype) for a in arrays), optimize=optimize)[0])
+    shapes = tuple(tuple(min(n, 2) for n in a.shape) for a in arrays)
+    axes = _result_axes(text, shapes, tuple(phantom.memory_axes(layout(a).strides) for a in arrays), path)
+    return in_order_of(y, phantom.in_axes(y.shape, y.dtype, axes))
+
+
+@lru_cache(maxsize=1024)
+def _result_axes(text: str, shapes: tuple, axes: tuple, path: Any) -> tuple[int, ...]:
+    """Return the axes of NumPy's result as they lie in memory, found on operands of two elements along each axis."""
+    small = [np.empty_like(phantom.in_axes(shape, float, order)) for shape, order in zip(shapes, axes, strict=True)]
+    for a in small:
+        a[...] = 0
+    made = np.einsum(text, *small, optimize=list(path) if isinstance(path, tuple) else path)
+    return phantom.memory_axes(made.strides)
 
 
 @implements(np.einsum_path)

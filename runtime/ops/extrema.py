@@ -15,12 +15,11 @@ from .axes import (
     checked_axis,
     count,
     expand,
-    in_order,
     is_given,
     is_kept,
     is_mask,
     masked,
-    order_bytes,
+    reduced,
     reduced_shape,
 )
 from .sums import along_first, with_initial
@@ -36,13 +35,12 @@ def _share(x: Any, y: Any, dtype: Any, axis: Any, keepdims: bool) -> Any:
 def _extremum(name: str, ufunc: np.ufunc) -> Any:
     return define(
         name,
-        lambda x, axis, keepdims: in_order(ufunc.reduce(x, axis=axis, keepdims=keepdims)),
+        lambda x, axis, keepdims: ufunc.reduce(x, axis=axis, keepdims=keepdims),
         inputs="x",
         parameters=("axis", "keepdims"),
         rules=lambda g, x, y, axis, keepdims: _share(x, y, g.dtype, axis, keepdims) * expand(g, x.shape, axis, keepdims),
-        infer=lambda x, axis, keepdims: phantom.contiguous(reduced_shape(np.shape(x), axis, keepdims), np.result_type(x)),
+        infer=lambda x, axis, keepdims: reduced(x, axis, keepdims, np.result_type(x)),
         flops=lambda out, x, axis, keepdims: float(x.size),
-        workspace=order_bytes,
         jvp=lambda t, x, y, axis, keepdims: np.sum(_share(x, y, t.dtype, axis, keepdims) * t, axis=axis, keepdims=keepdims),
     )
 
@@ -103,13 +101,13 @@ implements((np.maximum, "reduce"))(along_first(maximum, has_dtype=False))  # pyr
 implements((np.minimum, "reduce"))(along_first(minimum, has_dtype=False))  # pyright: ignore[reportArgumentType]
 
 
-def _constant_reduction(name: str, function: Any, dtype: Any, workspace: Any) -> Any:
+def _constant_reduction(name: str, function: Any, infer: Any, workspace: Any = None) -> Any:
     return define(
         name,
-        lambda x, axis, keepdims: in_order(function(x, axis=axis, keepdims=keepdims)),
+        lambda x, axis, keepdims: function(x, axis=axis, keepdims=keepdims),
         inputs="x",
         parameters=("axis", "keepdims"),
-        infer=lambda x, axis, keepdims: phantom.contiguous(reduced_shape(np.shape(x), axis, keepdims), dtype),
+        infer=infer,
         workspace=workspace,
         zero_gradient=True,
     )
@@ -117,7 +115,12 @@ def _constant_reduction(name: str, function: Any, dtype: Any, workspace: Any) ->
 
 def _place(function: Any) -> None:
     # NumPy searches along the last axis, of a copy if need be.
-    op = _constant_reduction(function.__name__, function, np.intp, lambda out, x, axis, keepdims: x.nbytes + out.nbytes)
+    op = _constant_reduction(
+        function.__name__,
+        function,
+        lambda x, axis, keepdims: phantom.contiguous(reduced_shape(np.shape(x), axis, keepdims), np.intp),
+        lambda out, x, axis, keepdims: x.nbytes + out.nbytes,
+    )
 
     @implements(function)
     def place(a, axis=None, out=None, *, keepdims=False) -> Any:
@@ -128,7 +131,7 @@ def _place(function: Any) -> None:
 
 
 def _truth(function: Any, neutral: bool) -> None:
-    op = _constant_reduction(function.__name__, function, np.bool_, order_bytes)
+    op = _constant_reduction(function.__name__, function, lambda x, axis, keepdims: reduced(x, axis, keepdims, np.bool_))
 
     @implements(function)
     def truth(a, axis=None, out=None, keepdims=False, *, where=True) -> Any:

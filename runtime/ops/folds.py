@@ -15,7 +15,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import FUNCTIONS, UFUNCS, Op, define
-from .axes import as_operand, axes_of, in_order, is_given, is_mask, plain_value, reduced_first, reduced_shape
+from .axes import as_operand, axes_of, is_given, is_mask, plain_value, reduced, reduced_first, reduced_shape
 
 ASSOCIATIVE = frozenset(
     (np.add, np.multiply, np.maximum, np.minimum, np.fmax, np.fmin, np.logaddexp, np.logaddexp2, np.hypot)
@@ -39,12 +39,11 @@ def _constant_op(ufunc: np.ufunc, method: str) -> Op:
     def infer(x: np.ndarray, where: Any = True, *, axis: Any, **options: Any) -> np.ndarray:
         made = function(_probe(x), axis=axis, **options)
         if method == "accumulate":
-            return phantom.contiguous(x.shape, made.dtype)
-        return phantom.contiguous(reduced_shape(x.shape, axis, options["keepdims"]), made.dtype)
+            return phantom.elementwise([x], made.dtype)
+        return reduced(x, axis, options["keepdims"], made.dtype)
 
     def run(x: Any, where: Any = True, **options: Any) -> Any:
-        made = function(x, **options) if where is True else function(x, where=where, **options)
-        return in_order(made)
+        return function(x, **options) if where is True else function(x, where=where, **options)
 
     return define(
         f"{ufunc.__name__}.{method}",

@@ -64,14 +64,14 @@ def _transform(name: str, rule: Any, points: Any) -> Op:
 
     def infer(x: np.ndarray, n: int, axis: int, norm: Any) -> np.ndarray:
         shape = (*x.shape[:axis], points(n), *x.shape[axis + 1 :])
-        return phantom.contiguous(shape, _result_dtype(transform, x.dtype, norm))
+        return phantom.in_axes(shape, _result_dtype(transform, x.dtype, norm), phantom.memory_axes(x.strides))
 
     def run_into(out: np.ndarray, x: np.ndarray, n: int, axis: int, norm: Any) -> np.ndarray:
         return transform(x, n, axis, norm, out=out)
 
     def run(x: np.ndarray, n: int, axis: int, norm: Any) -> np.ndarray:
         made = infer(x, n, axis, norm)
-        return run_into(np.empty(made.shape, made.dtype), x, n, axis, norm)
+        return run_into(np.empty_like(made), x, n, axis, norm)
 
     def workspace(out: np.ndarray, x: np.ndarray, n: int, axis: int, norm: Any) -> int:
         """Lines are copied one at a time, with a few tables of their length; an input of another dtype is cast whole."""

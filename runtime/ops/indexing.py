@@ -19,7 +19,7 @@ from ..callers import assigns
 from ..dispatch import refuse_plain
 from ..errors import NotDifferentiableError
 from ..op import FUNCTIONS, HOOKS, OPS, define, implements
-from ..views import Window, as_view, cut, family_of, give_up, part_of, repoint, write, written_root
+from ..views import Window, as_view, cut, family_of, give_up, held, in_c_order, lies_as, part_of, repoint, write, written_root
 from .conversion import asarray, holds_traced
 
 
@@ -113,9 +113,26 @@ def _truth(index: Any) -> bool:
 
 
 def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[int, ...]:
-    """Return the shape of ``x[index]``, by NumPy's rules for where the joint axes of index arrays go."""
+    """Return the shape of ``x[index]``."""
     if not arrays:
         return phantom.contiguous(shape, np.bool_)[index].shape
+    kept, lead, joint = _indexed_axes(shape, arrays, index)
+    return (*kept[:lead], *joint, *kept[lead:])
+
+
+def _gathered_phantom(x: Any, *arrays: Any, index: tuple) -> np.ndarray:
+    """Return the phantom of ``x[index]``: in memory, the joint axes lie outside and the others as in `x`."""
+    kept, lead, joint = _indexed_axes(x.shape, arrays, index)
+    shape = (*kept[:lead], *joint, *kept[lead:])
+    if len(kept) < 2 and not lead:
+        return phantom.contiguous(shape, x.dtype)
+    inside = phantom.memory_axes(x[tuple(0 if type(item) is Slot else item for item in index)].strides)
+    order = (*range(lead, lead + len(joint)), *(k if k < lead else k + len(joint) for k in inside))
+    return phantom.in_axes(shape, x.dtype, order)
+
+
+def _indexed_axes(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[list[int], int, tuple[int, ...]]:
+    """Return the extents that slices keep, how many of them stand before the index arrays' joint axes, and the joint ones."""
     items: list = []
     named = sum(1 for item in index if item is not None and item is not Ellipsis)
     for item in index:
@@ -136,8 +153,7 @@ def _indexed_shape(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple
         axis += item is not None
     is_adjacent = advanced[-1] - advanced[0] + 1 == len(advanced)
     lead = before_first if is_adjacent else 0
-    joint = np.broadcast_shapes(*(np.shape(a) for a in arrays))
-    return (*kept[:lead], *joint, *kept[lead:])
+    return kept, lead, np.broadcast_shapes(*(np.shape(a) for a in arrays))
 
 
 def _part(x: np.ndarray, index: Any) -> np.ndarray:
@@ -150,32 +166,31 @@ def _part(x: np.ndarray, index: Any) -> np.ndarray:
 
 def _window(x: np.ndarray, index: Window) -> np.ndarray:
     size = x.itemsize
-    whole = np.asarray(x, order=index.order)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    whole = whole.T if index.order == "F" else whole
+    whole = np.ascontiguousarray(x if index.axes is None else np.transpose(x, index.axes))
     return np.ndarray(index.shape, x.dtype, whole, index.offset * size, tuple([n * size for n in index.strides]))
 
 
 def _part_phantom(x: Any, index: Any) -> tuple[np.ndarray, bool]:
     if type(index) is not Window:
         return x[index], True
-    is_view = x.flags.f_contiguous if index.order == "F" else x.flags.c_contiguous
+    is_view = (x if index.axes is None else np.transpose(x, index.axes)).flags.c_contiguous
     strides = tuple([n * x.itemsize for n in index.strides])
     return np.lib.stride_tricks.as_strided(phantom.contiguous((), x.dtype), index.shape, strides, writeable=False), is_view
 
 
-def _memory_order(x: Any, index: Any = ()) -> Any:
-    """Return the order in memory of an array that is written to: "F" where it is in that order alone, else "C"."""
-    return index.order if type(index) is Window else "F" if np.asarray(x).flags.fnc else "C"
-
-
 def _own_copy(x: Any, index: Any) -> np.ndarray:
-    return np.array(x, order=_memory_order(x, index))
+    """Return a copy to write to, with the axes in memory as they were, or as a window needs them."""
+    if type(index) is not Window:
+        return np.array(x, order="K")
+    if index.axes is None:
+        return np.array(x, order="C")
+    return np.transpose(np.array(np.transpose(x, index.axes), order="C"), np.argsort(index.axes))
 
 
 def _written_phantom(x: Any, *_: Any, index: Any) -> np.ndarray:
-    if _memory_order(x, index) == "F":
-        return phantom.contiguous(x.shape[::-1], x.dtype).T
-    return phantom.contiguous(x.shape, x.dtype)
+    if type(index) is not Window:
+        return phantom.copied(x)
+    return phantom.in_axes(x.shape, x.dtype, tuple(range(x.ndim)) if index.axes is None else index.axes)
 
 
 def _add_at(total: np.ndarray, g: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
@@ -196,7 +211,10 @@ def _add_into(out: np.ndarray, total: Any, g: Any, *indices: np.ndarray, index: 
 
 def _in_order(out: np.ndarray, index: Any) -> np.ndarray:
     """Return an array that is given up as it must lie in memory for a window to be a part of it."""
-    return np.asarray(out, order=index.order) if type(index) is Window else out  # pyright: ignore
+    if type(index) is not Window:
+        return out
+    whole = out if index.axes is None else np.transpose(out, index.axes)
+    return out if whole.flags.c_contiguous else _own_copy(out, index)
 
 
 def _write(x: Any, value: Any, *indices: np.ndarray, index: Any) -> np.ndarray:
@@ -230,7 +248,7 @@ GATHER = define(
     parameters=("index",),
     rules=(lambda total, g, index, indices: index_add(total, g, index, indices), None),
     adds=True,
-    infer=lambda x, *indices, index: phantom.contiguous(_indexed_shape(x.shape, indices, index), x.dtype),
+    infer=_gathered_phantom,
     jvp="linear",
 )
 INDEX_ADD = define(
@@ -328,11 +346,13 @@ def getitem(x: Array, index: Any) -> Any:
         result = apply(GET, (x,), {"index": template})
     else:
         result = apply(GET, (root,), {"index": part_of(x, root, template)})
+    memory = None
     if (root is not None or getattr(x, "_written", False)) and 2 * result.size <= x.size:
+        memory = held(result) if result.shape else None
         result = _own(result)
     if len(template) == len(shape) and all([type(item) is int for item in template]):
         return result
-    return as_view(
+    result = as_view(
         x,
         result,
         lambda base: apply(GET, (base,), {"index": template}),
@@ -341,6 +361,9 @@ def getitem(x: Array, index: Any) -> Any:
         row=template[0] % shape[0] if template and type(template[0]) is int else None,
         part=lambda whole: cut(whole, template),
     )
+    if memory is None or memory.flags.c_contiguous or getattr(result, "_memory", None) is not None:
+        return result
+    return lies_as(result, memory)
 
 
 def _own(part: Any) -> Any:
@@ -349,10 +372,10 @@ def _own(part: Any) -> Any:
     What a rule reads of it then neither keeps the whole array as it is now, nor must the next write copy that.
     """
     if isinstance(part, np.ndarray):
-        return part.copy()
+        return part.copy("K")
     if type(part) is Array:
         if part._level.keeper is not None:
-            return apply(OPS["copy"], (part,))
+            return apply(OPS["copy"], (part,)) if held(part).flags.c_contiguous else np.copy(part)  # pyright: ignore
         part._value = _own(part._value)
         if not isinstance(part._slot, int):  # its tangent, on a level of forward mode
             part._slot = _own(part._slot)
@@ -472,7 +495,8 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
         indices = indices % a.shape[axis]
     elif mode == "clip":
         indices = np.clip(indices, 0, a.shape[axis] - 1)
-    return a[(slice(None),) * axis + (indices,)]
+    made = a[(slice(None),) * axis + (indices,)]
+    return in_c_order(made) if made.ndim > 1 else made
 
 
 @implements(np.take_along_axis)

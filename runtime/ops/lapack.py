@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import phantom
 from ..array import Array, apply
 from ..op import OPS
+from ..views import lies_as
 from .indexing import gather
 from .linear_algebra import conjugated
 
@@ -82,13 +84,16 @@ def transposed(x: Any) -> Any:
 
 
 def part(packed: Any, *index: Any) -> Any:
-    """Return ``packed[..., *index]`` as an array that shares no writes with the other parts."""
-    return gather(packed, (Ellipsis, *index), ())
+    """Return ``packed[..., *index]`` as an array that shares no writes with the other parts, nor memory in NumPy."""
+    made = gather(packed, (Ellipsis, *index), ())
+    return lies_as(made, phantom.contiguous(made.shape, made.dtype))
 
 
 def shaped(x: Any, shape: tuple[int, ...]) -> Any:
     """Return `x` reshaped, as an array that shares no writes with `x`."""
-    return apply(OPS["reshape"], (x,), {"shape": shape}) if type(x) is Array else np.reshape(x, shape)
+    if type(x) is not Array:
+        return np.reshape(x, shape)
+    return lies_as(apply(OPS["reshape"], (x,), {"shape": shape}), phantom.contiguous(shape, x.dtype))
 
 
 def diagonal_mask(n: int) -> np.ndarray:

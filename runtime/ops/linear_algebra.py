@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..array import apply
+from ..array import Array, apply
 from ..op import define, implements
 from ..recorders import takes_over
+from ..views import as_number, in_c_order
 from .axes import as_operand
 
 
@@ -128,7 +129,13 @@ def matmul(x1: Any, x2: Any, /, *, axes: Any = None, dtype: Any = None, casting:
     columns = np.reshape(b, (b.shape[0], 1)) if b.ndim == 1 else b
     y = apply(MATMUL, (rows, columns))
     shape = y.shape[:-2] + (() if a.ndim == 1 else y.shape[-2:-1]) + (() if b.ndim == 1 else y.shape[-1:])
-    return np.reshape(y, shape)
+    return _product_of_vectors(y) if not shape else np.reshape(y, shape)
+
+
+def _product_of_vectors(y: Any) -> Any:
+    """Return the one element of a product as a number, which no name sees being changed under another."""
+    y = np.reshape(y, ())
+    return as_number(y) if type(y) is Array else y[()]
 
 
 @implements(np.linalg.matmul)
@@ -156,7 +163,7 @@ def vecdot(
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"vecdot: {a.shape} and {b.shape} do not end in vectors of one length")
     y = matmul(np.expand_dims(conjugated(a), -2), np.expand_dims(b, -1))
-    return np.reshape(y, y.shape[:-2])
+    return _product_of_vectors(y) if y.ndim == 2 else np.reshape(y, y.shape[:-2])
 
 
 @implements(np.linalg.vecdot)
@@ -189,7 +196,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     """Compose `np.dot` of multiply, matmul or tensordot."""
     a, b = as_operand(a), as_operand(b)
     if a.ndim == 0 or b.ndim == 0:
-        return np.multiply(a, b)
+        return in_c_order(np.multiply(a, b))
     if a.shape[-1] != b.shape[max(b.ndim - 2, 0)]:
         raise ValueError(f"shapes {a.shape} and {b.shape} not aligned: {a.shape[-1]} != {b.shape[max(b.ndim - 2, 0)]}")
     if b.ndim <= 2:

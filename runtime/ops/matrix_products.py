@@ -115,7 +115,9 @@ def matrix_power(a: Any, n: Any) -> Any:
     except TypeError as error:
         raise TypeError("exponent must be an integer") from error
     if n == 0:
-        return np.zeros_like(a) + np.eye(a.shape[-1], dtype=a.dtype)
+        unit = np.zeros_like(a)
+        unit[...] = np.eye(a.shape[-1], dtype=a.dtype)
+        return unit
     if n < 0:
         a, n = np.linalg.inv(a), -n
     result = None

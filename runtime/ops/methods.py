@@ -14,9 +14,9 @@ import numpy as np
 from ..array import Array, apply, read
 from ..errors import MissingRuleError, NotDifferentiableError
 from ..op import OPS
-from ..views import as_view, is_number, repoint
+from ..views import as_view, is_number, layout, repoint
 from .elementwise import cast
-from .views import layout, ravel, reshape, squeeze, swapaxes, transpose
+from .views import ravel, reshape, squeeze, swapaxes, transpose
 
 
 def _method(function: Callable) -> Callable:
@@ -58,7 +58,8 @@ def _compress(self: Array, condition: Any, axis: Any = None, out: Any = None) ->
 
 
 def _fill(self: Array, value: Any) -> None:
-    self[...] = value
+    if not is_number(self):  # NumPy's numbers fill an array that nobody sees
+        self[...] = value
 
 
 def _sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:

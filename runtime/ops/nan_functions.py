@@ -12,7 +12,8 @@ from ..op import implements
 from .axes import as_operand, is_given, is_kept, is_mask, plain_value
 from .extrema import maximum, minimum
 from .products import cumprod, product
-from .statistics import chosen_ddof, real_dtype, root, squared_size
+from .roots import root, squares
+from .statistics import chosen_ddof, real_dtype
 from .sums import cumsum, total
 
 
@@ -120,7 +121,7 @@ def nanvar(
         # A slice without numbers has no mean either; what it gets here is left out again below.
         center = total(_without_nan(a, 0), axis, dtype, keepdims=True, where=where) / np.maximum(present, 1)
     deviation = np.where(np.isnan(a), np.asarray(0, a.dtype), a - as_operand(center).astype(a.dtype))
-    square = squared_size(deviation)
+    square = squares(deviation)
     y = total(square, axis, real_dtype(dtype) if is_given(dtype) else None, keepdims=keepdims, where=where)
     y = y / _numbers(a, axis, keepdims, where, ddof, "Degrees of freedom <= 0 for slice.").astype(y.dtype)
     return y.astype(dtype) if is_given(dtype) and y.dtype != dtype else y

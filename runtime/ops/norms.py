@@ -1,4 +1,7 @@
-"""Norms of vectors and matrices, and condition numbers; where a norm has a corner at 0, its gradient there is 0."""
+"""Norms of vectors and matrices, and condition numbers; where a norm has a corner at 0, its gradient there is 0.
+
+See `roots` for what the second derivatives of Euclidean norms and of their powers are there.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,8 @@ import numpy as np
 from ..op import implements
 from .axes import as_operand, axes_of
 from .lapack import check_matrices, real_dtype
+from .roots import norm_over
 from .singular_values import svdvals
-
-
-def _squares(x: Any) -> Any:
-    return x * x if x.dtype.kind != "c" else np.real(np.conjugate(x) * x)
-
-
-def _root(total: Any) -> Any:
-    """Return the square root; its derivative at 0 is taken as 0."""
-    is_zero = np.equal(total, 0)
-    return np.where(is_zero, 0, np.sqrt(np.where(is_zero, 1, total)))
 
 
 def _power_norm(size: Any, ord: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -37,7 +31,7 @@ def _vector_norm(x: Any, ord: Any, axis: tuple[int, ...], keepdims: bool) -> Any
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors")
     if ord is None or ord == 2:
-        return _root(np.sum(_squares(x), axis=axis, keepdims=keepdims))
+        return norm_over(x, axis, keepdims)
     if ord == 0:
         return np.sum(np.not_equal(x, 0).astype(real_dtype(x.dtype)), axis=axis, keepdims=keepdims)
     size = np.absolute(x)
@@ -51,6 +45,7 @@ def _vector_norm(x: Any, ord: Any, axis: tuple[int, ...], keepdims: bool) -> Any
 
 
 def _matrix_norm(x: Any, ord: Any, axis: tuple[int, ...]) -> Any:
+    """Return a norm that is not Frobenius'."""
     row, column = axis
     if ord in (1, -1, math.inf, -math.inf):
         inside, outside = (row, column) if abs(ord) == 1 else (column, row)
@@ -58,8 +53,6 @@ def _matrix_norm(x: Any, ord: Any, axis: tuple[int, ...]) -> Any:
         if ord > 0 and not sums.shape[outside]:
             return np.sum(sums, axis=axis)
         return (np.max if ord > 0 else np.min)(sums, axis=axis)
-    if ord in (None, "fro", "f"):
-        return _root(np.sum(_squares(x), axis=axis))
     if ord not in (2, -2, "nuc"):
         raise ValueError("Invalid norm order for matrices.")
     s = svdvals(np.moveaxis(x, axis, (-2, -1)))
@@ -75,7 +68,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     x = as_operand(x)
     keepdims = bool(keepdims)
     if axis is None and (ord is None or x.ndim == 2 and ord in ("f", "fro") or x.ndim == 1 and ord == 2):
-        return _root(np.sum(_squares(x), keepdims=keepdims))
+        return norm_over(x, tuple(range(x.ndim)), keepdims)
     given = tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (int(axis),)
     for k in given:
         if not -x.ndim <= k < x.ndim:
@@ -87,6 +80,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         raise ValueError("Improper number of dimensions to norm.")
     if axes[0] == axes[1]:
         raise ValueError("Duplicate axes given.")
+    if ord in (None, "fro", "f"):
+        return norm_over(x, axes, keepdims)
     y = _matrix_norm(x, ord, axes)
     return np.expand_dims(y, tuple(sorted(axes))) if keepdims else y
 
@@ -101,6 +96,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """Compose vector norms over any number of axes."""
     axes = axes_of(axis, x.ndim)
+    if ord == 2:
+        return norm_over(x, axes, bool(keepdims))
     if len(axes) != 1:
         rest = tuple(k for k in range(x.ndim) if k not in axes)
         flat = np.transpose(x, (*rest, *axes)) if x.ndim else x

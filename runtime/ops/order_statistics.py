@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import phantom
 from ..op import implements
-from .axes import as_operand, checked_axis, is_kept, plain_value, reduced_first, reduced_shape
+from ..views import in_order_of, layout
+from .axes import as_operand, checked_axis, is_kept, plain_value, reduced, reduced_first, reduced_shape
 from .statistics import in_given_order
 
 
@@ -114,7 +116,10 @@ def _median(a: Any, axis: Any, keepdims: Any, ignores_nan: bool) -> Any:
         middle = _gathered(x, rows[None])
     else:
         middle = _gathered(x, np.stack(_rows(plain, spoilt, (n - 1) // 2, n // 2)))
-    return np.reshape(np.mean(middle, axis=0), shape)
+    result = np.reshape(np.mean(middle, axis=0), shape)
+    if ignores_nan or not isinstance(axis, int):
+        return result
+    return in_order_of(result, reduced(layout(a), axis, is_kept(keepdims), result.dtype))  # what np.mean makes of a copy
 
 
 @implements(np.median)
@@ -133,6 +138,16 @@ def nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False) -> 
 
 
 def _quantile(a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: Any, scale: Any, function: Any) -> Any:
+    result = _quantiles(a, q, axis, method, keepdims, weights, scale, function)
+    count = np.ndim(q)
+    if function not in (np.nanquantile, np.nanpercentile) or axis is None or not count or result.ndim < 2:
+        return result
+    # NumPy goes along one line at a time, and has what it finds there innermost in memory.
+    order = (*range(count, result.ndim), *range(count))
+    return in_order_of(result, phantom.in_axes(result.shape, result.dtype, order))
+
+
+def _quantiles(a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: Any, scale: Any, function: Any) -> Any:
     ignores_nan = function in (np.nanquantile, np.nanpercentile)
     a = as_operand(a)
     if a.dtype.kind == "c":

@@ -10,6 +10,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
+from ..views import in_same_order
 from .conversion import asarray, holds_traced
 from .views import transposed_fresh
 
@@ -58,7 +59,7 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **keywords: Any) -> 
             raise ValueError(f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'")
         if before or after:
             padded = make(padded, axis, before, after)
-    return np.copy(array) if padded is array else padded
+    return in_same_order(np.copy(array) if padded is array else padded, array)
 
 
 def _widths(pad_width: Any, ndim: int) -> tuple[tuple[int, int], ...]:
@@ -202,7 +203,7 @@ def _by_function(array: Any, widths: tuple, function: Callable, keywords: dict) 
             rows.append(row)
         if rows:
             padded = np.moveaxis(np.reshape(np.stack(rows), moved.shape), -1, axis)
-    return padded
+    return in_same_order(padded, array)
 
 
 _MAKERS: dict[Any, Callable] = {

@@ -14,30 +14,30 @@ import numpy as np
 from .. import phantom
 from ..array import Array, apply
 from ..op import UFUNCS, by_rules, define, elementwise, implements
-from ..views import as_view
+from ..views import as_view, layout, lies_as
 from .masked import over
 
 by_rules(np.conjugate, "x", lambda g: np.conjugate(g), jvp="linear")
 REAL = define(
     "real",
-    lambda x: np.array(np.real(x), order="C"),
+    lambda x: np.array(np.real(x), order="K"),
     inputs="x",
     rules=lambda g: g,
-    infer=lambda x: phantom.contiguous(x.shape, x.real.dtype),
+    infer=lambda x: phantom.copied(x.real),
     jvp="linear",
 )
 IMAG = define(
     "imag",
-    lambda x: np.array(np.imag(x), order="C"),
+    lambda x: np.array(np.imag(x), order="K"),
     inputs="x",
     rules=lambda g: g * -1j,
-    infer=lambda x: phantom.contiguous(x.shape, x.real.dtype),
+    infer=lambda x: phantom.copied(x.real),
     jvp="linear",
 )
 
 
 def _run_combine(real: Any, imaginary: Any) -> np.ndarray:
-    y = np.empty(np.shape(real), np.result_type(real, np.complex64))
+    y = np.empty_like(real, np.result_type(real, np.complex64))
     y.real, y.imag = real, imaginary
     return y
 
@@ -47,7 +47,7 @@ COMBINE = define(
     _run_combine,
     inputs="real imaginary",
     rules=(lambda g: np.real(g), lambda g: -np.imag(g)),
-    infer=lambda real, imaginary: phantom.contiguous(real.shape, np.result_type(real.dtype, np.complex64)),
+    infer=lambda real, imaginary: phantom.elementwise([real], np.result_type(real.dtype, np.complex64)),
     jvp=(lambda t: t, lambda t: t * 1j),
 )
 
@@ -62,12 +62,13 @@ def real(val: Any) -> Any:
     """Return the real part, a view; of a real array, itself."""
     if val.dtype.kind != "c":
         return val
-    return as_view(
+    made = as_view(
         val,
         apply(REAL, (val,)),
         lambda base: apply(REAL, (base,)),
         lambda base, value: combine(value, apply(IMAG, (base,))),
     )
+    return lies_as(made, np.real(layout(val)))
 
 
 @implements(np.imag)
@@ -75,12 +76,13 @@ def imag(val: Any) -> Any:
     """Return the imaginary part, a view; of a real array, zeros."""
     if val.dtype.kind != "c":
         return np.zeros_like(val)
-    return as_view(
+    made = as_view(
         val,
         apply(IMAG, (val,)),
         lambda base: apply(IMAG, (base,)),
         lambda base, value: combine(apply(REAL, (base,)), value),
     )
+    return lies_as(made, np.imag(layout(val)))
 
 
 elementwise(np.absolute, "x", lambda x, y: over(np.conjugate(x), y) if x.dtype.kind == "c" else np.sign(x))

@@ -11,7 +11,9 @@ from .. import phantom
 from ..array import Array, apply
 from ..op import by_rules, define, implements
 from ..recorders import apply_inputs
+from ..views import alias
 from .masked import product, quotient
+from .roots import of_square, power_of_root
 
 
 def _base_rule(g: Any, a: Any, b: Any) -> Any:
@@ -72,5 +74,12 @@ FIXED_POWER = define(
 def power(a: Any, b: Any) -> Any:
     """Record ``a ** b``; an exponent that is a Python number is a parameter of the call, not a value."""
     if type(a) is Array and type(b) in (int, float):
-        return apply(FIXED_POWER, (a,), {"exponent": b})
+        of_root = power_of_root(a, b)
+        if of_root is not None:
+            return of_root
+        y = apply(FIXED_POWER, (a,), {"exponent": b})
+        if b != 0.5:
+            return y
+        base = alias(a)
+        return of_square(y, lambda: base)
     return apply_inputs(POWER, a, b)

@@ -20,13 +20,11 @@ from .axes import (
     axes_of,
     checked_axis,
     expand,
-    in_order,
     is_given,
     is_kept,
     is_mask,
     masked,
-    order_bytes,
-    reduced_shape,
+    reduced,
 )
 from .sums import along_first, cumulative, running, sum_dtype, with_initial
 
@@ -59,15 +57,12 @@ def _others_over(x: Any, axis: Any) -> Any:
 
 PRODUCT = define(
     "prod",
-    lambda x, axis, keepdims: in_order(np.multiply.reduce(x, axis=axis, keepdims=keepdims)),
+    lambda x, axis, keepdims: np.multiply.reduce(x, axis=axis, keepdims=keepdims),
     inputs="x",
     parameters=("axis", "keepdims"),
     rules=lambda g, x, axis, keepdims: expand(g, x.shape, axis, keepdims) * _others_over(x, axis),
-    infer=lambda x, axis, keepdims: phantom.contiguous(
-        reduced_shape(np.shape(x), axis, keepdims), sum_dtype(np.result_type(x))
-    ),
+    infer=lambda x, axis, keepdims: reduced(x, axis, keepdims, sum_dtype(np.result_type(x))),
     flops=lambda out, x, axis, keepdims: float(x.size),
-    workspace=order_bytes,
     jvp=lambda t, x, axis, keepdims: np.sum(t * _others_over(x, axis), axis=axis, keepdims=keepdims),
 )
 

@@ -11,6 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..array import Array, read
 from ..op import implements
+from ..views import in_same_order
 from .conversion import asarray
 from .elementwise import stop_gradient
 
@@ -118,7 +119,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     # What NumPy does to the numbers of the elements says where each old and each new one goes.
     places = np.insert(np.arange(count), obj, count + np.arange(added))
     new = np.broadcast_to(values, (*arr.shape[:axis], added, *arr.shape[axis + 1 :]))
-    return np.take(np.concatenate([arr, new], axis), places, axis=axis)
+    return in_same_order(np.take(np.concatenate([arr, new], axis), places, axis=axis), arr)
 
 
 @implements(np.delete)
@@ -129,7 +130,10 @@ def delete(arr: Any, obj: Any, axis: Any = None) -> Any:
         axis = arr.ndim - 1
     else:
         axis = normalize_axis_index(axis, arr.ndim)
-    return np.take(arr, np.delete(np.arange(arr.shape[axis]), obj), axis=axis)
+    kept = arr[_at(normalize_axis_index(axis, arr.ndim), np.delete(np.arange(arr.shape[axis]), obj))]
+    # What several places are named for is an index in NumPy too, and lies in memory as one.
+    is_index = not isinstance(obj, slice) and (np.size(obj) != 1 or np.asarray(obj).dtype.kind == "b")
+    return kept if is_index else in_same_order(kept, arr)
 
 
 @implements(np.trim_zeros)

@@ -12,6 +12,7 @@ from .. import phantom
 from ..array import Array, apply
 from ..errors import MissingRuleError
 from ..op import define, implements
+from ..views import in_c_order
 from .axes import as_operand
 from .histograms import sums_by_bin
 from .indexing import Slot, gather
@@ -78,7 +79,7 @@ def correlate(a: Any, v: Any, mode: Any = "valid") -> Any:
     v = np.conjugate(v) if v.dtype.kind == "c" else v
     if a.shape[0] < v.shape[0]:
         # As NumPy has it, which sums, and keeps the middle, as seen from the longer operand.
-        return np.flip(convolve(np.flip(a), v, mode))
+        return in_c_order(np.flip(convolve(np.flip(a), v, mode)))
     return convolve(a, np.flip(v), mode)
 
 
@@ -178,12 +179,12 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 UNWRAP = define(
     "unwrap",
-    lambda p, discont, axis, period: np.ascontiguousarray(np.unwrap(p, discont, axis, period=period)),
+    lambda p, discont, axis, period: np.unwrap(p, discont, axis, period=period),
     inputs="p",
     parameters=("discont", "axis", "period"),
     rules=lambda g: g,
-    infer=lambda p, discont, axis, period: phantom.contiguous(
-        p.shape, np.unwrap(np.zeros(2, p.dtype), discont, period=period).dtype
+    infer=lambda p, discont, axis, period: phantom.elementwise(
+        [p], np.unwrap(np.zeros(2, p.dtype), discont, period=period).dtype
     ),
     flops=lambda out, *_, **__: 10.0 * out.size,
     workspace=lambda out, *_, **__: 7 * out.nbytes,

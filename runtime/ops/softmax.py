@@ -9,7 +9,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define
-from .axes import as_operand, checked_axis, count, expand, in_order, plain_value, reduced_shape
+from .axes import as_operand, checked_axis, count, expand, plain_value, reduced_shape
 
 
 def _peak(x: Any, axis: Any) -> Any:
@@ -39,7 +39,7 @@ def _run_logsumexp(x: Any, axis: Any, keepdims: bool) -> Any:
     peak = _peak(x, axis)
     with np.errstate(divide="ignore"):
         y = np.log(np.sum(np.exp(x - peak), axis=axis, keepdims=True)) + peak
-    return in_order(y if keepdims else np.squeeze(y, axis))
+    return np.asarray(y if keepdims else np.squeeze(y, axis), order="C")
 
 
 def _like(x: np.ndarray, axis: Any) -> np.ndarray:

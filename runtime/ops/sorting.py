@@ -14,13 +14,15 @@ from .indexing import _piecewise_constant
 
 
 def _put(g: np.ndarray, order: np.ndarray, axis: int) -> np.ndarray:
-    y = np.empty(g.shape, g.dtype)
+    y = np.empty_like(g)
     np.put_along_axis(y, order, g, axis)
     return y
 
 
 def _take(x: np.ndarray, order: np.ndarray, axis: int) -> np.ndarray:
-    return np.ascontiguousarray(np.take_along_axis(x, order, axis))
+    y = np.empty_like(x)
+    y[...] = np.take_along_axis(x, order, axis)
+    return y
 
 
 def _buffers(out: np.ndarray, *_: Any, **__: Any) -> int:
@@ -34,8 +36,8 @@ PERMUTE = define(
     inputs="x order",
     parameters=("axis",),
     rules=(lambda g, order, axis: apply(PERMUTE_BACK, (g, order), {"axis": axis}), None),
-    infer=lambda x, order, axis: phantom.contiguous(x.shape, x.dtype),
-    workspace=_buffers,
+    infer=lambda x, order, axis: phantom.copied(x),
+    workspace=lambda out, x, order, axis: out.nbytes + _buffers(out),
     jvp=(lambda t, order, axis: permuted(t, order, axis), None),
 )
 PERMUTE_BACK = define(
@@ -44,7 +46,7 @@ PERMUTE_BACK = define(
     inputs="x order",
     parameters=("axis",),
     rules=(lambda g, order, axis: permuted(g, order, axis), None),
-    infer=lambda x, order, axis: phantom.contiguous(x.shape, x.dtype),
+    infer=lambda x, order, axis: phantom.copied(x),
     workspace=_buffers,
     jvp=(lambda t, order, axis: apply(PERMUTE_BACK, (t, order), {"axis": axis}), None),
 )

@@ -7,32 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import phantom
-from ..array import apply
-from ..op import define, implements
-from .axes import as_operand, checked_axis, count, is_given, is_kept, is_mask, masked
+from ..op import implements
+from .axes import as_operand, axes_of, checked_axis, count, is_given, is_kept, is_mask, masked
+from .roots import norm_over, root, squares
 from .sums import total
-
-
-def _root_rule(g: Any, y: Any) -> Any:
-    is_zero = np.equal(y, 0)
-    return g * np.where(is_zero, 0, 0.5 / np.where(is_zero, 1, y))
-
-
-ROOT = define(
-    "root",
-    np.sqrt,
-    inputs="x",
-    rules=_root_rule,
-    infer=lambda x: phantom.of_ufunc(np.sqrt, (x,)),
-    flops=lambda out, x: 6.0 * out.size,
-    jvp=_root_rule,
-)
-
-
-def root(x: Any) -> Any:
-    """Return the square root of numbers that are not negative, with the derivative 0 at 0."""
-    return apply(ROOT, (x,))
 
 
 def _floating(a: Any, dtype: Any) -> Any:
@@ -69,34 +47,29 @@ def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> A
     return total(a, axis, dtype, keepdims=keepdims, where=where) / _counted(a, axis, keepdims, where)
 
 
-def squared_size(x: Any) -> Any:
-    """Return ``|x| ** 2``."""
-    if x.dtype.kind != "c":
-        return x * x
-    re, im = np.real(x), np.imag(x)
-    return re * re + im * im
-
-
 @implements(np.var)
 def var(
     a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=np._NoValue, correction=np._NoValue
 ) -> Any:
     """Compose a variance."""
-    a = _floating(as_operand(a), dtype)
-    ddof = chosen_ddof(ddof, correction)
-    center = mean if is_given(mean) else np.mean(a, axis=axis, dtype=dtype, keepdims=True, where=where)
-    deviation = a - center
-    if is_mask(where):
-        deviation = masked(deviation, where, 0)
-    freedom = _counted(a, axis, keepdims, where) - ddof
-    if is_mask(where):
-        freedom = np.maximum(freedom, 0)
-    elif freedom <= 0:
-        warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=2)
-        freedom = 0.0
-    square = squared_size(deviation)
+    deviation, freedom = _deviation(a, axis, dtype, chosen_ddof(ddof, correction), keepdims, where, mean)
+    square = squares(deviation)
     y = total(square, axis, real_dtype(dtype) if is_given(dtype) else None, keepdims=keepdims) / freedom
     return y.astype(dtype) if is_given(dtype) and y.dtype != dtype else y
+
+
+def _deviation(a: Any, axis: Any, dtype: Any, ddof: Any, keepdims: Any, where: Any, mean: Any) -> tuple[Any, Any]:
+    """Return what is left of `a` without its mean, and what the sum of its squares is divided by."""
+    a = _floating(as_operand(a), dtype)
+    center = mean if is_given(mean) else np.mean(a, axis=axis, dtype=dtype, keepdims=True, where=where)
+    deviation = a - center
+    freedom = _counted(a, axis, keepdims, where) - ddof
+    if is_mask(where):
+        return masked(deviation, where, 0), np.maximum(freedom, 0)
+    if freedom <= 0:
+        warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=3)
+        freedom = 0.0
+    return deviation, freedom
 
 
 def chosen_ddof(ddof: Any, correction: Any) -> Any:
@@ -109,9 +82,15 @@ def chosen_ddof(ddof: Any, correction: Any) -> Any:
 
 
 @implements(np.std)
-def std(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, **keywords) -> Any:
+def std(
+    a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=np._NoValue, correction=np._NoValue
+) -> Any:
     """Compose a standard deviation; its gradient is 0 where all values are equal."""
-    return root(var(a, axis, dtype, None, ddof, keepdims, **keywords))
+    ddof = chosen_ddof(ddof, correction)
+    if is_given(dtype) or is_mask(where) or count(as_operand(a), axis) <= ddof:
+        return root(var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean))
+    deviation, freedom = _deviation(a, axis, dtype, ddof, keepdims, where, mean)
+    return norm_over(deviation, axes_of(axis, deviation.ndim), is_kept(keepdims), freedom)
 
 
 def weights_over(weights: Any, a: Any, axes: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..op import define, implements
-from .axes import as_operand, checked_axis, expand, in_order, is_given, is_kept, is_mask, masked, order_bytes, reduced_shape
+from .axes import as_operand, checked_axis, expand, is_given, is_kept, is_mask, masked, reduced
 
 
 def sum_dtype(dtype: np.dtype) -> np.dtype:
@@ -20,19 +20,16 @@ def sum_dtype(dtype: np.dtype) -> np.dtype:
 
 
 def _sum_bytes(out: Any, x: Any, axis: Any, keepdims: bool, dtype: Any = None) -> int:
-    buffered = 0 if dtype is None else min(x.size, 8192) * out.itemsize
-    return buffered + order_bytes(out, x)
+    return 0 if dtype is None else min(x.size, 8192) * out.itemsize
 
 
 SUM = define(
     "sum",
-    lambda x, axis, keepdims, dtype=None: in_order(np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)),
+    lambda x, axis, keepdims, dtype=None: np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims),
     inputs="x",
     parameters=("axis", "keepdims", "dtype"),
     rules=lambda g, x_shape, axis, keepdims: np.broadcast_to(expand(g, x_shape, axis, keepdims), x_shape),
-    infer=lambda x, axis, keepdims, dtype=None: phantom.contiguous(
-        reduced_shape(np.shape(x), axis, keepdims), dtype or sum_dtype(np.result_type(x))
-    ),
+    infer=lambda x, axis, keepdims, dtype=None: reduced(x, axis, keepdims, dtype or sum_dtype(np.result_type(x))),
     flops=lambda out, x, axis, keepdims, dtype=None: float(x.size),
     workspace=_sum_bytes,
     jvp="linear",

@@ -12,15 +12,8 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from .. import phantom
 from ..array import Array, apply
 from ..op import OPS, define, implements
-from ..views import as_memory, as_view
+from ..views import as_memory, as_view, is_number, layout
 from .conversion import asarray
-
-
-def layout(a: Any) -> np.ndarray:
-    """Return an array that has the strides and flags of `a`: its value, or its phantom where values come and go."""
-    while type(a) is Array and a._level.keeper is None:
-        a = a._value
-    return np.asarray(a._level.phantoms[a._slot] if type(a) is Array else a)
 
 
 def _infer_reshape(x: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, bool]:
@@ -91,8 +84,7 @@ def laid_out(y: Any, order: Any, inputs: Any) -> Any:
 
 def memory_axes(a: Any) -> tuple[int, ...]:
     """Return the axes of `a` from the outermost in memory to the innermost; of equal strides the first comes first."""
-    strides = layout(a).strides
-    return tuple(sorted(range(len(strides)), key=lambda k: -abs(strides[k])))
+    return phantom.memory_axes(layout(a).strides)
 
 
 @implements(np.reshape)
@@ -185,7 +177,7 @@ def transpose(a: Any, axes: Any = None) -> Any:
         if len(set(order)) != ndim:
             raise ValueError("repeated axis in transpose")
     if ndim < 2:
-        return a[...]
+        return a if not ndim and type(a) is Array and is_number(a) else a[...]
     inverse = _inverse(order)
     return as_view(
         a,

@@ -104,7 +104,11 @@ def source(text: str) -> CodeType:
 
 
 def arguments(letters: str, form: str = "plain") -> list:
-    """Return fresh copies of the arrays that the letters name: as they are, in single precision, or strided."""
+    """Return fresh copies of the arrays that the letters name: as they are, in single precision, or otherwise in memory.
+
+    "strided" is every other element of a vector and Fortran order; "permuted" has the first axis innermost, "gapped" has
+    gaps between its columns, "reversed" a negative stride.
+    """
     return [_formed(ARGUMENTS[name], form) for name in letters]
 
 
@@ -117,4 +121,10 @@ def _formed(value: Any, form: str) -> Any:
         buffer = np.repeat(value, 2)
         buffer[1::2] = 1e3
         return buffer[::2]
+    if form == "permuted" and value.ndim > 1:
+        return np.moveaxis(np.moveaxis(value, 0, -1).copy(), -1, 0)
+    if form == "gapped" and value.ndim:
+        return np.repeat(value, 2, axis=-1)[..., ::2]
+    if form == "reversed" and value.ndim:
+        return value[::-1].copy()[::-1]
     return np.copy(value, order="F" if form == "strided" else "C")

@@ -1,0 +1,193 @@
+"""Square roots of sums of squares (norms, deviations, sizes), and their powers, which are smooth where the root is not.
+
+At 0 such a root has no derivative; it is taken as 0 there, the least of its subgradients. Its even powers are polynomials,
+and have the derivatives of those: the power of a root is a power of what stands under it. What else is made of a norm at
+0 may be smooth or not (``cos(norm(x))`` is, ``norm(x) * x`` is not), which its derivatives cannot tell: the second one
+is NaN, along directions that move the vector off 0. (Reverse over forward mode has 0 where the norm's own cotangent is 0:
+it cannot see that either.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .. import phantom
+from ..array import Array, apply
+from ..op import define, implements
+from ..recorders import recorder
+from ..views import alias
+from . import elementwise, parts  # noqa: F401  (that define the ufuncs)
+from .axes import expand, reduced
+from .masked import product
+
+
+def squares(x: Any) -> Any:
+    """Return ``|x| ** 2``."""
+    if x.dtype.kind != "c":
+        return x * x
+    re, im = np.real(x), np.imag(x)
+    return re * re + im * im
+
+
+def _over(g: Any, y: Any) -> Any:
+    """Return ``g / y``, and 0 where y is 0."""
+    is_zero = np.equal(y, 0)
+    return np.where(is_zero, 0, g / np.where(is_zero, 1, y))
+
+
+def _root_rule(g: Any, y: Any) -> Any:
+    return _over(0.5 * g, y)
+
+
+ROOT = define(
+    "root",
+    np.sqrt,
+    inputs="x",
+    rules=_root_rule,
+    infer=lambda x: phantom.of_ufunc(np.sqrt, (x,)),
+    flops=lambda out, x: 6.0 * out.size,
+    jvp=_root_rule,
+)
+
+
+def root(x: Any) -> Any:
+    """Return the square root of a sum of squares, with the derivative 0 at 0."""
+    return of_square(apply(ROOT, (x,)), lambda: x)
+
+
+def _run_norm(x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
+    squared = x * x if x.dtype.kind != "c" else np.real(np.conjugate(x) * x)
+    y = np.add.reduce(squared, axis=axis, keepdims=keepdims)
+    return np.sqrt(y if count == 1 else y / count)
+
+
+def _slope(g: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
+    return apply(NORM_SLOPE, (g, length, x), {"axis": axis, "keepdims": keepdims, "count": count})
+
+
+def _run_slope(g: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
+    return expand(_over(g, length) / count, x.shape, axis, keepdims) * np.conjugate(x)
+
+
+def _along(h: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
+    return np.sum(np.real(h * np.conjugate(x)), axis=axis, keepdims=keepdims) / count
+
+
+def _turned(h: Any, g: Any, length: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
+    """Return what the change `h` of a vector does to its slope; NaN where the vector is 0 and `h` is not."""
+    is_zero = np.equal(length, 0)
+    share = np.where(is_zero, math.nan, g / np.where(is_zero, 1, length) / count).astype(length.dtype)
+    return product(np.conjugate(h), expand(share, h.shape, axis, keepdims))
+
+
+NORM = define(
+    "norm",
+    _run_norm,
+    inputs="x",
+    parameters=("axis", "keepdims", "count"),
+    rules=lambda g, y, x, axis, keepdims, count: _slope(g, y, x, axis, keepdims, count),
+    infer=lambda x, axis, keepdims, count: reduced(x, axis, keepdims, x.real.dtype),
+    flops=lambda out, x, **_: 2.0 * x.size,
+    workspace=lambda out, x, **_: (2 if x.dtype.kind == "c" else 1) * x.nbytes + out.nbytes,
+    jvp=lambda t, y, x, axis, keepdims, count: np.sum(
+        np.real(t * _slope(np.ones(y.shape, y.dtype), y, x, axis, keepdims, count)), axis=axis, keepdims=keepdims
+    ),
+)
+# The gradient of a norm is an op of its own, for its rule sees whether a vector of 0 moves.
+NORM_SLOPE = define(
+    "norm_slope",
+    _run_slope,
+    inputs="g length x",
+    parameters=("axis", "keepdims", "count"),
+    rules=(
+        lambda h, length, x, axis, keepdims, count: _over(_along(h, x, axis, keepdims, count), length),
+        lambda h, g, length, x, axis, keepdims, count: -_over(_over(g * _along(h, x, axis, keepdims, count), length), length),
+        _turned,
+    ),
+    infer=lambda g, length, x, **_: phantom.elementwise([x], x.dtype),
+    flops=lambda out, *_, **__: 2.0 * out.size,
+    workspace=lambda out, g, *_, **__: 4 * g.nbytes + (out.nbytes if out.dtype.kind == "c" else 0),
+    jvp=(
+        lambda t, length, x, axis, keepdims, count: _slope(t, length, x, axis, keepdims, count),
+        lambda t, g, length, x, axis, keepdims, count: -_slope(_over(g * t, length), length, x, axis, keepdims, count),
+        _turned,
+    ),
+)
+
+
+def norm_over(x: Any, axis: tuple[int, ...], keepdims: bool, count: float = 1.0) -> Any:
+    """Return the root of the sum of the squares over `axis`, divided by `count`."""
+    y = apply(NORM, (x,), {"axis": axis, "keepdims": keepdims, "count": count})
+    still = alias(x) if type(x) is Array else x  # which stays as it is when `x` is written to
+
+    def square() -> Any:
+        found = np.sum(squares(still), axis=axis, keepdims=keepdims)
+        return found if count == 1 else found / count
+
+    return of_square(y, square)
+
+
+def of_square(y: Any, square: Callable) -> Any:
+    """Note of a traced root what it is the root of: `square` returns that, with its derivatives."""
+    if type(y) is Array:
+        y._square = (y._slot, y._value, square)
+    return y
+
+
+def _power_rule(g: Any, base: Any, square: Any, exponent: Any) -> Any:
+    return g if exponent == 2 else g * (0.5 * exponent) * _power(base, square, exponent - 2)
+
+
+def _run_power(base: Any, square: Any, exponent: Any) -> Any:
+    if exponent >= 0:
+        return np.asarray(base) ** exponent
+    is_zero = np.equal(base, 0)
+    return np.where(is_zero, 0, np.where(is_zero, 1, base) ** exponent)
+
+
+POWER_OF_ROOT = define(
+    "power_of_root",
+    _run_power,
+    inputs="base square",
+    parameters=("exponent",),
+    rules=(None, _power_rule),
+    infer=lambda base, square, exponent: phantom.elementwise([base], base.dtype),
+    flops=lambda out, base, square, exponent: out.size * (1 if exponent == 2 else 40),
+    jvp=(None, _power_rule),
+)
+
+
+def _power(base: Any, square: Any, exponent: Any) -> Any:
+    return apply(POWER_OF_ROOT, (base, square), {"exponent": exponent})
+
+
+def power_of_root(y: Array, exponent: Any) -> Any:
+    """Return ``y ** exponent`` where `y` is a root of a square and the exponent 2 or more, else None."""
+    known = getattr(y, "_square", None)
+    if known is None or exponent < 2 or known[0] is not y._slot or known[1] is not y._value:
+        return None
+    square = known[2]()
+    return _power(y, square, exponent) if type(square) is Array and y.dtype == square.dtype else None
+
+
+def _rooted(ufunc: np.ufunc, square_of: Callable) -> None:
+    """Let the results of a ufunc know what they are the root of."""
+    record = recorder(ufunc)
+    assert record is not None
+
+    @implements(ufunc)
+    def entry(*operands: Any) -> Any:
+        y = record(*operands)
+        if type(y) is Array:
+            still = [alias(a) if type(a) is Array else a for a in operands]
+            of_square(y, lambda: square_of(*still))
+        return y
+
+
+_rooted(np.sqrt, lambda x: x)
+_rooted(np.absolute, squares)
+_rooted(np.hypot, lambda a, b: np.square(a) + np.square(b))

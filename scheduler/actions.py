@@ -1,0 +1,116 @@
+"""Actions: a plan's steps laid out flat, from which the executor runs them without looking anything up.
+
+An action is a tuple of seven: its kind, what to call, the slots of the operands, the parameters, the slot of the result,
+bytes, and what else the kind needs. Views get actions of their own: a view is made before its first reader and let go
+with its base, so that a buffer that nobody reads any more really has no owner.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint.residency import Compute, Drop, Step
+from .buffers import SMALLEST
+from .lowering import Lowering
+
+Action = tuple[int, Any, Any, Any, int, int, Any]
+
+RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK = range(8)
+
+
+class Layout:
+    """Turns steps over a lowering's values into actions, in the order in which they will be carried out.
+
+    `runs` counts how often each value has been made; `views` are the slots of the views that exist, by their base's slot.
+    """
+
+    def __init__(self, lowering: Lowering, runs: list[int] | None = None) -> None:
+        self.lowering = lowering
+        self.runs = runs if runs is not None else []
+        self.views: dict[int, list[int]] = {}
+        self._viewed = bytearray()
+
+    def note_views(self, values: list[Any]) -> None:
+        """Take in which views exist already; `values` are the arrays in memory, by slot."""
+        aliases = self.lowering.tape.aliases
+        self._viewed = bytearray(len(aliases))
+        for slot, value in enumerate(values[: len(aliases)]):
+            if aliases[slot] >= 0 and value is not None:
+                self._viewed[slot] = 1
+                self.views.setdefault(aliases[slot], []).append(slot)
+
+    def actions(self, steps: Iterable[Step]) -> Iterator[Action]:
+        """Yield the actions of `steps`. A recomputation is silent: what NumPy warns of, it has said the first time."""
+        lowering, runs = self.lowering, self.runs
+        tape, program = lowering.tape, lowering.program
+        calls, aliases = tape.calls, tape.aliases
+        self._viewed.extend(bytes(len(aliases) - len(self._viewed)))
+        runs.extend([0] * (len(program) - len(runs)))
+        is_hushed = False
+        for step in steps:
+            if type(step) is Drop:
+                slot = calls[lowering.call_of[step.value]][3]
+                if slot in self.views:
+                    yield self._let_go(slot)
+                yield FREE, None, None, None, slot, program.sizes[step.value], None
+                continue
+            assert type(step) is Compute
+            value, victim = step
+            op, inputs, parameters, output = calls[lowering.call_of[value]]
+            if (runs[value] > 0) is not is_hushed:
+                is_hushed = not is_hushed
+                yield (HUSH if is_hushed else SPEAK), None, None, None, 0, 0, None
+            runs[value] += 1
+            for slot in inputs:
+                if aliases[slot] >= 0 and not self._viewed[slot]:
+                    yield from self.view(slot)
+            size, workspace = program.sizes[value], program.workspaces[value]
+            need = size + workspace
+            layout = tape.phantoms[output]
+            run = _owning(op.run) if op.is_view else op.run
+            if victim >= 0:
+                slot = calls[lowering.call_of[victim]][3]
+                if slot in self.views:
+                    yield self._let_go(slot)
+                assert op.run_into is not None
+                yield OVERWRITE, (run, op.run_into), inputs, parameters, output, need, (slot, workspace)
+            elif size >= SMALLEST and op.run_into is not None and not op.reads_target and layout.flags.c_contiguous:
+                yield RUN_INTO, (run, op.run_into), inputs, parameters, output, need, (size, layout.shape, layout.dtype)
+            else:
+                yield RUN, run, inputs, parameters, output, need, None
+        if is_hushed:
+            yield SPEAK, None, None, None, 0, 0, None
+
+    def view(self, slot: int) -> Iterator[Action]:
+        """Yield the actions that make a view, and first those that it is a view of."""
+        tape = self.lowering.tape
+        chain = []
+        while tape.aliases[slot] >= 0 and not self._viewed[slot]:
+            chain.append(slot)
+            slot = tape.calls[tape.call_of(slot)][1][0]
+        for slot in reversed(chain):
+            op, inputs, parameters, _ = tape.calls[tape.call_of(slot)]
+            self._viewed[slot] = 1
+            self.views.setdefault(tape.aliases[slot], []).append(slot)
+            yield VIEW, op.run, inputs, parameters, slot, 0, None
+
+    def _let_go(self, base: int) -> Action:
+        slots = self.views.pop(base)
+        for slot in slots:
+            self._viewed[slot] = 0
+        return LET_GO, None, slots, None, base, 0, None
+
+
+@functools.cache
+def _owning(run: Callable) -> Callable:
+    """Return a view's function as one whose result owns its memory: it was planned as a copy."""
+
+    def owned(*args: Any, **parameters: Any) -> Any:
+        made = run(*args, **parameters)
+        return made.copy() if isinstance(made, np.ndarray) and made.base is not None else made
+
+    return owned
