@@ -517,7 +517,7 @@ def simulate(
 
 
 def run_through(residency: Residency, at: Callable[[Residency, int], list[Step]] | None = None) -> list[Step]:
-    """Return the steps of running a residency's whole program. Raises `DoesNotFit`; `residency.taken` tells how far it came."""
+    """Return the steps of running the whole program. Raises `DoesNotFit`; `residency.taken` tells how far it got."""
     steps: list[Step] = []
     for v in range(len(residency.program)):
         if at is not None:

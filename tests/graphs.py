@@ -16,7 +16,14 @@ class Sketch:
         self.ops: list[tuple[int, tuple[int, ...], tuple[int, ...], float, int]] = []
 
     def op(
-        self, size: int, inputs: Sequence[int] = (), *, cost: float, reads: str = "inputs", weight: int = 0, workspace: int = 0
+        self,
+        size: int,
+        inputs: Sequence[int] = (),
+        *,
+        cost: float,
+        reads: str = "inputs",
+        weight: int = 0,
+        workspace: int = 0,
     ) -> int:
         """Add an op whose reverse reads its "inputs", its "output", or "nothing"; `weight` is the bytes of a parameter."""
         v = self.program.add(size, tuple(dict.fromkeys(inputs)), cost=cost, workspace=workspace, label="forward")
@@ -25,7 +32,7 @@ class Sketch:
         return v
 
     def joint(self) -> Program:
-        """Return the forward-and-reverse program; the last value is the loss, it and the parameters' gradients are outputs."""
+        """Return the forward-and-reverse program; the last op is the loss; it and all gradients are outputs."""
         program, sizes = self.program, self.program.sizes
         loss = len(program) - 1
         cotangents = {loss: program.add(sizes[loss], (), cost=0.1, label="seed")}
@@ -57,7 +64,9 @@ def transformer(layers: int = 12, width: int = 64, length: int = 64) -> Program:
         scores = sketch.op(4 * length * length, [q, k], cost=8.0)
         shares = sketch.op(4 * length * length, [scores], cost=5.0, reads="output", workspace=length * length)
         mixed = sketch.op(stream, [shares, v], cost=8.0)
-        x = sketch.op(stream, [sketch.op(stream, [mixed], cost=8.0, weight=width * width // 16), x], cost=1.0, reads="nothing")
+        x = sketch.op(
+            stream, [sketch.op(stream, [mixed], cost=8.0, weight=width * width // 16), x], cost=1.0, reads="nothing"
+        )
         h = sketch.op(stream, [x], cost=2.0)
         up = sketch.op(4 * stream, [h], cost=32.0, weight=width * width // 4)
         bent = sketch.op(4 * stream, [up], cost=12.0)

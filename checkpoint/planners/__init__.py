@@ -13,7 +13,7 @@ from .boundaries import boundaries
 from .floor import smallest_budget
 from .keep_all import keep_all
 from .next_use import next_use
-from .search import search
+from .search import filled, search
 from .staleness import staleness
 from .uniform import uniform
 
@@ -49,9 +49,12 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
             raise refusal(program, budget, planner)
         return plan
     plan = keep_all(program, budget) or search(program, budget, effort=effort)
-    if plan is None:
+    if plan is not None:
+        return plan
+    needed, least = smallest_budget(program)
+    if needed > budget:
         raise refusal(program, budget)
-    return plan
+    return filled(least, budget)  # rules are not monotone: one may fit into less memory alone
 
 
 def refusal(program: Program, budget: int, planner: str = "best") -> MemoryBudgetError:

@@ -122,7 +122,20 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
         if cut is not None:
             state.take([step.value for step in cut.steps if type(step) is Compute])
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
-    return Plan(program, steps_of(program, state.order), "search", None if budget == math.inf else int(budget))
+    return _plan(state)
+
+
+def filled(plan: Plan, budget: float) -> Plan:
+    """Return a plan made for less memory with what a larger budget spares of its repeated computations."""
+    state = Search(plan.program, budget, 0)
+    state.take([step.value for step in plan.steps if type(step) is Compute])
+    return _plan(state)
+
+
+def _plan(state: Search) -> Plan:
+    assert state.order is not None
+    budget = None if state.budget == math.inf else int(state.budget)
+    return Plan(state.program, steps_of(state.program, state.order), "search", budget)
 
 
 def essential(program: Program) -> Iterator[Attempt]:
@@ -154,7 +167,9 @@ def improve(state: Search, tried: list[tuple[float, Attempt]]) -> None:
     """Make the best three attempts better by changing weights of values, as long as there is effort."""
     count, forward = len(state.program), max(state.program.forward, 1)
     random = np.random.default_rng(0)
-    climbers = [(cost, attempt, np.ones(count) if attempt.weights is None else attempt.weights) for cost, attempt in tried[:3]]
+    climbers = [
+        (cost, attempt, np.ones(count) if attempt.weights is None else attempt.weights) for cost, attempt in tried[:3]
+    ]
     turn = 0
     while climbers and not state.is_done():
         turn += 1
