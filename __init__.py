@@ -29,6 +29,7 @@ from .runtime.region import checkpoint
 from .runtime.tape import Tape
 from .runtime.transforms import jvp, linearize, vjp
 from .scheduler.gradients import grad, plan, value_and_grad
+from .scheduler.loops import fori_loop, scan, while_loop
 from .scheduler.microbatch import accumulate
 from .scheduler.report import Report
 
@@ -57,6 +58,7 @@ __all__ = [
     "defjvp",
     "defvjp",
     "explain",
+    "fori_loop",
     "grad",
     "graph",
     "hessian",
@@ -73,9 +75,11 @@ __all__ = [
     "primitive",
     "random",
     "record",
+    "scan",
     "softmax",
     "stop_gradient",
     "unpatch",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]

@@ -17,8 +17,9 @@ from .units import format_bytes
 class Plan:
     """What is computed when, dropped and computed again, for one program under one budget.
 
-    `steps` is the whole order. A plan that goes on from the middle of a run has `start` (the values in memory
-    by then) and `start_position` (the first value not made yet).
+    `steps` is the whole order; values may be computed in any order that their inputs allow, and those that no output
+    depends on may be left out. `is_optimal` tells that no plan has less work within the budget. A plan that goes on from
+    the middle of a run has `start` (the values in memory by then) and `start_position` (the first value not made yet).
     """
 
     program: Program
@@ -27,6 +28,7 @@ class Plan:
     budget_bytes: int | None = None
     start: frozenset[int] = frozenset()
     start_position: int = 0
+    is_optimal: bool = False
 
     def memory(self) -> Iterator[tuple[Step, int, int]]:
         """Yield each step with the bytes live during it (workspace included) and after it."""
@@ -47,6 +49,27 @@ class Plan:
         """The most bytes that are live at any step, workspaces included."""
         start = self.program.held_bytes + sum(self.program.sizes[v] for v in self.start)
         return max((during for _, during, _ in self.memory()), default=start)
+
+    @cached_property
+    def stops(self) -> list[int]:
+        """By value of the forward sweep, how many steps may be done once the program has called for the values up to it.
+
+        What is made for the first time by then is; nothing is that comes later in the program.
+        """
+        stops = [0] * self.program.forward
+        made: set[int] = set()
+        latest = -1
+        for place, step in enumerate(self.steps, start=1):
+            if isinstance(step, Compute):
+                latest = max(latest, step.value)
+                if latest >= self.program.forward:
+                    break
+                if step.value not in made:
+                    made.add(step.value)
+                    stops[latest] = place
+        for v in range(1, self.program.forward):
+            stops[v] = max(stops[v], stops[v - 1])
+        return stops
 
     @cached_property
     def computed(self) -> list[int]:

@@ -272,9 +272,6 @@ class Residency:
         first = not self.made[u]
         if first and is_target:
             self.position = u + 1
-            if self.position in self._expiring:
-                for v in self._expiring[self.position]:
-                    self._renew(v)
         for p in inputs:  # all are resident, so what changes here goes no further
             evicted_consumers[p].discard(u)
             next_uses[p] = self._next_use(p)
@@ -310,6 +307,9 @@ class Residency:
                     self._note_age(p)
         if next_uses[u] == NEVER and self.knows_future:
             self._drop(u)
+        if first and self.position in self._expiring:  # not before: what is read here has no later use
+            for v in self._expiring[self.position]:
+                self._renew(v)
 
     def evict(self, v: int) -> list[Step]:
         """Drop a value that is needed again, by a planner's own decision (see `simulate`)."""
@@ -474,6 +474,8 @@ class Residency:
         while True:
             if age == "next use":
                 np.subtract(ages, self.position - 1, out=room)
+                if self._holds:  # one that expires now may be a step behind
+                    np.maximum(room, 1.0, out=room)
                 if self.rule.power == 0.5:
                     np.sqrt(room, out=room)
                 elif self.rule.power != 1.0:

@@ -6,19 +6,18 @@ of that value before it, and each such instance is dropped after its last reader
 - `remove` a repeated computation: the instance before it stays in memory up to the readers of the removed one;
 - `insert` a computation: the instance before it is dropped earlier, and what it is made from stays up to it.
 
-Both keep the first computations in their order, and both can be undone. There are free slots between computations, so
-that a move touches the profile of the slots between its ends alone.
+Both can be undone. Computations that nobody reads are left out. There are free slots between computations, so that a move
+touches the profile of the slots between its ends alone.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
 from .program import Program
-from .residency import Compute, Drop, Step
 
 EMPTY = -1
 _SPACING = 2
@@ -27,9 +26,9 @@ _SPACING = 2
 class Timeline:
     """The computations of a plan in slots. `cost` is the work in seconds, `memory` the bytes live during each slot."""
 
-    def __init__(self, program: Program, computations: Iterable[int]) -> None:
+    def __init__(self, program: Program, computations: Sequence[int]) -> None:
         self.program = program
-        order = list(computations)
+        order = _read(program, computations)
         self.end = len(order) * _SPACING + 1  # outputs are read here
         self.value = [EMPTY] * self.end
         self.cost = 0.0
@@ -96,7 +95,7 @@ class Timeline:
                 source = self.source(p, slot)
                 until = self.last(source)
                 self._unread(source, slot)
-                if not self.readers[source] and self.instances[p][0] != source:
+                if not self.readers[source]:
                     self._add(source, until + 1, -sizes[p])
                     self._clear(source)
                     stack.append((source, p))
@@ -197,28 +196,13 @@ class Timeline:
         return [v for v in self.value if v != EMPTY]
 
 
-def steps_of(program: Program, computations: Iterable[int]) -> tuple[Step, ...]:
-    """Return the steps of a sequence of computations: each instance is dropped after its last reader."""
-    order = list(computations)
-    reads_last: list[list[int]] = [[] for _ in order]
-    latest: dict[int, int] = {}
-    used: dict[int, int] = {}
-    for at, v in enumerate(order):
-        for p in dict.fromkeys(program.inputs[v]):
-            used[latest[p]] = at
-        latest[v] = at
-    kept = {latest[v] for v in program.outputs}
-    for at, v in enumerate(order):
-        if at not in kept:
-            reads_last[used.get(at, at)].append(v)
-    steps: list[Step] = []
-    for at, v in enumerate(order):
-        dropped = reads_last[at]
-        victim = program.overwrites[v]
-        if victim >= 0 and victim in dropped:
-            steps.append(Compute(v, victim))
-        else:
-            victim = -1
-            steps.append(Compute(v))
-        steps += [Drop(p) for p in dropped if p != victim]
-    return tuple(steps)
+def _read(program: Program, computations: Sequence[int]) -> list[int]:
+    """Return a sequence of computations without those that nobody reads."""
+    read_later = set(program.outputs)
+    kept = []
+    for v in reversed(computations):
+        if v in read_later:
+            read_later.discard(v)
+            read_later.update(program.inputs[v])
+            kept.append(v)
+    return kept[::-1]

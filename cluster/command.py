@@ -29,7 +29,7 @@ FINISHED, FAILED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
 
 @dataclass(frozen=True)
 class StepPlan:
-    """The plan of a microbatch, what a worker's share of a step needs without a budget, and the budget."""
+    """The plan of a microbatch, what a logical shard of a step needs without a budget, and the budget."""
 
     microbatch: Plan
     needed_bytes: int
@@ -106,8 +106,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
-    """Prints and returns the plan of one worker's gradient call, a microbatch of its share of the first
-    step."""
+    """Prints and returns the plan of one gradient call of a worker, a microbatch of a logical shard of the first step."""
     config = TrainConfig(
         steps=options.steps,
         global_batch=options.global_batch,
@@ -116,16 +115,16 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
     )
     params = model.init(options.seed)
     indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
-    share = model.train.batch(indices[: config.worker_batch])
+    share = model.train.batch(indices[: config.shard_batch])
     needed = plan(model.loss, params, share, memory_budget=None).unbudgeted_peak_bytes
     budget = resolve_budget(options.memory_budget, needed)
     print(
         f"memory budget: {format_bytes(budget)} for one worker's gradients, {budget / needed:.0%} of the "
-        f"{format_bytes(needed)} that its {config.worker_batch} examples of a step need without one"
+        f"{format_bytes(needed)} that the {config.shard_batch} examples of a shard need without one"
     )
-    size = config.worker_batch if config.microbatch == "auto" else int(config.microbatch)
+    size = config.shard_batch if config.microbatch == "auto" else int(config.microbatch)
     sum_bytes = sum(leaf.nbytes for leaf in flatten(params)[0])
-    allowed = budget if size == config.worker_batch else max(1, budget - sum_bytes)
+    allowed = budget if size == config.shard_batch else max(1, budget - sum_bytes)
     refusal: MemoryBudgetError | None = None
     while True:
         try:

@@ -6,7 +6,6 @@ import pickle
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,71 +66,69 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
 
 @contextmanager
 def placement(ray: Any, workers: int, *, threads: int) -> Iterator[Any]:
-    """Holds ``threads`` CPUs for each of ``workers`` workers, all on one node, and gives them back after.
+    """Holds ``threads`` CPUs for each of ``workers`` workers, on as few nodes as possible, and gives them back after.
 
-    Raises ``ClusterSizeError`` when no node has that many CPUs, or they stay busy for two minutes.
+    Raises ``ClusterSizeError`` when the cluster does not have that many CPUs, or they stay busy for two minutes.
     """
     from ray.util.placement_group import placement_group, remove_placement_group
 
     check_size(ray, workers, threads)
-    group = placement_group([{"CPU": threads}] * workers, strategy="STRICT_PACK")
+    group = placement_group([{"CPU": threads}] * workers, strategy="PACK")
     try:
         if not group.wait(_START_SECONDS):
             free = ray.available_resources().get("CPU", 0)
             raise ClusterSizeError(
-                f"{workers} workers of {threads} CPU each could not be placed on one node within "
-                f"{_START_SECONDS:g} s; {free:g} CPUs of the cluster are free now: wait for other jobs to "
-                "end, or ask "
-                "for fewer workers"
+                f"{workers} workers of {threads} CPU each could not be placed within {_START_SECONDS:g} s; {free:g} CPUs of "
+                "the cluster are free now: wait for other jobs to end, or ask for fewer workers"
             )
         yield group
     finally:
         remove_placement_group(group)
 
 
-def spawn(
-    ray: Any, group: Any, worker_class: type, arguments: list[tuple[Any, ...]], *, threads: int, local: bool
-) -> list[Any]:
-    """One actor of ``worker_class`` for each tuple of arguments, on the CPUs of ``group``.
+def spawn(ray: Any, group: Any, bundle: int | None, worker_class: type, *values: Any, threads: int, local: bool) -> Any:
+    """An actor of ``worker_class``, on the CPUs of bundle ``bundle`` of ``group``, or on any that are free.
 
-    Each has ``threads`` BLAS threads. With ``local``, the workers look for modules where this process does.
+    It has ``threads`` BLAS threads. With ``local``, it looks for modules where this process does.
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     if local:
         variables["PYTHONPATH"] = _module_path()
-    remote_class = ray.remote(num_cpus=threads, max_restarts=0, max_concurrency=3, runtime_env={"env_vars": variables})(
-        worker_class
+    place = "DEFAULT" if bundle is None else PlacementGroupSchedulingStrategy(group, bundle)
+    return (
+        ray.remote(worker_class)
+        .options(
+            num_cpus=threads,
+            max_restarts=0,
+            max_concurrency=4,
+            runtime_env={"env_vars": variables},
+            scheduling_strategy=place,
+        )
+        .remote(*values)
     )
-    return [
-        remote_class.options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index)).remote(*values)
-        for index, values in enumerate(arguments)
-    ]
+
+
+def whereabouts() -> tuple[str, str]:
+    """The node that this process is on, and its address on the cluster's network."""
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return "", "127.0.0.1"
+    return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
 
 def check_size(ray: Any, workers: int, threads: int) -> None:
-    """Raises ``ClusterSizeError`` when no node of the cluster has the CPUs for all workers."""
+    """Raises ``ClusterSizeError`` when the cluster's nodes together cannot have that many workers."""
     sizes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    largest = max(sizes, default=0)
-    if workers * threads > largest:
+    room = sum(int(size // threads) for size in sizes)
+    if workers > room:
         raise ClusterSizeError(
-            f"{workers} workers of {threads} CPU each need {workers * threads} CPUs on one node; the "
-            "cluster has "
-            f"{len(sizes)} node{'s' if len(sizes) != 1 else ''}, the largest with {largest:g} CPUs: use "
-            f"{max(1, int(largest // threads))} worker{'s' if largest // threads > 1 else ''} or fewer, or "
-            "on one "
-            "machine let workers share CPUs with oversubscribe (--oversubscribe)"
+            f"{workers} workers of {threads} CPU each need {workers * threads} CPUs; the cluster has {len(sizes)} "
+            f"node{'s' if len(sizes) != 1 else ''}, the largest with {max(sizes, default=0):g} CPUs, and room for {room} "
+            f"such worker{'s' if room != 1 else ''}: use {max(1, room)} or fewer, or on one machine let workers share CPUs "
+            "with oversubscribe (--oversubscribe)"
         )
-
-
-def release(ray: Any, actors: list[Any], process_ids: list[int], *, seconds: float = 5.0) -> None:
-    """Kills the actors and waits until their processes on this machine are gone."""
-    for actor in actors:
-        ray.kill(actor, no_restart=True)
-    deadline = time.monotonic() + seconds
-    while any(map(_alive, process_ids)) and time.monotonic() < deadline:
-        time.sleep(0.02)
 
 
 def payload_size(value: Any) -> int:
@@ -159,11 +156,3 @@ def _module_path() -> str:
     installed = (sys.prefix, sys.base_prefix)
     folders = [os.path.abspath(folder) for folder in sys.path]
     return os.pathsep.join(f for f in folders if os.path.isdir(f) and not f.startswith(installed))
-
-
-def _alive(process_id: int) -> bool:
-    try:
-        with open(f"/proc/{process_id}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

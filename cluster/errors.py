@@ -39,3 +39,11 @@ class DeadlineError(RunError, TimeoutError):
 
 class AbortedError(RunError):
     """Another worker failed first, so this one gave up its wait."""
+
+
+class MessageError(RunError):
+    """A message between nodes was forged, damaged, cut short, or came from another formation of workers."""
+
+
+class MismatchError(RunError):
+    """The workers would not compute the same bits: their code, NumPy, BLAS or arithmetic differ."""

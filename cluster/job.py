@@ -6,21 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .comm.net import WIRES
 from .data import Source
 from .errors import ConfigError, RunError
 from .optimizers import Optimizer
+from .processes import Process
+
+_SHARDS = 4
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """The numbers of a run.
 
-    ``global_batch`` examples make one step, over all workers; ``microbatch`` is the most that one worker
-    differentiates at a time, or ``"auto"``; ``memory_budget`` is in bytes for one worker's gradient call, or
-    ``None``. ``steps`` counts from the start of training, a resumed part included. ``clip_norm`` bounds the
-    gradient's global norm (``None`` for no bound). The parameters' checksums are compared across workers
-    every ``check_every`` steps. ``units`` is what one example counts for in throughput. Raises
-    ``ConfigError`` for numbers that cannot work.
+    ``global_batch`` examples make one step, over all workers. They are cut into ``shards`` logical shards, whose
+    gradients are added in an order of their own: runs with the same shards have the same bits for any number of
+    workers up to that many. ``None`` takes a snapshot's when resuming, else 4, or as many as there are workers.
+    ``microbatch`` is the most that one worker differentiates at a time, or ``"auto"``; ``memory_budget`` is in
+    bytes for one worker's gradient call, or ``None``. ``steps`` counts from the start of training, a resumed part
+    included. ``clip_norm`` bounds the gradient's global norm (``None`` for no bound). A loss or gradient that is not
+    finite, or a loss above ``loss_limit``, ends the run, or with ``nonfinite="skip"`` leaves the parameters as they
+    are and goes on. The parameters' checksums are compared across workers every ``check_every`` steps. ``units`` is
+    what one example counts for in throughput. A worker that is silent for ``silence_seconds`` is replaced; one that
+    waits for others longer than ``deadline_seconds`` gives up. ``wire`` is how float32 gradients travel between
+    nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). Raises ``ConfigError`` for numbers
+    that cannot work.
     """
 
     steps: int
@@ -37,6 +47,11 @@ class TrainConfig:
     keep: int = 3
     units: int = 1
     deadline_seconds: float = 300.0
+    silence_seconds: float = 2.5
+    shards: int | None = None
+    nonfinite: str = "stop"
+    loss_limit: float = math.inf
+    wire: str = "float32"
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -52,29 +67,43 @@ class TrainConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} is {value!r}; it must be a whole number, 1 or more")
-        if self.global_batch % self.workers:
-            lower = self.global_batch - self.global_batch % self.workers
+        if self.shards is not None and (not isinstance(self.shards, int) or self.shards < 1):
+            raise ConfigError(f"shards is {self.shards!r}; it must be a whole number, 1 or more")
+        if self.shard_count > self.global_batch:
             raise ConfigError(
-                f"a global batch of {self.global_batch} cannot be shared equally by {self.workers} workers; "
-                f"use {lower or self.workers} or {lower + self.workers}"
+                f"a global batch of {self.global_batch} cannot be cut into {self.shard_count} shards of at least one "
+                f"example: use a global batch of {self.shard_count} or more, or fewer workers and shards"
             )
+        if self.workers > self.shard_count:
+            raise ConfigError(
+                f"{self.workers} workers have only {self.shard_count} logical shards to share: use "
+                f"{self.shard_count} workers or fewer, or shards={self.workers}"
+            )
+        for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; the known ones are {', '.join(known)}")
         if self.microbatch != "auto" and not (isinstance(self.microbatch, int) and self.microbatch >= 1):
             raise ConfigError(f"microbatch is {self.microbatch!r}; it must be 'auto' or a whole number, 1 or more")
-        if isinstance(self.microbatch, int) and self.microbatch > self.worker_batch:
+        if isinstance(self.microbatch, int) and self.microbatch > self.shard_batch:
             raise ConfigError(
-                f"a microbatch of {self.microbatch} is more than one worker's share of {self.worker_batch} "
-                "examples "
-                f"({self.global_batch} by {self.workers} workers)"
+                f"a microbatch of {self.microbatch} is more than the {self.shard_batch} examples of a logical shard "
+                f"({self.global_batch} in {self.shard_count} shards)"
             )
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ConfigError(f"clip_norm is {self.clip_norm}; it must be above 0, or None")
-        if not (self.deadline_seconds > 0 and math.isfinite(self.deadline_seconds)):
-            raise ConfigError(f"deadline_seconds is {self.deadline_seconds}; it must be finite and above 0")
+        for name in ("deadline_seconds", "silence_seconds"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be finite and above 0")
 
     @property
-    def worker_batch(self) -> int:
-        """One worker's examples in a step."""
-        return self.global_batch // self.workers
+    def shard_count(self) -> int:
+        """The logical shards of a global batch."""
+        return max(min(_SHARDS, self.global_batch), self.workers) if self.shards is None else self.shards
+
+    @property
+    def shard_batch(self) -> int:
+        """The examples of a logical shard; where the global batch cannot be cut evenly, those of the largest."""
+        return -(-self.global_batch // self.shard_count)
 
 
 @dataclass(frozen=True)
@@ -127,9 +156,40 @@ class Failure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one worker's run ended: its ``status`` is "finished", "interrupted" or "failed"."""
+    """How a worker's part in one formation ended.
+
+    ``status`` is "finished", "interrupted", "regrouped" (after a step, for others to join or leave), "aborted" (another
+    worker is gone) or "failed". Unless ``is_whole``, the parameters were caught in the middle of an update.
+    """
 
     rank: int
     status: str
     step: int
     failure: Failure | None = None
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a worker says once it is prepared: its process and node, the fingerprint of its arithmetic, and its place in
+    the run."""
+
+    process: Process
+    node: str
+    host: str
+    fingerprint: dict[str, str]
+    step: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class State:
+    """What a worker that joins takes over from one that is there, to go on as if it had been there all along."""
+
+    step: int
+    after_step: int
+    params: Any
+    state: Any
+    order: dict[str, int]
+    microbatch: int | str
+    rows: tuple[dict[str, Any], ...]

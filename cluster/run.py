@@ -5,7 +5,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,19 @@ from typing import Any
 
 from ..checkpoint.units import parse_bytes
 from . import snapshot as snapshots
-from .arena import arena_path
+from .comm.shm import remove_arenas
+from .crew import Crew
 from .data import as_source
-from .engine import cluster, payload_size, placement, release, spawn
-from .errors import AbortedError, ConfigError, DataError, DeadlineError, NonFiniteLossError, WorkerDiedError
+from .engine import cluster, payload_size, placement
+from .errors import ConfigError, DataError, NonFiniteLossError, SnapshotError, WorkerDiedError
 from .folder import find_snapshot, last_good, prepare_folder
-from .job import Job, Outcome, TrainConfig
+from .job import Failure, Job, TrainConfig
 from .optimizers import Optimizer, constant
-from .worker import SNAPSHOT_FOLDER, Worker
+from .rows import Row, identity
+from .supervisor import Resize, State, Stop, advance, begin
+from .worker import SNAPSHOT_FOLDER
 
-_POLL_SECONDS = 0.25
-_GIVE_UP_SECONDS = 20.0
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ def train(
     out: str | Path,
     rate: float | Callable[[int], float] = 1e-3,
     workers: int = 2,
+    spares: int = 0,
+    resize: Callable[[int], int] | None = None,
     microbatch: int | str = "auto",
     memory_budget: int | str | None = None,
     resume: bool | str | Path | None = None,
@@ -68,25 +72,30 @@ def train(
     on_event: Callable[[str], None] | None = None,
     **numbers: Any,
 ) -> TrainResult:
-    """Trains data-parallel: every worker differentiates its shard of each global batch, and all apply the
-    same update.
+    """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
 
-    ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes
-    its parameters, a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and
-    ``batch(indices)``), a pytree of arrays, or a list of examples. ``memory_budget`` (bytes, or "512MiB")
-    bounds one worker's gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True``
-    for the newest snapshot in ``out``, or a file or folder: the run goes on bit for bit as if it had never
-    stopped. ``evaluate(params, batch)`` returns means by name for ``validation``. ``numbers`` are further
-    fields of :class:`TrainConfig`. Without ``address`` (or RAY_ADDRESS) Ray is started on this machine.
-    ``on_row`` gets each metrics row, ``on_event`` sentences about the start, in this process. SIGINT and
-    SIGTERM end the run after the step in progress, with a snapshot.
+    ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
+    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, or
+    a list of examples. ``memory_budget`` (bytes, or "512MiB") bounds one worker's gradient call. ``rate`` is a number or a
+    function of the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the run goes on
+    bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where
+    there is none, so that the same call, made again after the driver was lost, completes the run. ``evaluate(params,
+    batch)`` returns means by name for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without
+    ``address`` (or RAY_ADDRESS) Ray is started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences
+    about the start and about faults, in this process. SIGINT and SIGTERM end the run after the step in progress, with a
+    snapshot.
 
-    Into ``out`` go ``metrics.jsonl`` and ``snapshots/``. On a cluster, ``out`` must be a folder that the
-    workers' node sees too, and retape must be installed there.
+    The parameters after a step have the same bits for any number of ``workers`` and through any faults, as long as
+    ``shards``, the seed, the data and the memory settings are the same. A worker that dies, stands still or is cut off is
+    replaced by one of the ``spares``, which hold CPUs and wait, or by a new one; until that is ready the others go on
+    without. ``resize(step)``, asked now and then with the newest step, returns how many workers are wanted from now on.
+
+    Into ``out`` go ``metrics.jsonl`` and ``snapshots/``. On a cluster, ``out`` must be a folder that all nodes see, and
+    retape must be installed on them.
 
     Raises ``ConfigError``, ``DataError``, ``ClusterSizeError`` and ``SnapshotError`` before anything runs;
-    ``NonFiniteLossError``, ``WorkerDiedError``, ``ReplicaMismatchError``, ``DeadlineError``, and what the
-    loss itself raises (``MemoryBudgetError`` among them) later.
+    ``NonFiniteLossError``, ``WorkerDiedError`` (when replacing workers does not help), ``MismatchError``,
+    ``ReplicaMismatchError``, ``DeadlineError``, and what the loss itself raises (``MemoryBudgetError`` among them) later.
     """
     started = time.perf_counter()
     say = on_event or (lambda sentence: None)
@@ -104,6 +113,10 @@ def train(
     source = as_source(data)
     if len(source) < global_batch:
         raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
+    if spares < 0:
+        raise ConfigError(f"spares is {spares}; it must be 0 or more")
+    if resume == "auto":
+        resume = _has_snapshot(Path(out))
     folder = prepare_folder(out, resume=bool(resume))
     resume_from, damaged = find_snapshot(folder, resume)
     notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
@@ -123,120 +136,108 @@ def train(
     )
     address = address or os.environ.get("RAY_ADDRESS")
     size = payload_size(job)
+    seen = _Seen(on_row or (lambda row: None))
+    token = secrets.token_hex(32)
     with (
         _stop_signals() as stop,
-        cluster(address, cpus=workers * threads, payload_bytes=size, oversubscribe=oversubscribe) as ray,
+        cluster(address, cpus=(workers + spares) * threads, payload_bytes=size, oversubscribe=oversubscribe) as ray,
     ):
         stop.interrupt_at_once()  # again, for Ray has set a handler of its own
         say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
-        local = address in (None, "local")
-        shared_job = ray.put(job)
-        arguments = [(rank, shared_job) for rank in range(workers)]
         with placement(ray, workers, threads=threads) as group:
-            actors = spawn(ray, group, Worker, arguments, threads=threads, local=local)
-            process_ids: list[int] = []
-            path = arena_path(secrets.token_hex(6))
+            local = address in (None, "local")
+            crew = Crew(
+                ray, job, group=group, bundles=workers, threads=threads, local=local, token=token, on_rows=seen.take, say=say
+            )
             try:
-                process_ids = _call(ray, [actor.prepare.remote() for actor in actors], folder)
-                say(f"the workers are ready after {time.perf_counter() - started:.1f} s")
-                stop.finish_the_step()
-                outcomes, rows = _follow(ray, actors, str(path), stop, on_row or (lambda row: None), folder)
+                state = _supervise(crew, workers, spares, stop, resize, seen)
             finally:
-                release(ray, actors, process_ids if local else [])
-                path.unlink(missing_ok=True)
-    _raise_failure(outcomes, folder)
+                crew.close()
+                remove_arenas(token)
+    _raise_failure(state, folder)
     newest, _ = snapshots.latest(folder / SNAPSHOT_FOLDER)
     params = init(config.seed)
     last = snapshots.load(newest, params_like=params, state_like=optimizer.init(params))
     return TrainResult(
-        status=outcomes[0].status,
+        status=state.status,
         step=last.step,
         params=last.params,
         state=last.state,
         snapshot=newest,
-        rows=rows,
+        rows=seen.rows,
         out=folder,
         wall_seconds=time.perf_counter() - started,
         notes=notes,
     )
 
 
-def _follow(
-    ray: Any,
-    actors: list[Any],
-    path: str,
-    stop: "_Stop",
-    on_row: Callable[[dict[str, Any]], None],
-    out: Path,
-) -> tuple[list[Outcome], list[dict[str, Any]]]:
-    """Runs the workers to their end, a few looks a second; a signal sets the stop flag once."""
-    ranks = {actor.run.remote(path, 0): rank for rank, actor in enumerate(actors)}
-    outcomes: dict[int, Outcome] = {}
-    rows: list[dict[str, Any]] = []
-    dead: list[int] = []
+def _supervise(
+    crew: Crew, workers: int, spares: int, stop: "_Stop", resize: Callable[[int], int] | None, seen: "_Seen"
+) -> State:
+    """Runs the workers to the end of the run; returns the supervisor's last state."""
+    state, instructions = begin(workers, spares=spares)
     told = False
-    deadline = float("inf")
-
-    def collect() -> None:
-        try:
-            fresh = ray.get(actors[0].rows.remote(len(rows)), timeout=_GIVE_UP_SECONDS)
-        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-            return
-        rows.extend(fresh)
-        for row in fresh:
-            on_row(row)
-
-    while len(outcomes) + len(dead) < len(actors):
-        waiting = [ref for ref, rank in ranks.items() if rank not in outcomes and rank not in dead]
-        done, _ = ray.wait(waiting, timeout=_POLL_SECONDS)
-        for ref in done:
-            try:
-                outcomes[ranks[ref]] = ray.get(ref)
-            except ray.exceptions.RayActorError:
-                dead.append(ranks[ref])
-        collect()
-        if stop.requested and not told:
-            actors[0].stop.remote()
-            told = True
-        if dead and deadline == float("inf"):
-            deadline = time.monotonic() + _GIVE_UP_SECONDS
-            for rank, actor in enumerate(actors):
-                if rank not in dead:
-                    actor.call_off.remote()
-        if time.monotonic() > deadline:
+    while True:
+        for instruction in instructions:
+            crew.do(instruction)
+        if state.is_over:
             break
-    if dead:
-        step = rows[-1]["step"] if rows else 0
-        raise WorkerDiedError(
-            f"worker {', '.join(map(str, dead))} of {len(actors)} died (killed, or out of memory) after "
-            f"step {step}; "
-            f"{last_good(out)}: start again with resume (--resume)"
-        )
-    return [outcomes[rank] for rank in range(len(actors))], rows
+        events = crew.events(_POLL_SECONDS)
+        if state.generation:
+            stop.finish_the_step()
+        if stop.requested and not told:
+            events.append(Stop())
+            told = True
+        wanted = workers if resize is None else resize(seen.step)
+        if wanted != state.wanted:
+            events.append(Resize(wanted))
+        instructions = []
+        for event in events:
+            state, more = advance(state, event)
+            instructions += more
+    crew.last_rows()
+    return state
 
 
-def _call(ray: Any, refs: list[Any], out: Path) -> list[Any]:
-    """Results of one call on every worker, with the worker's own exception raised where there is one."""
+class _Seen:
+    """The rows that reached the driver, each once."""
+
+    def __init__(self, on_row: Callable[[Row], None]) -> None:
+        self.rows: list[Row] = []
+        self.step = 0
+        self._on_row = on_row
+        self._known: set[tuple[int, str]] = set()
+
+    def take(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            if identity(row) not in self._known:
+                self._known.add(identity(row))
+                self.rows.append(row)
+                self.step = row["step"]
+                self._on_row(row)
+
+
+def _has_snapshot(out: Path) -> bool:
     try:
-        return ray.get(refs)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause if isinstance(error.cause, Exception) else error
-        raise cause from None
-    except ray.exceptions.RayActorError as error:
-        raise WorkerDiedError(f"a worker died while it started: {error}; {last_good(out)}") from None
+        snapshots.latest(out / SNAPSHOT_FOLDER)
+    except SnapshotError:
+        return False
+    return True
 
 
-def _raise_failure(outcomes: list[Outcome], out: Path) -> None:
-    """Raises the failure that came first: the others only gave up their waits, or ran into their deadline."""
-    failures = [(outcome, outcome.failure) for outcome in outcomes if outcome.failure is not None]
-    if not failures:
+def _raise_failure(state: State, out: Path) -> None:
+    """Raises what ended the run, if anything did."""
+    if state.failure is None:
         return
-    order = {AbortedError: 2, DeadlineError: 1}
-    first, failure = min(failures, key=lambda pair: (order.get(pair[1].kind, 0), pair[0].rank))
-    error = failure.rebuild()
-    if isinstance(error, NonFiniteLossError):
-        error = NonFiniteLossError(f"{error}; {last_good(out)}")
-    error.add_note(f"on worker {first.rank}, in step {first.step + 1}; {last_good(out)}\n{failure.traceback}")
+    where = f"after step {max(state.step, 0)}; {last_good(out)}"
+    if isinstance(state.failure, Failure):
+        error = state.failure.rebuild()
+        where += f"\n{state.failure.traceback}"
+    else:
+        error = state.failure
+    if isinstance(error, NonFiniteLossError | WorkerDiedError):
+        error = type(error)(f"{error}; {last_good(out)}: start again with resume (--resume)")
+    error.add_note(where)
     raise error
 
 
@@ -245,7 +246,7 @@ class _Stop:
     finished."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self._finishes = False
         # Signals have no handler outside the main thread.
         self.active = threading.current_thread() is threading.main_thread()
 
@@ -255,7 +256,9 @@ class _Stop:
 
     def finish_the_step(self) -> None:
         """The first signal sets ``requested``; a SIGINT after it raises KeyboardInterrupt."""
-        self._take(self._request)
+        if not self._finishes:
+            self._finishes = True
+            self._take(self._request)
 
     def _take(self, handler: Any) -> None:
         if self.active:

@@ -1,49 +1,59 @@
-"""Makes one worker's part of a run: gradients of its shard, the all-reduce, the update, and rank 0's files.
+"""Makes one worker's part of a run: gradients of its shards, the all-reduce, the update, and the first rank's files.
 
-The class is plain Python; the driver makes a Ray actor of it. Its loop is its own: the driver asks nothing of
-it per step, and only reads rows and sets the stop flag from a second thread of the actor.
+The class is plain Python; the driver makes a Ray actor of it. Its loop is its own: the driver asks nothing of it per step,
+and only reads rows, asks for a sign of life and sets flags from other threads of the actor. A worker belongs to one
+formation of workers at a time; when that ends, because another worker died or more want to join, it keeps its state and
+waits for the next.
 """
 
-import hashlib
-import os
-import threading
+import socket
 import time
 import traceback
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..runtime.trees import flatten, flatten_with_paths, unflatten
+from ..runtime import random
+from ..runtime.trees import flatten, unflatten
+from ..scheduler.gradients import plan
 from ..scheduler.microbatch import accumulate
 from . import snapshot as snapshots
-from .arena import Arena, Layout
-from .data import Order, shard, take
-from .errors import NonFiniteLossError, ReplicaMismatchError, RunError
-from .job import Failure, Job, Outcome, TrainConfig
-from .metrics import METRICS_NAME, MetricsFile
+from .comm.group import Formation, Group
+from .comm.layout import Layout
+from .comm.mesh import Address, listen
+from .data import Order, take
+from .engine import whereabouts
+from .errors import AbortedError, DeadlineError, RunError, SnapshotError
+from .fingerprint import fingerprint
+from .job import Failure, Job, Outcome, Ready, State
 from .optimizers import clip_by_global_norm, global_norm
+from .processes import own_process
+from .rows import Row, Rows
+from .shards import by_shard, cut
+from .verdicts import check_names, check_replicas, check_together, digest_words, name_word, nonfinite
 
 SNAPSHOT_FOLDER = "snapshots"
+_INTERRUPT, _REGROUP = 2, 1
+# Figures that every rank tells of each step, before those of its shards; and the most names that `evaluate` may return.
+_STEP_COLUMNS, _NAMES = 6, 16
 
 
 class Worker:
-    """Rank ``rank`` of a run. ``prepare`` makes or loads the training state, ``run`` trains until the end or
-    a stop."""
+    """One worker of a run. ``prepare`` makes or loads the training state, ``run`` trains in a formation until it ends."""
 
-    def __init__(self, rank: int, job: Job) -> None:
+    def __init__(self, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
-        self.rank, self.job = rank, job
-        self._arena: Arena | None = None
-        self._stop = threading.Event()
-        self._called_off = threading.Event()
-        self._rows: list[dict[str, Any]] = []
-        self._microbatch = job.config.microbatch
+        self.job = job
+        self._stop = 0
+        self._called_off = -1
+        self._generation = -1
+        self._group: Group | None = None
+        self._listener: socket.socket | None = None
+        self._is_whole = True
 
-    def prepare(self) -> int:
-        """Makes the parameters and optimizer state, or loads the snapshot to resume; returns this process's
-        id.
+    def prepare(self, resume: Path | None = None) -> Ready:
+        """Makes the parameters and optimizer state, or loads the snapshot ``resume`` (else the job's).
 
         Raises ``SnapshotError`` for a bad snapshot and ``RunError`` for parameters that cannot be trained.
         """
@@ -51,221 +61,297 @@ class Worker:
         params = job.init(config.seed)
         state = job.optimizer.init(params)
         self.step, self.order = 0, Order(config.seed)
-        if job.resume is not None:
-            loaded = snapshots.load(job.resume, params_like=params, state_like=state)
+        self._microbatch: int | str = config.microbatch
+        # The step after which all that follows a step (validation, a snapshot) was done.
+        self.after_step = -1
+        resume = resume or job.resume
+        if resume is not None:
+            loaded = snapshots.load(resume, params_like=params, state_like=state)
             params, state, self.step = loaded.params, loaded.state, loaded.step
-            self.order = Order(**loaded.order)
-            self._microbatch = _resumed_microbatch(config, loaded.settings)
+            self.order, self.after_step = Order(**loaded.order), loaded.step
+            if config.shards is None:
+                config = replace(config, shards=loaded.settings.get("shards"))
+            if config.microbatch == "auto":
+                self._microbatch = loaded.settings.get("microbatch") or "auto"
+        self.config = replace(config, shards=config.shard_count)
         # Copies of plain arrays: the update writes in place, and `init` may return views or read-only arrays.
         leaves, treedef = flatten(params)
         self.params = unflatten(treedef, [np.array(leaf, order="C") for leaf in leaves])
         self.state = state
-        self._layout = Layout.of(flatten(self.params)[0])
-        self._step_function = accumulate(job.loss, microbatch=self._microbatch, memory_budget=config.memory_budget)
-        return os.getpid()
+        self.layout = Layout.of(flatten(self.params)[0])
+        self._rows = Rows(job.out)
+        self._node, self._host = whereabouts()
+        return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
 
-    def run(self, path: str, generation: int) -> Outcome:
-        """Trains, meeting the other ranks in the arena at ``path``; failures come back inside the outcome."""
+    def listen(self) -> Address:
+        """Where other nodes reach this worker when it is the first of its node."""
+        if self._listener is None:
+            self._listener = listen(self._host)
+        host, port = self._listener.getsockname()[:2]
+        return host, port
+
+    def run(self, formation: Formation, rank: int, shrink: bool = False, *addresses: Address) -> Outcome:
+        """Trains as ``rank`` of a formation; failures come back inside the outcome.
+
+        With ``shrink``, the microbatches are made smaller first, for one worker ran out of memory. ``addresses`` is where the
+        nodes' first ranks listen. A formation that is older than one seen before is refused.
+        """
+        formation = replace(formation, addresses=addresses)
+        generation = formation.generation
+        self.rank = rank
         try:
-            config = self.job.config
-            self._arena = Arena(
-                path,
-                self.rank,
-                config.workers,
-                self._layout,
-                generation=generation,
-                deadline_seconds=config.deadline_seconds,
+            if generation <= self._generation:
+                raise AbortedError(f"generation {generation} is over: this worker has seen generation {self._generation}")
+            self._generation, self._stop = generation, 0
+            if shrink:
+                self._microbatch = self._smaller_microbatch()
+            self._step_function = accumulate(
+                self.job.loss, microbatch=self._microbatch, memory_budget=self.config.memory_budget
             )
-            if self._called_off.is_set():
-                self._arena.abort()
-            return Outcome(self.rank, self._train(), self.step)
+            most = max(end - start for start, end in formation.runs)
+            self._group = Group(
+                formation,
+                rank,
+                self.layout,
+                figures=_STEP_COLUMNS + most * (1 + _NAMES),
+                listener=self._listener,
+                is_called_off=lambda: generation <= self._called_off,
+            )
+            return Outcome(rank, self._train(self._group), self.step)
         except Exception as error:
-            if self._arena is not None:
-                self._arena.abort()
-            return Outcome(self.rank, "failed", self.step, Failure.of(error, traceback.format_exc()))
+            if self._group is not None:
+                self._group.abort()
+            status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
+            return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)
         finally:
-            if self._arena is not None:
-                self._arena.close()
+            self._rows.close()
+            if self._group is not None:
+                self._group.close()
+                self._group = None
 
-    def rows(self, start: int) -> list[dict[str, Any]]:
-        """The metrics rows from number ``start`` on (rank 0 has them)."""
-        return self._rows[start:]
+    def rows(self, step: int) -> tuple[Row, ...]:
+        """The metrics rows of ``step`` and the steps after it, as far as this worker still has them."""
+        return self._rows.since(step)
+
+    def pulse(self) -> int:
+        """The step that this worker has finished: a sign of life."""
+        return self.step
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""
-        self._stop.set()
+        self._stop = _INTERRUPT
 
-    def call_off(self) -> None:
-        """Ends the run now: another worker is gone."""
-        self._called_off.set()
-        if self._arena is not None:
-            self._arena.abort()
+    def regroup(self) -> None:
+        """Asks for an end of the formation after the step in progress, so that workers can join or leave."""
+        self._stop = max(self._stop, _REGROUP)
 
-    def _train(self) -> str:
-        config = self.job.config
-        metrics = MetricsFile(self.job.out / METRICS_NAME, step=self.step) if self.rank == 0 else None
-        try:
-            if self.rank == 0 and self.job.resume is None:
-                self._save()
-            stopped = False
-            while self.step < config.steps and not stopped:
-                row, stopped = self._one_step()
-                self._record(row, metrics)
-                last = stopped or self.step == config.steps
-                if last or self.step % config.validate_every == 0:
-                    self._validate(metrics, whole=self.step == config.steps)
-                if last or self.step % config.snapshot_every == 0:
-                    self._check_replicas(self._need_arena().gather(_digest_words(self.params)))
-                    if self.rank == 0:
-                        self._save()
-            # No rank leaves before rank 0's snapshot is on the disk.
-            self._need_arena().barrier("write the last snapshot")
-            return "interrupted" if self.step < config.steps else "finished"
-        finally:
-            if metrics is not None:
-                metrics.close()
+    def call_off(self, generation: int) -> None:
+        """Ends the formations up to ``generation`` now: another worker is gone."""
+        self._called_off = max(self._called_off, generation)
 
-    def _one_step(self) -> tuple[dict[str, Any], bool]:
+    def hand_over(self) -> State:
+        """All that another worker needs to go on from here."""
+        if not self._is_whole:
+            raise RunError("this worker was stopped in the middle of an update: its state is not to be used")
+        return State(
+            step=self.step,
+            after_step=self.after_step,
+            params=flatten(self.params)[0],
+            state=flatten(self.state)[0],
+            order=self.order.as_dict(),
+            microbatch=self._microbatch,
+            rows=self._rows.since(0),
+        )
+
+    def take_over(self, given: State) -> int:
+        """Makes another worker's state this one's own; returns its step."""
+        for mine, theirs in ((self.params, given.params), (self.state, given.state)):
+            for place, leaf in zip(flatten(mine)[0], theirs, strict=True):
+                np.copyto(place, leaf)
+        self.step, self.after_step, self.order = given.step, given.after_step, Order(**given.order)
+        self._microbatch, self._is_whole = given.microbatch, True
+        self._rows.take_over(given.rows)
+        return self.step
+
+    def _train(self, group: Group) -> str:
+        self._muster(group)
+        if self.rank == 0:
+            self._rows.open(self.step)
+        while True:
+            if self.after_step < self.step:
+                self._after_step(group, is_last=self.step >= self.config.steps)
+            if self.step >= self.config.steps:
+                break
+            row, stop = self._one_step(group)
+            self._rows.record(row)
+            if stop == _INTERRUPT:
+                self._after_step(group, is_last=True)
+                break
+            if stop == _REGROUP:
+                return "regrouped"
+        # No rank leaves before the first one's snapshot is on the disk.
+        group.finish()
+        return "interrupted" if self.step < self.config.steps else "finished"
+
+    def _muster(self, group: Group) -> None:
+        """Agrees on where to go on: all must have done the same steps, and what follows a step is done again by all."""
+        table = group.finish((float(self.step), float(self.after_step), *digest_words(self.params)))
+        check_together(table[:, 0])
+        check_replicas(table[:, 2:4], self.step)
+        self.after_step = int(table[:, 1].min())
+
+    def _one_step(self, group: Group) -> tuple[Row, int]:
         """One update of the parameters; returns the step's metrics and whether a stop was asked for."""
-        job, config, arena = self.job, self.job.config, self._need_arena()
+        job, config = self.job, self.config
         started = time.perf_counter()
         indices, order = take(self.order, config.global_batch, len(job.data))
-        # A loss that draws from np.random gets the same numbers at this step whenever the run was resumed.
-        np.random.seed([config.seed % 2**32, self.step, self.rank])
-        batch = job.data.batch(shard(indices, self.rank, config.workers))
-        value, grads = self._step_function(self.params, batch)
-        report = self._step_function.report
-        if report is not None:
-            self._microbatch = report.microbatch
+        pieces = cut(indices, config.shard_count)
+        is_even = len({len(piece) for piece in pieces}) == 1
+        losses = []
+        report = None
+        for number, put in enumerate(group.puts):
+            piece = pieces[put.shard]
+            # What the loss draws depends on the shard, not on the worker that happens to have it.
+            np.random.seed([config.seed % 2**32, self.step, put.shard])
+            random.seed([config.seed % 2**64, self.step, put.shard])
+            value, grads = self._step_function(self.params, job.data.batch(piece))
+            losses.append(float(value))
+            scale = 1.0 if is_even else len(piece) * len(pieces) / len(indices)
+            for leaf, gradient in enumerate(flatten(grads)[0]):
+                group.put(number, leaf, gradient, scale)
+            del grads
+            group.beat()
+            report = self._step_function.report
         computed = time.perf_counter()
         due = self.step % config.check_every == 0
-        digest = _digest_words(self.params) if due else (0.0, 0.0)
-        leaves, treedef = flatten(grads)
+        digest = digest_words(self.params) if due else (0.0, 0.0)
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
-        figures = (float(value), float(peak), float(projected), float(self._stop.is_set()))
-        mean, gathered = arena.all_reduce(leaves, weight=config.worker_batch, scalars=digest + figures)
-        del grads, leaves
+        group.reduce(divisor=len(pieces))
+        table = group.finish((*digest, float(peak), float(projected), float(self._stop), computed - started, *losses))
         reduced = time.perf_counter()
-        self._check_replicas(gathered[:, :2])
-        losses = gathered[:, 2]
-        self._check_finite(losses, "loss")
-        mean_grads = unflatten(treedef, mean)
-        if config.clip_norm is None:
-            norm = global_norm(mean_grads)
+        check_replicas(table[:, :2], self.step)
+        by_shards = by_shard(group.formation.runs, table[:, _STEP_COLUMNS:], 1)
+        loss = sum(float(each[0]) * len(piece) for each, piece in zip(by_shards, pieces, strict=True)) / len(indices)
+        rate, norm, is_skipped = job.rate(self.step), float("nan"), False
+        mean_grads = unflatten(flatten(self.params)[1], group.result)
+        problem = nonfinite(self.step, loss, "loss", config.loss_limit)
+        if problem is None:
+            if config.clip_norm is None:
+                norm = global_norm(mean_grads)
+            else:
+                mean_grads, norm = clip_by_global_norm(mean_grads, config.clip_norm)
+            problem = nonfinite(self.step, norm, "gradient's norm")
+        if problem is None:
+            self._is_whole = False
+            self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
+        elif config.nonfinite == "stop":
+            raise problem
         else:
-            mean_grads, norm = clip_by_global_norm(mean_grads, config.clip_norm)
-        self._check_finite(np.array([norm]), "gradient's norm")
-        rate = job.rate(self.step)
-        self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
-        self.step, self.order = self.step + 1, order
+            is_skipped = True
+        self.step, self.order, self._is_whole = self.step + 1, order, True
         ended = time.perf_counter()
         row = {
             "step": self.step,
-            "loss": float(losses.mean()),
+            "loss": loss,
             "tokens_per_second": config.global_batch * config.units / (ended - started),
             "budget_bytes": config.memory_budget,
-            "projected_bytes": int(gathered[:, 4].max()) if report is not None else None,
-            "peak_bytes": int(gathered[:, 3].max()) if report is not None else None,
+            "projected_bytes": int(table[:, 3].max()) if report is not None else None,
+            "peak_bytes": int(table[:, 2].max()) if report is not None else None,
             "rate": rate,
             "gradient_norm": norm,
-            "microbatch": self._microbatch,
+            "microbatch": self._microbatch if report is None else report.microbatch,
             "extra_work": report.extra_work if report is not None else None,
             "step_seconds": ended - started,
             "gradient_seconds": computed - started,
             "reduce_seconds": reduced - computed,
+            "workers": group.formation.world,
+            "slowest_worker": int(table[:, 5].argmax()),
+            "slowest_seconds": float(table[:, 5].max()),
         }
-        return row, bool(gathered[0, 5])
+        return row | ({"skipped": True} if is_skipped else {}), int(table[:, 4].max())
 
-    def _validate(self, metrics: MetricsFile | None, *, whole: bool) -> None:
-        """Evaluates this rank's part of the validation data (all of it, or an even sample) and records the
-        means."""
-        job, config = self.job, self.job.config
+    def _smaller_microbatch(self) -> int:
+        """The largest microbatch, by halves, that needs at most half the memory of the one in use by its plan."""
+        rows = self._microbatch if isinstance(self._microbatch, int) else self.config.shard_batch
+
+        def needed_bytes(count: int) -> int:
+            batch = self.job.data.batch(np.arange(count))
+            return plan(self.job.loss, self.params, batch, memory_budget=None).unbudgeted_peak_bytes
+
+        if rows == 1:
+            raise RunError(f"a worker ran out of memory with one example at a time, which needs {needed_bytes(1)} bytes")
+        allowed, size = needed_bytes(rows) // 2, rows
+        while size > 1:
+            size = -(-size // 2)
+            if needed_bytes(size) <= allowed:
+                break
+        return size
+
+    def _after_step(self, group: Group, *, is_last: bool) -> None:
+        """What follows a step: validation and a snapshot, where they are due."""
+        config = self.config
+        if self.step and (is_last or self.step % config.validate_every == 0):
+            self._validate(group, is_whole=self.step >= config.steps)
+        if is_last or self.step % config.snapshot_every == 0:
+            check_replicas(group.finish(digest_words(self.params))[:, :2], self.step)
+            if self.rank == 0:
+                self._save(group, is_last=is_last)
+        self.after_step = self.step
+
+    def _validate(self, group: Group, *, is_whole: bool) -> None:
+        """Evaluates this rank's shards of the validation data (all of it, or an even sample) and records the means."""
+        job, config = self.job, self.config
         if job.validation is None or job.evaluate is None:
             return
         total = len(job.validation)
-        count = total if whole else min(total, config.validate_examples)
+        count = total if is_whole else min(total, config.validate_examples)
         chosen = np.arange(count, dtype=np.int64) * total // count
-        mine = shard(chosen, self.rank, config.workers)
-        piece = self._microbatch if isinstance(self._microbatch, int) else config.worker_batch
-        sums: dict[str, float] = {}
-        for start in range(0, len(mine), piece):
-            indices = mine[start : start + piece]
-            for name, mean in job.evaluate(self.params, job.validation.batch(indices)).items():
-                sums[name] = sums.get(name, 0.0) + mean * len(indices)
-            self._need_arena().beat()
-        names = sorted(sums)
-        gathered = self._need_arena().gather([float(len(mine)), *(sums[name] for name in names)])
-        means = gathered[:, 1:].sum(axis=0) / gathered[:, 0].sum()
-        row = {"step": self.step, **{name: float(mean) for name, mean in zip(names, means, strict=True)}}
-        self._record({**row, "examples": count}, metrics)
+        pieces = cut(chosen, config.shard_count)
+        size = self._microbatch if isinstance(self._microbatch, int) else config.shard_batch
+        names: list[str] = []
+        figures: list[float] = []
+        for put in group.puts:
+            # A shard without examples looks at one for the names, and counts it for nothing.
+            piece, weight = (pieces[put.shard], 1) if len(pieces[put.shard]) else (chosen[:1], 0)
+            sums: dict[str, float] = {}
+            for start in range(0, len(piece), size):
+                indices = piece[start : start + size]
+                for name, mean in job.evaluate(self.params, job.validation.batch(indices)).items():
+                    sums[name] = sums.get(name, 0.0) + float(mean) * len(indices) * weight
+                group.beat()
+            names = sorted(sums)
+            if len(names) > _NAMES:
+                raise RunError(f"evaluate returned {len(names)} figures ({', '.join(names)}); a run records at most {_NAMES}")
+            figures += [sums[name] for name in names] + [0.0] * (_NAMES - len(names))
+        table = group.finish((name_word(names), *figures))
+        check_names(table[:, 0], names, self.rank)
+        means = np.sum(by_shard(group.formation.runs, table[:, 1:], _NAMES), axis=0) / count
+        row = {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}
+        self._rows.record({"step": self.step, **row, "examples": count})
 
-    def _record(self, row: dict[str, Any], metrics: MetricsFile | None) -> None:
-        if metrics is not None:
-            metrics.write(row)
-            self._rows.append(row)
-
-    def _save(self) -> Path:
-        config = self.job.config
-        return snapshots.save(
-            self.job.out / SNAPSHOT_FOLDER,
-            snapshots.Snapshot(
-                step=self.step,
-                params=self.params,
-                state=self.state,
-                order=self.order.as_dict(),
-                random={"seed": config.seed, "step": self.step},
-                settings={
-                    "workers": config.workers,
-                    "global_batch": config.global_batch,
-                    "memory_budget": config.memory_budget,
-                    "microbatch": self._microbatch,
-                    "optimizer": self.job.optimizer.name,
-                },
-            ),
-            keep=config.keep,
+    def _save(self, group: Group, *, is_last: bool) -> None:
+        """Writes a snapshot; one that cannot be written is told of, and tried again when the next one is due."""
+        group.check()  # a rank that was replaced while it stood still must not write over what its successors wrote
+        config = self.config
+        snapshot = snapshots.Snapshot(
+            step=self.step,
+            params=self.params,
+            state=self.state,
+            order=self.order.as_dict(),
+            random={"seed": config.seed, "step": self.step},
+            settings={
+                "workers": group.formation.world,
+                "shards": config.shard_count,
+                "global_batch": config.global_batch,
+                "memory_budget": config.memory_budget,
+                "microbatch": self._microbatch,
+                "optimizer": self.job.optimizer.name,
+            },
         )
-
-    def _check_finite(self, values: np.ndarray, what: str) -> None:
-        bad = [(rank, value) for rank, value in enumerate(values.tolist()) if not np.isfinite(value)]
-        if bad:
-            where = ", ".join(f"{value} on worker {rank}" for rank, value in bad) if len(values) > 1 else f"{bad[0][1]}"
-            raise NonFiniteLossError(
-                f"step {self.step + 1}: the {what} is {where}; the parameters were not updated. Lower the "
-                "rate, lengthen "
-                "its warm-up, or look for a division by zero or an overflow in the loss"
-            )
-
-    def _check_replicas(self, digests: np.ndarray) -> None:
-        different = [rank for rank in range(len(digests)) if (digests[rank] != digests[0]).any()]
-        if different:
-            raise ReplicaMismatchError(
-                f"after step {self.step} the parameters of workers {different} differ from worker 0's; a "
-                "loss that "
-                "writes into the parameters, or an update that depends on the worker, does this"
-            )
-
-    def _need_arena(self) -> Arena:
-        if self._arena is None:
-            raise RunError("the worker has not joined an arena")
-        return self._arena
-
-
-def _digest_words(params: Any) -> tuple[float, float]:
-    """A checksum of paths and bytes, as two whole numbers below 2**32 that a float64 carries exactly."""
-    digest = hashlib.blake2b(digest_size=8)
-    paths, leaves, _ = flatten_with_paths(params)
-    for path, leaf in zip(paths, leaves, strict=True):
-        digest.update(path.encode())
-        digest.update(np.ascontiguousarray(leaf).data)
-    word = int.from_bytes(digest.digest(), "little")
-    return float(word >> 32), float(word & 0xFFFFFFFF)
-
-
-def _resumed_microbatch(config: TrainConfig, settings: Mapping[str, Any]) -> int | str:
-    """The microbatch that the snapshot's run had settled on, where "auto" would ask the same question
-    again."""
-    same = all(settings.get(name) == getattr(config, name) for name in ("workers", "global_batch", "memory_budget"))
-    if config.microbatch == "auto" and same:
-        return settings.get("microbatch", "auto")
-    return config.microbatch
+        try:
+            snapshots.save(self.job.out / SNAPSHOT_FOLDER, snapshot, keep=config.keep)
+        except SnapshotError as error:
+            if is_last or self.step == 0:
+                raise
+            self._rows.record({"step": self.step, "warning": str(error)})

@@ -11,6 +11,7 @@ from . import trees
 from .array import Array, plain
 from .errors import DisconnectedError, InputError
 from .levels import Level
+from .python_numbers import as_python_number, is_python_number
 from .views import as_given
 
 _HINT = "differentiate with respect to arrays of float16, float32, float64, complex64, complex128 or Python floats"
@@ -24,7 +25,7 @@ def is_differentiable_leaf(leaf: Any) -> bool:
 
 
 def check_leaves(tree: Any, what: str, *, allow_int: bool = False) -> tuple[list, Any]:
-    """Return the leaves of an argument to differentiate and its definition; Python numbers become NumPy scalars.
+    """Return the leaves of an argument to differentiate and its definition.
 
     Raises `InputError` naming the path of a leaf that is not a floating-point (or complex) array or number; with
     `allow_int`, integers and truths pass.
@@ -38,7 +39,7 @@ def check_leaves(tree: Any, what: str, *, allow_int: bool = False) -> tuple[list
             _check_leaf(leaf, what + path, allow_int)
     if not leaves:
         raise InputError(f"{what} holds no arrays to differentiate")
-    return [as_scalar_array(leaf) for leaf in leaves], treedef
+    return leaves, treedef
 
 
 def _check_leaf(leaf: Any, what: str, allow_int: bool) -> None:
@@ -56,6 +57,12 @@ def _check_leaf(leaf: Any, what: str, allow_int: bool) -> None:
 def as_scalar_array(leaf: Any) -> Any:
     """Return a Python float or complex as a NumPy scalar, anything else as it is."""
     return np.float64(leaf) if type(leaf) is float else np.complex128(leaf) if type(leaf) is complex else leaf
+
+
+def trace_leaf(trace: Callable[..., Array], leaf: Any, *more: Any) -> Array:
+    """Return the traced array of an argument: ``trace(value, *more)``, noted to be what the argument is in NumPy."""
+    array = as_given(trace(as_scalar_array(leaf), *more), leaf)
+    return as_python_number(array) if is_python_number(leaf) else array
 
 
 def check_scalar(output: Any, what: str = "the function") -> None:
@@ -104,10 +111,10 @@ class Arguments:
         self.definitions: list[Any] = []
         checked = [check_leaves(args[k], f"argument {k}", allow_int=allow_int) for k in self.wanted]
         for position, (leaves, treedef) in zip(self.wanted, checked, strict=True):
-            boxes = [as_given(trace(leaf), leaf) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
+            boxes = [trace_leaf(trace, leaf) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
             self.traced[position] = trees.unflatten(treedef, list(boxes))
             self.arrays += [box for box in boxes if type(box) is Array and box is not None]
-            self.leaves.append(leaves)
+            self.leaves.append([as_scalar_array(leaf) for leaf in leaves])
             self.definitions.append(treedef)
 
     def primals(self) -> list:

@@ -17,12 +17,12 @@ from .arguments import (
     fit_to_output,
     is_differentiable_leaf,
     split_aux,
+    trace_leaf,
     untraced,
 )
 from .array import Array
 from .forward import Forward
 from .trail import Trail
-from .views import as_given
 
 
 def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
@@ -86,7 +86,7 @@ def jvp(f: Callable, primals: Sequence, tangents: Sequence, *, has_aux: bool = F
     leaves, treedef = check_leaves(primals, "primals")
     directions = fit_to_output(tuple(tangents), leaves, treedef, "tangent", "primal")
     with Forward() as level:
-        traced = [as_given(level.input(leaf, t), leaf) for leaf, t in zip(leaves, directions, strict=True)]
+        traced = [trace_leaf(level.input, leaf, t) for leaf, t in zip(leaves, directions, strict=True)]
         output, aux = split_aux(f(*trees.unflatten(treedef, traced)), has_aux)
         aux = untraced(aux, level)
         outputs, out_tree = trees.flatten(output)

@@ -7,7 +7,7 @@ from typing import Any
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import best
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Compute, Step
+from ..checkpoint.residency import Step
 from ..runtime.op import Op
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
@@ -81,18 +81,16 @@ class Known:
         """Lay the plan out along the calls of the forward sweep."""
         assert self.plan is not None
         tape, layout = self.tape, Layout(self.lowering)
-        steps = iter(self.plan.steps)
-        value = 0
+        steps = self.plan.steps
+        value = done = 0
         for op, inputs, parameters, output in tape.calls[: self.forward_calls]:
-            due: list[Step] = []
+            due: tuple[Step, ...] = ()
             if tape.aliases[output] < 0:
-                for step in steps:
-                    due.append(step)
-                    if type(step) is Compute and step.value == value:
-                        break
+                stop = self.plan.stops[value]
+                due, done = steps[done:stop], stop
                 value += 1
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
-        self.rest = tuple(layout.actions(steps))
+        self.rest = tuple(layout.actions(steps[done:]))
 
 
 def is_same(a: Any, b: Any) -> bool:

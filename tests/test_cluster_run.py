@@ -1,4 +1,4 @@
-"""Runs on a local Ray: one Ray for the whole file, started when its first test needs it."""
+"""Runs on a local Ray."""
 
 import json
 import os
@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from retape import random
 from retape.checkpoint.errors import MemoryBudgetError
 from retape.cluster import (
     ClusterSizeError,
@@ -26,24 +26,6 @@ from retape.cluster import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-
-
-@pytest.fixture(scope="module")
-def ray():
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
-    ray = pytest.importorskip("ray")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            object_store_memory=100 * 2**20,
-        )
-        yield ray
-        ray.shutdown()
 
 
 def problem():
@@ -94,12 +76,33 @@ def test_two_workers_train_and_a_resumed_run_has_the_same_bits(ray, tmp_path):
     assert [row["step"] for row in whole.rows if "val_size" in row] == [2, 4, 6]
 
 
-def test_two_workers_get_the_gradient_of_the_whole_batch(ray, tmp_path):
-    losses = {}
+def test_one_and_two_workers_and_a_resized_run_have_the_same_bits_random_draws_included(ray, tmp_path):
+    joined = tmp_path / "joined"
+
+    def loss(params, batch):
+        time.sleep(0 if joined.exists() else 0.02)  # until a second worker has joined, there must be steps left
+        x, targets = batch
+        hidden = random.dropout(np.tanh(x @ params["a"]), 0.25) * np.random.uniform(0.9, 1.1)
+        error = hidden @ params["b"] - targets
+        return np.mean(error * error)
+
+    def run(name, **settings):
+        return train(**{**problem(), "loss": loss, "global_batch": 10, "steps": 200, **settings}, out=tmp_path / name)
+
+    def wanted(step):
+        return 2 if step < 100 else 1
+
+    def watch(row):
+        if row["workers"] == 2:
+            joined.touch()
+
+    resized = run("resized", workers=1, resize=wanted, on_row=watch)
+    assert {row["workers"] for row in resized.rows} == {1, 2}
     for workers in (1, 2):
-        result = train(**problem(), steps=3, workers=workers, out=tmp_path / str(workers))
-        losses[workers] = [row["loss"] for row in result.rows]
-    np.testing.assert_allclose(losses[1], losses[2], rtol=1e-5)
+        result = run(str(workers), workers=workers)
+        assert [row["loss"] for row in result.rows] == [row["loss"] for row in resized.rows]
+        for name in "ab":
+            assert result.params[name].tobytes() == resized.params[name].tobytes()
 
 
 def test_each_steps_peak_is_within_what_was_projected_and_allowed(ray, tmp_path):
@@ -139,17 +142,17 @@ def test_a_loss_that_is_not_a_scalar_is_an_error_that_says_so(ray, tmp_path):
 
 
 def test_more_workers_than_cpus_are_refused_with_both_numbers(ray, tmp_path):
-    with pytest.raises(ClusterSizeError, match="8 workers.*largest with 2 CPUs"):
+    with pytest.raises(ClusterSizeError, match="8 workers.*largest with 4 CPUs.*room for 4"):
         train(**problem(), steps=2, workers=8, out=tmp_path)
 
 
-def test_a_worker_that_dies_ends_the_run_and_names_the_last_good_snapshot(ray, tmp_path):
-    settings = problem()
+def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tmp_path):
+    settings = {**problem(), "steps": 40, "snapshot_every": 7}
     plain = settings["loss"]
     marker = tmp_path / "died"
 
     def loss(params, batch):
-        if (tmp_path / "out" / "snapshots" / "step-000000002.snapshot").exists():
+        if (tmp_path / "out" / "snapshots" / "step-000000007.snapshot").exists():
             try:
                 marker.touch(exist_ok=False)
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -157,10 +160,34 @@ def test_a_worker_that_dies_ends_the_run_and_names_the_last_good_snapshot(ray, t
                 pass
         return plain(params, batch)
 
-    with pytest.raises(WorkerDiedError, match=r"worker \d of 2 died.*snapshots/step-.*resume"):
-        train(**{**settings, "loss": loss}, steps=50, snapshot_every=1, out=tmp_path / "out")
+    told = []
+    result = train(**{**settings, "loss": loss}, out=tmp_path / "out", on_event=told.append)
+    assert marker.exists() and any("was lost after step" in sentence for sentence in told)
+    whole = train(**settings, out=tmp_path / "whole")
+    for name in "ab":
+        assert result.params[name].tobytes() == whole.params[name].tobytes()
+    for out in ("out", "whole"):
+        assert [row["step"] for row in rows_of(tmp_path / out)] == list(range(1, 41))
+    assert [row["step"] for row in result.rows] == list(range(1, 41))
     assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
-    assert train(**settings, steps=6, out=tmp_path / "out", resume=True).step >= 6
+
+
+def test_workers_that_die_again_and_again_in_one_step_end_the_run(ray, tmp_path):
+    def loss(params, batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(WorkerDiedError, match=r"workers died one after the other in step 1.*snapshots/step-.*resume"):
+        train(**{**problem(), "loss": loss}, steps=5, out=tmp_path)
+
+
+def test_a_step_that_is_not_finite_can_be_skipped(ray, tmp_path):
+    settings = problem()
+    x, targets = settings["data"]
+    spoiled = np.where(np.arange(64)[:, None] < 4, np.float32(np.nan), targets)
+    result = train(**{**settings, "data": (x, spoiled)}, steps=8, nonfinite="skip", out=tmp_path)
+    skipped = [row for row in result.rows if row.get("skipped")]
+    assert skipped and result.step == 8 and all(np.isnan(row["loss"]) for row in skipped)
+    assert all(np.isfinite(result.params[name]).all() for name in "ab")
 
 
 def test_a_snapshot_of_another_model_is_refused(ray, tmp_path):
@@ -190,7 +217,12 @@ def test_a_new_run_sets_the_files_of_an_earlier_one_aside(ray, tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        ({"global_batch": 7}, ConfigError, "7 cannot be shared equally by 2 workers; use 6 or 8"),
+        ({"global_batch": 1}, ConfigError, "batch of 1 cannot be cut into 2 shards"),
+        ({"shards": 3, "workers": 4}, ConfigError, "4 workers have only 3 logical shards"),
+        ({"shards": 0}, ConfigError, "shards is 0"),
+        ({"nonfinite": "hope"}, ConfigError, "'hope'; the known ones are stop, skip"),
+        ({"wire": "float8"}, ConfigError, "'float8'; the known ones are float32, bfloat16"),
+        ({"spares": -1}, ConfigError, "spares is -1"),
         ({"global_batch": 128}, DataError, "128 examples and the data holds 64"),
         ({"steps": 0}, ConfigError, "steps is 0"),
         ({"workers": 0}, ConfigError, "workers is 0"),
@@ -231,7 +263,7 @@ def script(tmp_path, *arguments, **settings):
         (["--steps", "none"], 2, "'none' is not a whole number"),
         (["--memory-budget", "0%"], 2, "0%"),
         (["--memory-budget", "lots"], 2, "lots"),
-        (["--model", "digits", "--global-batch", "7"], 2, "cannot be shared equally"),
+        (["--model", "digits", "--global-batch", "1"], 2, "cannot be cut into 2 shards"),
         (["--data", "no/such/place"], 1, "no/such/place does not exist"),
         (["--config", "run.toml"], 2, "unknown keys stepps; the known ones are"),
     ],

@@ -87,6 +87,15 @@ PROGRAMS = {
 }
 
 
+def needed(program: Program) -> list[bool]:
+    """Tell, by value, whether an output depends on it."""
+    found = [v in program.outputs for v in range(len(program))]
+    for v in range(len(program) - 1, -1, -1):
+        for u in program.inputs[v]:
+            found[u] |= found[v]
+    return found
+
+
 MAKERS = {**PLANNERS, "search": functools.partial(search, effort=3000)}
 
 
@@ -100,11 +109,12 @@ def test_every_plan_that_is_made_replays_within_its_budget(planner, name, share)
     plan = MAKERS[planner](program, budget)
     if plan is None:
         is_uncut = planner in ("uniform", "boundaries") and len(program) < 4
-        assert share < 1.0 or is_uncut, "every planner finds a plan when everything fits"
+        is_too_large = planner == "exact" and len(program) > 40
+        assert share < 1.0 or is_uncut or is_too_large, "every planner finds a plan when everything fits"
         return
     peak = replay(schedule(plan, list(range(len(program)))))
     assert peak == plan.projected_peak_bytes <= budget
-    assert all(count >= 1 for count in plan.computed)
+    assert all(count >= 1 for count, is_needed in zip(plan.computed, needed(program), strict=True) if is_needed)
     assert plan.extra_work >= 0
 
 
@@ -191,8 +201,9 @@ def test_cuts_are_placed_where_little_is_live():
         ([Run(0, 0), Run(1, 1), Free(0), Free(0)], "freed, but is not in memory"),
         ([Run(0, 0), Free(0), Run(1, 1)], "reads v0, which is not in memory"),
         ([Run(0, 0), Rerun(0, 0)], "in memory already"),
-        ([Run(1, 1)], "reads v0|to come"),
-        ([Run(0, 0)], "only 1 of 2"),
+        ([Run(1, 1)], "reads v0"),
+        ([Rerun(0, 0)], "first, or again"),
+        ([Run(0, 0)], "output v1 is not in memory"),
         ([Run(0, 0), Run(1, 1), Free(1)], "output v1 is not in memory"),
     ],
 )
@@ -228,7 +239,7 @@ def test_a_schedule_reads_as_sentences():
 
 
 def test_an_unknown_planner_lists_the_known_ones():
-    with pytest.raises(ValueError, match="keep_all, uniform, boundaries, next_use, ancestors, staleness"):
+    with pytest.raises(ValueError, match="keep_all, exact, uniform, boundaries, next_use, ancestors, staleness, search"):
         best(chain(3), 10_000, "magic")
 
 

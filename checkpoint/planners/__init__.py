@@ -10,6 +10,7 @@ from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
 from .boundaries import boundaries
+from .exact import exact
 from .floor import smallest_budget
 from .keep_all import keep_all
 from .next_use import next_use
@@ -21,6 +22,7 @@ __all__ = ["PLANNERS", "best", "check_name", "refusal", "smallest_budget"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
+    "exact": exact,
     "uniform": uniform,
     "boundaries": boundaries,
     "next_use": next_use,
@@ -48,9 +50,13 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
         if plan is None:
             raise refusal(program, budget, planner)
         return plan
-    plan = keep_all(program, budget) or search(program, budget, effort=effort)
-    if plan is not None:
+    plan = keep_all(program, budget) or exact(program, budget)
+    if plan is not None and (plan.is_optimal or not plan.extra_work):
         return plan
+    searched = search(program, budget, effort=effort)
+    found = [made for made in (plan, searched) if made is not None]
+    if found:
+        return min(found, key=lambda made: made.work_seconds)
     needed, least = smallest_budget(program)
     if needed > budget:
         raise refusal(program, budget)

@@ -1,7 +1,7 @@
-"""The smallest budget for which a plan is found, and that plan: a bisection over eviction rules, closed by the search.
+"""The smallest budget for which a plan is found, and that plan: exact for small programs, a bisection over rules for others.
 
 Rules are not monotone: one may fit into a budget and not into a larger one. So the budget is not merely where a bisection
-ends: the search finds a plan for exactly this number of bytes, and none for one byte less.
+ends: a plan is found for exactly this number of bytes, and none for one byte less.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from ..errors import DoesNotFit
 from ..plan import Plan
 from ..program import Program
 from ..residency import MOST_STEPS, Residency, run_through
+from .exact import exact, least_budget
 from .keep_all import keep_all
 from .search import Attempt, essential, search
 
@@ -19,20 +20,28 @@ _PRECISION = 1 / 256
 
 
 def smallest_budget(program: Program) -> tuple[int, Plan]:
-    """Return the least budget in bytes for which `search` finds a plan, and that plan.
+    """Return the least budget in bytes for which a plan is found, and that plan.
 
-    Budgets below it may be possible under plans that no rule finds, never below `Program.lower_bound_bytes`.
+    No plan exists below it for programs of few values (see `exact`). For others there may be plans below it that no rule
+    finds, never below `Program.lower_bound_bytes`.
     """
     kept = keep_all(program, math.inf)
     assert kept is not None
+    least = least_budget(program, kept.projected_peak_bytes)
+    if least is not None:
+        return least, exact(program, least) or kept
     low, high = program.lower_bound_bytes(), kept.projected_peak_bytes
     for attempt in essential(program):
         high = _least(program, attempt, low, high)
-    found = search(program, high, effort=0)
-    while (lower := search(program, high - 1, effort=0)) is not None:
+    found = _any_plan(program, high)
+    while (lower := _any_plan(program, high - 1)) is not None:
         high, found = lower.projected_peak_bytes, lower
     assert found is not None
     return high, found
+
+
+def _any_plan(program: Program, budget: int) -> Plan | None:
+    return search(program, budget, effort=0) or exact(program, budget)
 
 
 def _least(program: Program, attempt: Attempt, low: int, high: int) -> int:

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DoesNotFit
+from ..order import steps_of
 from ..plan import Plan
 from ..program import Program
 from ..residency import MOST_STEPS, Compute, Hold, Residency, Rule, run_through
-from ..timeline import Timeline, steps_of
+from ..timeline import EMPTY, Timeline
 from .ancestors import RULE as PER_BYTE
 from .boundaries import boundary_sets
 from .next_use import RULE as NEXT_USE
@@ -58,7 +59,7 @@ class Search:
 
     def is_done(self) -> bool:
         """Tell whether a plan is found that cannot be bettered, or one is found and the effort is spent."""
-        return self.order is not None and (self.effort <= 0 or self.cost <= self.program.work_seconds() * (1 + 1e-9))
+        return self.order is not None and (self.effort <= 0 or len(self.order) == len(set(self.order)))
 
     def try_out(self, attempt: Attempt) -> float:
         """Return the cost of the attempt's plan, filled up to the budget; infinity where it does not fit."""
@@ -190,7 +191,7 @@ def fill(timeline: Timeline, budget: float) -> int:
     slots.sort(key=lambda slot: -costs[value[slot]] / (sizes[value[slot]] + 1))
     looked_at = 0
     for slot in slots:
-        if value[slot] < 0:
+        if value[slot] == EMPTY or timeline.instances[value[slot]][0] == slot:
             continue
         looked_at += 1
         mark = timeline.mark()

@@ -1,0 +1,214 @@
+"""Makes the sum of all workers' gradients from where they run: shared memory inside each node, the network between nodes.
+
+Every rank puts the gradients of its run of shards into its own slots, which lie in its node's shared memory. A reduction
+is then two levels of one fixed tree: the ranks of a node add up the subtrees that lie in the node, and the node's first rank
+adds up the nodes' subtrees with the other nodes. What is added to what depends on the number of shards alone.
+"""
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .adding import add_up
+from .layout import Layout, Span
+from .mesh import Address, Waiting
+from .net import Net
+from .shm import Arena, arena_path
+from .sums import Run, Split, balanced, even_runs, expression, puts, slot_count, subtrees
+
+
+@dataclass(frozen=True)
+class Formation:
+    """Who works together: ``nodes`` holds the number of workers of each node, whose ranks follow one another.
+
+    ``token`` is the job's secret, ``generation`` counts the formations of a job. ``addresses`` is where each node's first
+    rank listens, and empty for one node. ``split`` is the tree that the ``shards`` are added up along.
+    """
+
+    token: str
+    generation: int
+    shards: int
+    nodes: tuple[int, ...] = (1,)
+    addresses: tuple[Address, ...] = ()
+    deadline_seconds: float = 300.0
+    wire: str = "float32"
+    split: Split = balanced
+
+    @property
+    def world(self) -> int:
+        """The number of workers."""
+        return sum(self.nodes)
+
+    @cached_property
+    def runs(self) -> tuple[Run, ...]:
+        """Each worker's run of shards."""
+        return even_runs(self.shards, self.world)
+
+    def place(self, rank: int) -> tuple[int, int]:
+        """The node of a rank, and its number there."""
+        for node, count in enumerate(self.nodes):
+            if rank < count:
+                return node, rank
+            rank -= count
+        raise ValueError(f"rank {rank + self.world} is not among the {self.world} of this formation")
+
+    def first_rank(self, node: int) -> int:
+        """The rank of a node's first worker."""
+        return sum(self.nodes[:node])
+
+    def node_run(self, node: int) -> Run:
+        """The shards of all workers of a node."""
+        first = self.first_rank(node)
+        return self.runs[first][0], self.runs[first + self.nodes[node] - 1][1]
+
+
+class Group:
+    """One rank's end of a formation: its slots, the sum, and everybody's figures.
+
+    Methods that wait raise ``DeadlineError``, ``AbortedError`` after :meth:`abort` of any rank, and ``MessageError`` for
+    what other nodes should not have sent. Every rank must call :meth:`reduce`, :meth:`finish` and :meth:`barrier` in the
+    same order.
+    """
+
+    def __init__(
+        self,
+        formation: Formation,
+        rank: int,
+        layout: Layout,
+        *,
+        figures: int = 0,
+        listener: socket.socket | None = None,
+        is_called_off: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Meets the others. Raises ``RunError`` where there is not enough shared memory, or an older formation is met."""
+        self.formation, self.rank, self.layout = formation, rank, layout
+        self.node, self.local = formation.place(rank)
+        shards, split = formation.shards, formation.split
+        self.puts = puts(formation.runs[rank], shards, split)
+        node_trees = [subtrees(formation.node_run(node), shards, split) for node in range(len(formation.nodes))]
+        self._several = len(formation.nodes) > 1
+        first = formation.first_rank(self.node)
+        local_world = formation.nodes[self.node]
+        local_runs = formation.runs[first : first + local_world]
+        slots = slot_count(local_runs, shards, split)
+        trees = node_trees[self.node]
+        # Behind the ranks' slots: the result, then this node's partial sums where other nodes want them.
+        self.arena = Arena(
+            arena_path(formation.token, self.node, formation.generation),
+            self.local,
+            local_world,
+            layout,
+            slots=slots,
+            extra=1 + (len(trees) if self._several else 0),
+            figures=(formation.world, figures),
+            generation=formation.generation,
+            deadline_seconds=formation.deadline_seconds,
+            is_called_off=is_called_off,
+        )
+        self._result = self.arena.extra(0)
+        self._sources: list[int] = []
+        at: dict[Run, int] = {}
+        for local, run in enumerate(local_runs):
+            for number, tree in enumerate(subtrees(run, shards, split)):
+                at[tree] = len(self._sources)
+                self._sources.append(self.arena.slot(local, number))
+        self._expressions = [expression(tree, at, split) for tree in trees]
+        self.slots = [self.arena.leaves(self.arena.slot(self.local, number)) for number in range(slots)]
+        self.result = self.arena.leaves(self._result)
+        self._figures = figures
+        self._table = 0
+        self._net: Net | None = None
+        if self._several and self.local == 0:
+            assert listener is not None
+            numbered = {tree: number for number, tree in enumerate(tree for trees in node_trees for tree in trees)}
+            self._net = Net(
+                self.node,
+                formation.addresses,
+                listener,
+                token=formation.token,
+                generation=formation.generation,
+                partials=[len(trees) for trees in node_trees],
+                total=expression((0, shards), numbered, split),
+                waiting=Waiting(formation.deadline_seconds, self.arena.check_abort),
+                wire=formation.wire,
+            )
+
+    def put(self, number: int, leaf: int, gradient: np.ndarray, scale: float = 1.0) -> None:
+        """Takes one leaf's gradient of the rank's ``number``-th shard, times ``scale``, and adds up what can be."""
+        put = self.puts[number]
+        place = self.slots[put.slot][leaf]
+        if scale != 1.0:
+            gradient = np.multiply(gradient, scale, dtype=place.dtype)
+        if not put.is_first:
+            np.add(place, gradient, out=place)
+        elif gradient is not place:
+            np.copyto(place, gradient)
+        for into, other in put.merges:
+            np.add(self.slots[into][leaf], self.slots[other][leaf], out=self.slots[into][leaf])
+
+    def reduce(self, spans: Sequence[Span] | None = None, *, divisor: float = 1.0) -> None:
+        """Adds up the spans (all, unless said) of all ranks, divided by ``divisor``; the sum is there after
+        :meth:`finish`."""
+        arena = self.arena
+        spans = self.layout.whole if spans is None else spans
+        arena.barrier("bring its gradients")
+        local_world = arena.world
+        if not self._several:
+            for span in spans:
+                share = span.share(self.local, local_world)
+                sources = [arena.view(slot, share) for slot in self._sources]
+                add_up(self._expressions[0], sources, arena.view(self._result, share), divisor)
+            return
+        partials = [
+            self._sources[made] if isinstance(made, int) else arena.extra(1 + number)
+            for number, made in enumerate(self._expressions)
+        ]
+        for made, slot in zip(self._expressions, partials, strict=True):
+            if not isinstance(made, int):
+                for span in spans:
+                    share = span.share(self.local, local_world)
+                    add_up(made, [arena.view(source, share) for source in self._sources], arena.view(slot, share))
+        arena.barrier("add up its share")
+        if self._net is not None:
+            parts = [[arena.view(slot, span) for slot in partials] for span in spans]
+            results = [arena.view(self._result, span) for span in spans]
+            self._net.all_reduce(spans, parts, results, divisor=divisor)
+
+    def finish(self, figures: Sequence[float] = ()) -> np.ndarray:
+        """Waits until everybody's part of the sum is in ``result``; returns every rank's figures, (world, columns)
+        float64."""
+        arena, table = self.arena, self.arena.figures(self._table)
+        self._table += 1
+        table[self.rank, : len(figures)] = figures
+        arena.beat()
+        arena.barrier("add up its share")
+        if self._several:
+            if self._net is not None:
+                mine = slice(self.rank, self.rank + arena.world)
+                for node, rows in self._net.gather(table[mine]).items():
+                    first = self.formation.first_rank(node)
+                    there = table[first : first + self.formation.nodes[node]]
+                    there[...] = rows.reshape(there.shape)
+            arena.barrier("bring the figures of the other nodes")
+        return table.copy()
+
+    def check(self) -> None:
+        """Raises ``AbortedError`` when this formation is over."""
+        self.arena.check_abort()
+
+    def beat(self) -> None:
+        """Says that this rank is alive."""
+        self.arena.beat()
+
+    def abort(self) -> None:
+        """Ends everybody's waits, on this node at once and on others when they miss this node. Safe from any thread."""
+        self.arena.abort()
+
+    def close(self) -> None:
+        """Gives up what this rank holds; its slots go with the last array that views them."""
+        self.arena.close()
+        if self._net is not None:
+            self._net.close()

@@ -1,0 +1,301 @@
+"""Makes the sum of all nodes' gradients over TCP: a direct reduce-scatter and all-gather, added up in one fixed order.
+
+Node j adds up the j-th share of every span: it receives that share of every other node's partial sums, adds them up by the
+expression that all nodes know, chunk by chunk while they come, and sends each finished chunk to all. Each node moves 2 N (n
+- 1) / n bytes, as in a ring, but the order of the additions does not depend on the nodes' places (Thakur, Rabenseifner and
+Gropp, "Optimization of collective communication operations in MPICH", 2005, describe the pattern).
+"""
+
+import selectors
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..errors import MessageError
+from .adding import add_up
+from .bfloat16 import rounded, widened
+from .frames import FIGURES, HEADER_BYTES, PART, SUM, Frame, checksum, unpack
+from .layout import Span
+from .mesh import Address, Link, Waiting, close, connect, lost, wait
+from .sums import Expression
+
+CHUNK_BYTES = 2**18
+WIRES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A chunk that is to be sent: ``values`` lie ``offset`` bytes into a share of a span."""
+
+    kind: int
+    slot: int
+    span: int
+    offset: int
+    values: np.ndarray
+
+
+@dataclass
+class _Peer:
+    """What is on its way to and from one node; ``missing_bytes`` are still to come."""
+
+    link: Link
+    missing_bytes: int
+    outgoing: deque[_Piece] = field(default_factory=deque)
+    sending: list[memoryview] = field(default_factory=list)
+    header: bytearray = field(default_factory=lambda: bytearray(HEADER_BYTES))
+    payload: bytearray = field(default_factory=bytearray)
+    frame: Frame | None = None
+    filled: int = 0
+
+    @property
+    def is_sending(self) -> bool:
+        return bool(self.sending or self.outgoing)
+
+
+@dataclass
+class _Share:
+    """This node's share of one span: where the sum goes, the partial sums that are added, and the bytes of each that came."""
+
+    out: np.ndarray
+    sources: list[np.ndarray]
+    came: dict[tuple[int, int], int]
+    source_of: dict[tuple[int, int], int]
+    done: int = 0
+
+
+class Net:
+    """One node's end of the network: ``node`` of ``len(addresses)``, whose leaders listen at ``addresses``.
+
+    ``partials`` is how many partial sums each node brings, and ``total`` the expression that adds them all up, node by
+    node. With ``wire="bfloat16"`` float32 gradients travel rounded to half their size, and what the rounding left over is
+    added the next time; all nodes still get the same bits, but they depend on the number of nodes.
+    """
+
+    def __init__(
+        self,
+        node: int,
+        addresses: Sequence[Address],
+        listener: socket.socket,
+        *,
+        token: str,
+        generation: int,
+        partials: Sequence[int],
+        total: Expression,
+        waiting: Waiting,
+        wire: str = "float32",
+    ) -> None:
+        """Connects to the other nodes. Raises ``DeadlineError`` that names those that did not come, ``AbortedError``."""
+        if wire not in WIRES:
+            raise ValueError(f"wire is {wire!r}; it must be one of {', '.join(WIRES)}")
+        self.node, self.nodes = node, len(addresses)
+        self._partials, self._total, self._waiting, self._wire = partials, total, waiting, wire
+        self._generation, self._operation = generation, 0
+        self._errors: dict[tuple[int, int, int, int], np.ndarray] = {}
+        self._links = connect(node, addresses, token, generation, listener, waiting)
+
+    def all_reduce(
+        self,
+        spans: Sequence[Span],
+        parts: Sequence[Sequence[np.ndarray]],
+        results: Sequence[np.ndarray],
+        *,
+        divisor: float = 1.0,
+    ) -> None:
+        """Adds up this node's ``parts[span][k]`` and those of all others into ``results[span]``, divided by ``divisor``.
+
+        All arrays are flat. Every node must call this as often as the others, with the same spans. Raises ``DeadlineError``
+        when nothing comes from a node for that long, ``AbortedError``, and ``MessageError`` for what is forged or damaged.
+        """
+        shares = [self._share(span, parts[number], results[number]) for number, span in enumerate(spans)]
+        mine = sum(span.share(self.node, self.nodes).nbytes for span in spans)
+        peers = {
+            peer: _Peer(link, self._partials[peer] * mine + sum(span.share(peer, self.nodes).nbytes for span in spans))
+            for peer, link in self._links.items()
+        }
+        for peer, state in peers.items():
+            for number, span in enumerate(spans):
+                here = _within(span, span.share(peer, self.nodes))
+                block = CHUNK_BYTES // span.dtype.itemsize
+                for start in range(0, here.stop - here.start, block):
+                    for slot, part in enumerate(parts[number]):
+                        values = part[here][start : start + block]
+                        state.outgoing.append(_Piece(PART, slot, number, start * span.dtype.itemsize, values))
+
+        def take(peer: int, frame: Frame, payload: memoryview) -> int:
+            span = spans[frame.span]
+            values = self._decoded(payload, span.dtype)
+            if frame.kind == SUM:
+                into = results[frame.span][_within(span, span.share(peer, self.nodes))]
+            else:
+                share = shares[frame.span]
+                into = share.sources[share.source_of[peer, frame.slot]]
+            start = frame.offset // span.dtype.itemsize
+            if start + values.size > into.size:
+                raise MessageError(f"a message from node {peer} does not fit its place in span {frame.span}")
+            into[start : start + values.size] = values
+            if frame.kind == PART:
+                shares[frame.span].came[peer, frame.slot] += values.size
+                self._add_what_came(shares[frame.span], frame.span, peers, divisor)
+            return values.nbytes
+
+        self._exchange(peers, take)
+
+    def gather(self, figures: np.ndarray) -> dict[int, np.ndarray]:
+        """Every other node's ``figures``, flat float64, by node; each node may bring another number of them."""
+        peers = {peer: _Peer(link, -1) for peer, link in self._links.items()}
+        for state in peers.values():
+            state.outgoing.append(_Piece(FIGURES, 0, 0, 0, np.ascontiguousarray(figures, np.float64).ravel()))
+        came: dict[int, np.ndarray] = {}
+
+        def take(peer: int, frame: Frame, payload: memoryview) -> int:
+            came[peer] = np.frombuffer(payload, np.float64).copy()
+            return -1
+
+        self._exchange(peers, take)
+        return came
+
+    def close(self) -> None:
+        """Closes all connections; the other nodes' waits end with ``AbortedError``."""
+        close(self._links)
+
+    def _exchange(self, peers: dict[int, _Peer], take: Callable[[int, Frame, memoryview], int]) -> None:
+        """Sends everything that is queued and receives until no node's bytes are missing; ``take`` says how many came."""
+        self._operation += 1
+        with selectors.DefaultSelector() as selector:
+            watched = dict.fromkeys(peers, 0)
+
+            def watch() -> bool:
+                for peer, state in peers.items():
+                    # A node that has sent all may be at the next operation already: its frames wait until we are.
+                    wanted = (selectors.EVENT_WRITE if state.is_sending else 0) | (
+                        selectors.EVENT_READ if state.missing_bytes else 0
+                    )
+                    if wanted != watched[peer]:
+                        if watched[peer]:
+                            selector.unregister(state.link.connection)
+                        if wanted:
+                            selector.register(state.link.connection, wanted, peer)
+                        watched[peer] = wanted
+                return any(watched.values())
+
+            until = self._waiting.until()
+            while watch():
+                for key, events in wait(selector, self._waiting, until, "for the gradients of another node"):
+                    peer, state = key.data, peers[key.data]
+                    if events & selectors.EVENT_WRITE:
+                        self._send(peer, state)
+                    if events & selectors.EVENT_READ:
+                        for frame, payload in self._receive(peer, state):
+                            state.missing_bytes -= take(peer, frame, payload)
+                            if not state.missing_bytes:
+                                break
+                    until = self._waiting.until()
+
+    def _share(self, span: Span, parts: Sequence[np.ndarray], result: np.ndarray) -> _Share:
+        here = _within(span, span.share(self.node, self.nodes))
+        sources: list[np.ndarray] = []
+        came, source_of = {}, {}
+        for node, count in enumerate(self._partials):
+            for slot in range(count):
+                source_of[node, slot] = len(sources)
+                if node == self.node:
+                    sources.append(parts[slot][here])
+                else:
+                    came[node, slot] = 0
+                    sources.append(np.empty(here.stop - here.start, span.dtype))
+        return _Share(result[here], sources, came, source_of)
+
+    def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float) -> None:
+        ready = min(share.came.values())
+        if ready <= share.done:
+            return
+        here = slice(share.done, ready)
+        out = share.out[here]
+        add_up(self._total, [source[here] for source in share.sources], out, divisor)
+        piece = _Piece(SUM, 0, span, share.done * out.itemsize, out)
+        if self._is_rounded(out.dtype):
+            # This node, too, goes on with the rounded sum: all replicas have the same bits.
+            words = self._rounded(piece, self.node)
+            out[...] = widened(words)
+            piece = replace(piece, values=words)
+        for state in peers.values():
+            state.outgoing.append(piece)
+        share.done = ready
+
+    def _is_rounded(self, dtype: np.dtype) -> bool:
+        return self._wire == "bfloat16" and dtype == np.float32
+
+    def _rounded(self, piece: _Piece, node: int) -> np.ndarray:
+        place = (node, piece.kind * 256 + piece.slot, piece.span, piece.offset)
+        error = self._errors.get(place)
+        if error is None or error.size != piece.values.size:
+            error = self._errors[place] = np.zeros(piece.values.size, np.float32)
+        return rounded(piece.values, error)
+
+    def _decoded(self, payload: memoryview, dtype: np.dtype) -> np.ndarray:
+        return widened(np.frombuffer(payload, np.uint16)) if self._is_rounded(dtype) else np.frombuffer(payload, dtype)
+
+    def _send(self, peer: int, state: _Peer) -> None:
+        try:
+            while state.is_sending:
+                if not state.sending:
+                    piece = state.outgoing.popleft()
+                    values = piece.values
+                    if piece.kind == PART and self._is_rounded(values.dtype):
+                        values = self._rounded(piece, peer)
+                    data = values.view(np.uint8).data
+                    frame = Frame(
+                        self._generation,
+                        self._operation,
+                        piece.kind,
+                        piece.slot,
+                        piece.span,
+                        piece.offset,
+                        len(data),
+                        checksum(data),
+                    )
+                    state.sending = [memoryview(frame.pack(state.link.key)), data]
+                sent = state.link.connection.sendmsg(state.sending)
+                while state.sending and sent >= len(state.sending[0]):
+                    sent -= len(state.sending.pop(0))
+                if sent:
+                    state.sending[0] = state.sending[0][sent:]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise lost(peer, error) from None
+
+    def _receive(self, peer: int, state: _Peer) -> Iterator[tuple[Frame, memoryview]]:
+        """The frames that are complete, one after the other, until nothing more is there to read."""
+        while True:
+            buffer = state.header if state.frame is None else state.payload
+            while state.filled < len(buffer):
+                try:
+                    count = state.link.connection.recv_into(memoryview(buffer)[state.filled :])
+                except BlockingIOError:
+                    return
+                except OSError as error:
+                    raise lost(peer, error) from None
+                if not count:
+                    raise lost(peer)
+                state.filled += count
+            state.filled = 0
+            if state.frame is None:
+                state.frame = unpack(state.header, state.link.key, generation=self._generation, operation=self._operation)
+                state.payload = bytearray(state.frame.length)
+                continue
+            frame, payload, state.frame = state.frame, memoryview(state.payload), None
+            if checksum(payload) != frame.checksum:
+                raise MessageError(
+                    f"a message of {frame.length} bytes from node {peer} is damaged: its checksum does not match"
+                )
+            yield frame, payload
+
+
+def _within(span: Span, share: Span) -> slice:
+    """Where a share lies among its span's elements."""
+    start = (share.offset - span.offset) // span.dtype.itemsize
+    return slice(start, start + share.count)

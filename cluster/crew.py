@@ -1,0 +1,256 @@
+"""Makes the supervisor's instructions happen on Ray actors, and events from what the actors say and do not say.
+
+Ray tells of a process that ended within milliseconds. Of one that stands still, or is cut off, it tells after a minute; so
+every worker is asked for a sign of life, and one that does not answer in time is lost.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import snapshot as snapshots
+from .comm.group import Formation
+from .engine import spawn, whereabouts
+from .errors import MismatchError, SnapshotError
+from .fingerprint import check_same
+from .job import Job, Ready
+from .processes import Process
+from .rows import Row
+from .supervisor import (
+    CallOff,
+    Ended,
+    Event,
+    Form,
+    HandOver,
+    Instruction,
+    Interrupt,
+    Kill,
+    Lost,
+    NotTaken,
+    Prepared,
+    Refused,
+    Regroup,
+    Reload,
+    Say,
+    Seen,
+    Start,
+    TookOver,
+)
+from .worker import SNAPSHOT_FOLDER, Worker
+
+_PULSE_SECONDS = 0.25
+
+
+class Crew:
+    """The workers of one run, by number. ``bundles`` places of the placement group ``group`` are theirs first."""
+
+    def __init__(
+        self,
+        ray: Any,
+        job: Job,
+        *,
+        group: Any,
+        bundles: int,
+        threads: int,
+        local: bool,
+        token: str,
+        on_rows: Callable[[Sequence[Row]], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """Starts nothing yet."""
+        self._ray, self._job, self._shared_job = ray, job, ray.put(job)
+        self._group, self._free_bundles = group, list(range(bundles))
+        self._threads, self._local, self._token = threads, local, token
+        self._on_rows, self._say = on_rows, say
+        self._actors: dict[int, Any] = {}
+        self._bundles: dict[int, int] = {}
+        self._ready: dict[int, Ready] = {}
+        self._seen: dict[int, float] = {}
+        self._calls: dict[Any, tuple[str, int]] = {}
+        self._writer: int | None = None
+        self._rows_after = 0
+        self._looked, self._polled = 0.0, time.monotonic()
+
+    def do(self, instruction: Instruction) -> None:
+        """Carries out one instruction, without waiting for its end."""
+        match instruction:
+            case Start(number):
+                bundle = self._free_bundles.pop(0) if self._free_bundles else None
+                if bundle is not None:
+                    self._bundles[number] = bundle
+                self._actors[number] = spawn(
+                    self._ray, self._group, bundle, Worker, self._shared_job, threads=self._threads, local=self._local
+                )
+                self._call("prepare", number)
+            case Reload(number):
+                self._call("prepare", number, self._newest_snapshot())
+            case Kill(number, _):
+                process = self._dismiss(number)
+                if process is not None:
+                    process.kill()  # one that stands still does not answer Ray
+            case CallOff(numbers, generation):
+                for number in numbers:
+                    self._call("call_off", number, generation)
+            case Regroup(number):
+                self._call("regroup", number)
+            case Interrupt(number):
+                self._call("stop", number)
+            case HandOver(giver, takers):
+                state = self._actors[giver].hand_over.remote()
+                for number in takers:
+                    self._call("take_over", number, state)
+            case Form():
+                self._form(instruction)
+            case Say(sentence):
+                self._say(sentence)
+
+    def events(self, seconds: float) -> list[Event]:
+        """What has happened, after at most ``seconds``; sooner where something has."""
+        self._ask_for_pulses()
+        found: list[Event] = []
+        done, _ = self._ray.wait(list(self._calls), num_returns=1, timeout=seconds) if self._calls else ([], [])
+        if done:
+            # Everything else that is there by now, for a burst of events should not take a call each.
+            done, _ = self._ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)
+        for ref in done:
+            what, number = self._calls.pop(ref)
+            if number in self._actors:
+                found += self._event(ref, what, number)
+        return found + self._silent()
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Ends all workers and waits until their processes on this machine are gone."""
+        processes = [process for number in list(self._actors) if (process := self._dismiss(number)) is not None]
+        deadline = time.monotonic() + seconds
+        while any(process.is_alive for process in processes) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for process in processes:
+            process.kill()
+
+    def last_rows(self) -> None:
+        """Fetches the rows that the workers have and the driver has not seen."""
+        if self._writer in self._actors:
+            try:
+                self._take_rows(self._ray.get(self._actors[self._writer].rows.remote(self._rows_after), timeout=10))
+            except (self._ray.exceptions.RayError, TimeoutError):
+                return
+
+    def _call(self, method: str, number: int, *values: Any) -> None:
+        self._calls[getattr(self._actors[number], method).remote(*values)] = (method, number)
+
+    def _event(self, ref: Any, what: str, number: int) -> list[Event]:
+        ray = self._ray
+        try:
+            value = ray.get(ref)
+        except ray.exceptions.RayTaskError as error:
+            if what == "take_over":
+                return [NotTaken(number)]
+            return [Refused(number, error.cause if isinstance(error.cause, Exception) else error)]
+        except ray.exceptions.OutOfMemoryError:
+            return [Lost(number, "killed: its node was out of memory", is_out_of_memory=True)]
+        except ray.exceptions.RayActorError as error:
+            reason = "out of memory" if "out of memory" in str(error).lower() else "its process ended"
+            return [Lost(number, reason, is_out_of_memory=reason == "out of memory")]
+        except ray.exceptions.RayError as error:
+            if what == "take_over":
+                return [NotTaken(number)]
+            return [Lost(number, f"{type(error).__name__}: {error}")]
+        self._seen[number] = time.monotonic()
+        match what:
+            case "prepare":
+                return [self._prepared(number, value)]
+            case "run":
+                return [Ended(number, value)]
+            case "take_over":
+                return [TookOver(number, value)]
+            case "pulse":
+                return [Seen(number, value)]
+            case "rows":
+                self._take_rows(value)
+        return []
+
+    def _prepared(self, number: int, ready: Ready) -> Event:
+        others = [(known, other) for known, other in self._ready.items() if known != number]
+        self._ready[number] = ready
+        if others:
+            known, other = others[0]
+            names = [f"worker {known} on {other.host}", f"worker {number} on {ready.host}"]
+            try:
+                check_same([other.fingerprint, ready.fingerprint], names)
+            except MismatchError as error:
+                return Refused(number, error)
+        return Prepared(number, ready)
+
+    def _take_rows(self, rows: Sequence[Row]) -> None:
+        if rows:
+            self._rows_after = max(self._rows_after, rows[-1]["step"])
+            self._on_rows(rows)
+
+    def _ask_for_pulses(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < _PULSE_SECONDS:
+            return
+        self._looked = now
+        asked = {number for what, number in self._calls.values() if what == "pulse"}
+        for number in self._ready:
+            if number in self._actors and number not in asked:
+                self._seen.setdefault(number, now)
+                self._call("pulse", number)
+        if self._writer in self._actors and ("rows", self._writer) not in self._calls.values():
+            self._call("rows", self._writer, self._rows_after)
+
+    def _silent(self) -> list[Event]:
+        """Workers that have not answered for too long."""
+        asked = {number for what, number in self._calls.values() if what == "pulse"}
+        limit = self._job.config.silence_seconds
+        now = time.monotonic()
+        if now - self._polled > limit / 2:
+            # It was the driver that stood still: the workers get their time again.
+            self._seen.update(dict.fromkeys(self._seen, now))
+        self._polled = now
+        return [
+            Lost(number, f"silent for {now - self._seen[number]:.1f} s")
+            for number in asked
+            if number in self._actors and now - self._seen[number] > limit
+        ]
+
+    def _form(self, form: Form) -> None:
+        first = self._ready[form.numbers[0]]
+        config = self._job.config
+        formation = Formation(
+            token=self._token,
+            generation=form.generation,
+            shards=first.shards,
+            nodes=form.nodes,
+            deadline_seconds=config.deadline_seconds,
+            wire=config.wire,
+        )
+        self._writer = form.numbers[0]
+        self._calls = {ref: call for ref, call in self._calls.items() if call[0] != "rows"}
+        if len(form.nodes) == 1:
+            for rank, number in enumerate(form.numbers):
+                self._call("run", number, formation, rank, form.shrink)
+            return
+        addresses = [
+            self._actors[form.numbers[formation.first_rank(node)]].listen.remote() for node in range(len(form.nodes))
+        ]
+        for rank, number in enumerate(form.numbers):
+            self._call("run", number, formation, rank, form.shrink, *addresses)
+
+    def _dismiss(self, number: int) -> Process | None:
+        """Lets Ray end a worker; returns its process where it is on this machine."""
+        actor = self._actors.pop(number)
+        if number in self._bundles:
+            self._free_bundles.append(self._bundles.pop(number))
+        ready = self._ready.pop(number, None)
+        self._seen.pop(number, None)
+        self._calls = {ref: call for ref, call in self._calls.items() if call[1] != number}
+        self._ray.kill(actor, no_restart=True)
+        return ready.process if ready is not None and ready.node == whereabouts()[0] else None
+
+    def _newest_snapshot(self) -> Path | None:
+        try:
+            return snapshots.latest(self._job.out / SNAPSHOT_FOLDER)[0]
+        except SnapshotError:
+            return self._job.resume

@@ -1,0 +1,386 @@
+"""Makes decisions from what happens to a run's workers: who works together, who is replaced, who hands its state to whom.
+
+Pure data: events go in, a new state and instructions come out; processes, clocks and Ray are elsewhere. A loss costs no
+restart: survivors keep their state, the newest among them hands it to whoever joins, and since the bits do not depend on the
+number of workers, they go on with fewer until a replacement is ready.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ..checkpoint.errors import MemoryBudgetError
+from .errors import WorkerDiedError
+from .job import Failure, Outcome, Ready
+
+# A run whose workers die this often without one finished step has a cause that replacing them does not cure.
+BARREN_LOSSES = 3
+
+
+@dataclass(frozen=True)
+class Member:
+    """What is known of a worker: "starting", "idle", "running" or "taking over"; ``is_fresh`` until it has been in a
+    formation.
+
+    ``step`` is the last one it is known to have finished. ``ready`` says what it is and where.
+    """
+
+    status: str = "starting"
+    step: int = -1
+    is_fresh: bool = True
+    ready: Ready | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """A run as the supervisor sees it. ``formed`` holds the numbers of the workers that work together, rank by rank.
+
+    ``wanted`` workers and ``spares`` in reserve are aimed at. ``losses`` counts those since the step ``lost_at``.
+    """
+
+    wanted: int
+    spares: int = 0
+    generation: int = 0
+    workers: Mapping[int, Member] = field(default_factory=dict)
+    formed: tuple[int, ...] = ()
+    started: int = 0
+    losses: int = 0
+    lost_at: int = -1
+    is_stopping: bool = False
+    is_over: bool = False
+    shrink: bool = False
+    failure: Failure | Exception | None = None
+    status: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a formation has members that have not ended."""
+        return any(self.workers[number].status == "running" for number in self.formed if number in self.workers)
+
+    @property
+    def step(self) -> int:
+        """The last step that any worker is known to have finished."""
+        return max((member.step for member in self.workers.values()), default=-1)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A worker has its training state."""
+
+    number: int
+    ready: Ready
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker died, fell silent, or could not start."""
+
+    number: int
+    reason: str
+    is_out_of_memory: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker's part in a formation ended."""
+
+    number: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class TookOver:
+    """A worker has another one's state now."""
+
+    number: int
+    step: int
+
+
+@dataclass(frozen=True)
+class NotTaken:
+    """A worker did not get the other one's state: that one is gone."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A call on a worker raised an exception."""
+
+    number: int
+    failure: Exception
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A worker gave a sign of life, and the step that it has finished."""
+
+    number: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Another number of workers is wanted."""
+
+    wanted: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The run is to end after the step in progress, with a snapshot."""
+
+
+Event = Prepared | Lost | Ended | TookOver | NotTaken | Refused | Seen | Resize | Stop
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start a worker and prepare it."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Prepare a worker again, from the newest snapshot."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Kill:
+    """End a worker's process; why it is lost."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class CallOff:
+    """Tell workers that the formations up to a generation are over."""
+
+    numbers: tuple[int, ...]
+    generation: int
+
+
+@dataclass(frozen=True)
+class Regroup:
+    """Ask a worker to end its formation after the step in progress."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """Ask a worker to end the run after the step in progress, with a snapshot."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Give one worker's state to others."""
+
+    giver: int
+    takers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Let workers train together; they are named rank by rank, those of a node next to one another.
+
+    ``nodes`` holds how many there are on each node. With ``shrink``, they take smaller microbatches than before.
+    """
+
+    generation: int
+    numbers: tuple[int, ...]
+    nodes: tuple[int, ...]
+    shrink: bool = False
+
+
+@dataclass(frozen=True)
+class Say:
+    """Tell the user."""
+
+    sentence: str
+
+
+Instruction = Start | Reload | Kill | CallOff | Regroup | Interrupt | HandOver | Form | Say
+
+
+def begin(wanted: int, *, spares: int = 0) -> tuple[State, list[Instruction]]:
+    """The first state and instructions of a run.
+
+    >>> begin(2)[1]
+    [Start(number=0), Start(number=1)]
+    """
+    return _staffed(State(wanted, spares))
+
+
+def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
+    """The state after an event, and what is to be done. Once ``is_over``, ``status`` or ``failure`` says how it ended."""
+    made: list[Instruction] = []
+    number = getattr(event, "number", None)
+    if state.is_over or (number is not None and number not in state.workers):
+        return state, made  # a late word from a worker that was replaced
+    match event:
+        case Seen(number, step):
+            known = state.workers[number]
+            if known.status == "running" and step > known.step:
+                state = _with(state, number, step=step)
+            return state, made
+        case Prepared(number, ready):
+            state = _with(state, number, status="idle", step=ready.step, is_fresh=True, ready=ready)
+        case TookOver(number, step):
+            state = _with(state, number, status="idle", step=step, is_fresh=False)
+        case NotTaken(number):
+            state = _with(state, number, status="idle", step=-1, is_fresh=True)
+        case Ended(number, outcome):
+            state = _ended(state, number, outcome)
+        case Lost():
+            state, made = _lost(state, event)
+        case Refused(number, failure):
+            state = replace(state, failure=state.failure or failure)
+        case Resize(wanted):
+            state = replace(state, wanted=wanted)
+        case Stop():
+            state = replace(state, is_stopping=True)
+            if state.is_running:
+                made = [Interrupt(state.formed[0])]
+    if state.failure is not None or state.status:
+        return _closing(state, made)
+    if state.is_running:
+        state, more = _staffed(state)
+        ready = sum(1 for member in state.workers.values() if member.status in ("running", "idle"))
+        is_whole = all(number in state.workers and state.workers[number].status == "running" for number in state.formed)
+        if is_whole and len(state.formed) != min(state.wanted, ready):
+            more.append(Regroup(state.formed[0]))
+        return state, made + more
+    state, more = _next(state)
+    return state, made + more
+
+
+def _ended(state: State, number: int, outcome: Outcome) -> State:
+    if not outcome.is_whole:
+        # Its parameters were caught in an update: it is as good as new, and takes over from another.
+        state = _with(state, number, status="idle", step=-1, is_fresh=True)
+    else:
+        state = _with(state, number, status="idle", step=outcome.step, is_fresh=False)
+    if outcome.status in ("finished", "interrupted"):
+        # Nobody leaves before the last snapshot is on the disk: what the others still say changes nothing.
+        return replace(state, status=outcome.status)
+    if outcome.status == "failed" and outcome.failure is not None:
+        if issubclass(outcome.failure.kind, MemoryError) and not issubclass(outcome.failure.kind, MemoryBudgetError):
+            return replace(state, shrink=True)
+        return replace(state, failure=state.failure or outcome.failure)
+    if outcome.status == "aborted" and number == state.formed[0] and all(member in state.workers for member in state.formed):
+        return _counted(state, outcome.failure)
+    return state
+
+
+def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
+    workers = dict(state.workers)
+    gone = workers.pop(event.number)
+    made: list[Instruction] = [Kill(event.number, event.reason)]
+    survivors = tuple(number for number in state.formed if number in workers)
+    state = replace(state, workers=workers, shrink=state.shrink or event.is_out_of_memory)
+    if event.number not in state.formed:
+        what = "a spare" if gone.status == "idle" else "a worker that was starting"
+        made.append(Say(f"{what} was lost ({event.reason})"))
+        return _counted(state, None), made
+    rank = state.formed.index(event.number)
+    if state.is_running:
+        made.append(CallOff(survivors, state.generation))
+    made.append(Say(f"worker {rank} of {len(state.formed)} was lost after step {state.step} ({event.reason})"))
+    return _counted(state, None), made
+
+
+def _counted(state: State, failure: Failure | None) -> State:
+    """Counts a mishap; too many without a finished step end the run."""
+    losses = 1 if state.step > state.lost_at else state.losses + 1
+    state = replace(state, losses=losses, lost_at=max(state.lost_at, state.step))
+    if losses > max(BARREN_LOSSES, state.wanted):
+        cause = failure or WorkerDiedError(
+            f"{losses} workers died one after the other in step {max(state.step, 0) + 1}: replacing them does not help"
+        )
+        return replace(state, failure=state.failure or cause)
+    return state
+
+
+def _closing(state: State, made: list[Instruction]) -> tuple[State, list[Instruction]]:
+    """Waits for the others to end, then is over."""
+    running = tuple(
+        number for number in state.formed if number in state.workers and state.workers[number].status == "running"
+    )
+    if not running:
+        return replace(state, is_over=True), made
+    if state.failure is not None:
+        made.append(CallOff(running, state.generation))
+    return state, made
+
+
+def _next(state: State) -> tuple[State, list[Instruction]]:
+    """What to do while no formation is at work: hand over, or form the next one, or wait for workers to start."""
+    state, made = _staffed(state)
+    if any(member.status == "taking over" for member in state.workers.values()):
+        return state, made
+    idle = [number for number, member in state.workers.items() if member.status == "idle"]
+    if not idle or (not state.formed and len(idle) < state.wanted):
+        return state, made
+    veterans = [number for number in idle if not state.workers[number].is_fresh]
+    if state.formed and not veterans:
+        made.append(Say("no worker is left that has the state: going on from the newest snapshot"))
+        made += [Reload(number) for number in idle]
+        workers = {number: Member() if number in idle else member for number, member in state.workers.items()}
+        return replace(state, workers=workers, formed=()), made
+    newest = max(state.workers[number].step for number in veterans or idle)
+    # Those that have the newest state first, so that as little as possible is handed over.
+    idle.sort(key=lambda number: (number not in veterans, state.workers[number].step != newest, number))
+    chosen = idle[: state.wanted]
+    takers = tuple(
+        number for number in chosen if state.workers[number].step != newest or (veterans and number not in veterans)
+    )
+    if takers:
+        made.append(HandOver(chosen[0], takers))
+        for number in takers:
+            state = _with(state, number, status="taking over")
+        return state, made
+    return _formed(state, chosen, made)
+
+
+def _formed(state: State, chosen: list[int], made: list[Instruction]) -> tuple[State, list[Instruction]]:
+    by_node: dict[str, list[int]] = {}
+    for number in sorted(chosen):
+        ready = state.workers[number].ready
+        assert ready is not None
+        by_node.setdefault(ready.node, []).append(number)
+    ordered = tuple(number for numbers in by_node.values() for number in numbers)
+    generation = state.generation + 1
+    made.append(Form(generation, ordered, tuple(map(len, by_node.values())), state.shrink))
+    if state.formed and len(ordered) != len(state.formed):
+        made.append(Say(f"going on with {len(ordered)} worker{'s' if len(ordered) > 1 else ''} after step {state.step}"))
+    if state.is_stopping:
+        made.append(Interrupt(next(iter(ordered))))
+    for number in ordered:
+        state = _with(state, number, status="running")
+    return replace(state, generation=generation, formed=ordered, shrink=False), made
+
+
+def _staffed(state: State) -> tuple[State, list[Instruction]]:
+    """Starts workers until there are as many as wanted, spares included; ends those that are too many."""
+    made: list[Instruction] = []
+    workers, started = dict(state.workers), state.started
+    while len(workers) < state.wanted + state.spares:
+        workers[started] = Member()
+        made.append(Start(started))
+        started += 1
+    surplus = len(workers) - state.wanted - state.spares
+    if surplus > 0 and not state.is_running:
+        for number in sorted(workers, key=lambda number: (workers[number].is_fresh, number), reverse=True)[:surplus]:
+            del workers[number]
+            made.append(Kill(number, "fewer workers are wanted"))
+    return replace(state, workers=workers, started=started), made
+
+
+def _with(state: State, number: int, **changes: object) -> State:
+    return replace(state, workers={**state.workers, number: replace(state.workers[number], **changes)})
