@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from .captures import Captures
 from .known import Known
 from .report import Report
 from .run import Request, complete, run
+from .timing import projected_seconds
 
 _MOST_KNOWN = 32
 
@@ -195,8 +197,9 @@ def plan(
     if budget is None:
         made = PLANNERS["keep_all"](known.program, float("inf"))
         assert made is not None
-        return made
-    return best(known.program, budget, planner)
+    else:
+        made = best(known.program, budget, planner)
+    return replace(made, projected_seconds=projected_seconds(made, known.lowering))
 
 
 def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:
