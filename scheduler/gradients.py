@@ -49,8 +49,9 @@ def grad(
     `disconnected` is "zeros" or "error", for arguments that the output does not depend on.
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
-    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. See `.report`
-    of the returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
+    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
+    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). See `.report` of the
+    returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
     arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
 
     >>> import numpy as np, retape as rt
