@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.residency import Compute, Drop, Load, Spill, Step
+from ..runtime.primitives import is_opaque
 from .buffers import SMALLEST, owner_of
 from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
 
-RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, WRITE, READ, WAIT = range(11)
+RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, COMPARE, WRITE, READ, WAIT = range(12)
 
 
 class Layout:
@@ -33,7 +34,7 @@ class Layout:
         self.runs = runs if runs is not None else []
         self.views: dict[int, list[int]] = {}
         self._viewed = bytearray()
-        self._moving: set[int] = set()  # slots whose values are on their way to disk or from there
+        self._moving: dict[int, int] = {}  # WRITE or READ, by the slot of a value that is on its way to disk or from there
 
     def note_views(self, values: list[Any]) -> None:
         """Take in which views exist already; `values` are the arrays in memory, by slot."""
@@ -48,24 +49,24 @@ class Layout:
         """Yield the actions of `steps`. A recomputation is silent: what NumPy warns of, it has said the first time."""
         lowering, runs = self.lowering, self.runs
         tape, program = lowering.tape, lowering.program
-        calls, aliases = tape.calls, tape.aliases
+        calls, outputs, aliases = tape.calls, tape.calls.outputs, tape.aliases
         self._viewed.extend(bytes(len(aliases) - len(self._viewed)))
         runs.extend([0] * (len(program) - len(runs)))
         is_hushed = False
         for step in steps:
             if type(step) is Drop:
-                slot = calls[lowering.call_of[step.value]][3]
+                slot = outputs[lowering.call_of[step.value]]
                 yield from self._settled(slot)
                 if slot in self.views:
                     yield self._let_go(slot)
                 yield FREE, None, None, None, slot, program.sizes[step.value], None
                 continue
             if type(step) is Spill or type(step) is Load:
-                slot = calls[lowering.call_of[step.value]][3]
-                self._moving.add(slot)
+                slot = outputs[lowering.call_of[step.value]]
+                kind = self._moving[slot] = WRITE if type(step) is Spill else READ
                 layout = tape.phantoms[slot]
                 more = layout.shape, layout.dtype, "C" if layout.flags.c_contiguous else "F"
-                yield WRITE if type(step) is Spill else READ, None, None, None, slot, program.sizes[step.value], more
+                yield kind, None, None, None, slot, program.sizes[step.value], more
                 continue
             assert type(step) is Compute
             value, victim = step
@@ -84,7 +85,7 @@ class Layout:
             layout = tape.phantoms[output]
             run = _owning(op.run) if op.is_view else op.run
             if victim >= 0:
-                slot = calls[lowering.call_of[victim]][3]
+                slot = outputs[lowering.call_of[victim]]
                 yield from self._settled(slot)
                 if slot in self.views:
                     yield self._let_go(slot)
@@ -94,6 +95,8 @@ class Layout:
                 yield RUN_INTO, (run, op.run_into), inputs, parameters, output, need, (size, layout.shape, layout.dtype)
             else:
                 yield RUN, run, inputs, parameters, output, need, None
+            if is_opaque(op):
+                yield COMPARE, op.name, None, None, output, 0, (program.lines[value], layout)
         if is_hushed:
             yield SPEAK, None, None, None, 0, 0, None
 
@@ -101,11 +104,13 @@ class Layout:
         """Yield the actions that wait for what a call reads, if that is on its way from disk."""
         aliases = self.lowering.tape.aliases
         for slot in slots:
-            yield from self._settled(aliases[slot] if aliases[slot] >= 0 else slot)
+            base = aliases[slot] if aliases[slot] >= 0 else slot
+            if self._moving.get(base) == READ:  # what is being written may be read
+                yield from self._settled(base)
 
     def _settled(self, slot: int) -> Iterator[Action]:
         if slot in self._moving:
-            self._moving.remove(slot)
+            del self._moving[slot]
             yield WAIT, None, None, None, slot, 0, None
 
     def view(self, slot: int) -> Iterator[Action]:

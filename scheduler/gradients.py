@@ -53,12 +53,14 @@ def grad(
     `disconnected` is "zeros" or "error", for arguments that the output does not depend on.
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
-    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. With `spill`, a
-    folder, it goes to disk and back instead where that is faster, up to `spill_budget` bytes (without one, half of what is
-    free there); the file has no name and is gone however the call ends. See `.report` of the returned function.
+    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
+    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). With `spill`, a folder,
+    it goes to disk and back instead where that is faster, up to `spill_budget` bytes (without one, half of what is free
+    there); the file has no name and is gone however the call ends. See `.report` of the returned function.
 
     Raises `MemoryBudgetError` before the memory is taken when no plan fits, `SpillError` for a folder that cannot be
-    written to and for a disk that fails while values are on it, `InputError` for arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
+    written to and for a disk that fails while values are on it, `InputError` for arguments or outputs that have no
+    derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..checkpoint.plan import Plan
@@ -78,7 +79,7 @@ _VERBS = {Free: "free", Write: "write to disk", Read: "read from disk"}
 _KINDS = {Drop: Free, Spill: Write, Load: Read}
 
 
-def schedule(plan: Plan, call_of: list[int]) -> Schedule:
+def schedule(plan: Plan, call_of: Sequence[int]) -> Schedule:
     """Return the schedule of `plan`; `call_of[value]` is the tape's call that makes a value."""
     seen = set(plan.start) | {v for v in range(min(plan.start_position, len(plan.program)))}
     actions: list[Action] = []
