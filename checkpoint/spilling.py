@@ -26,43 +26,40 @@ class Disk:
     read_bytes_per_second: float
 
 
-def spilling(
-    program: Program, budget: int, disk: Disk, may_spill: Sequence[int], instead_of: Plan | None = None
-) -> Plan | None:
-    """Return the fastest plan found that spills, or `instead_of` where that is faster, or None where nothing fits.
+def spilling(program: Program, budget: int, disk: Disk, may_spill: Sequence[int]) -> Plan | None:
+    """Return the fastest plan found that spills, or None where even that does not fit.
 
     `may_spill` tells by value whether it can be written to disk at all. Room for none, one or two values more than are
     needed is kept free, so that reading goes ahead; the fastest of the three is taken.
     """
     largest = max((size for v, size in enumerate(program.sizes) if may_spill[v]), default=0)
-    found, seconds = instead_of, instead_of.work_seconds if instead_of is not None else NEVER
+    plans = []
     for spare in (0, largest, 2 * largest):
         steps = _Walk(program, budget, disk, may_spill, spare).steps()
-        if steps is None:
-            continue
-        steps = _ahead(program, steps, budget, disk)
-        elapsed = elapsed_seconds(program, steps, disk)
-        if elapsed < seconds:
-            made = Plan(program, steps, "spilling", budget)
-            found, seconds = replace(made, waiting_seconds=elapsed - made.work_seconds), elapsed
-    return found
+        if steps is not None:
+            steps = _ahead(program, steps, budget, disk)
+            plan = Plan(program, steps, "spilling", budget)
+            waiting = elapsed_seconds(program, steps, disk) - plan.work_seconds
+            plans.append(replace(plan, waiting_seconds=max(waiting, 0.0)))
+    return min(plans, key=lambda plan: plan.work_seconds + plan.waiting_seconds, default=None)
 
 
 def elapsed_seconds(program: Program, steps: Iterable[Step], disk: Disk) -> float:
     """Return the estimated seconds of a plan's steps: computing waits for what it reads, and memory for what is written."""
     computing = moving = 0.0
-    done: dict[int, float] = {}
+    written: dict[int, float] = {}  # when, by value
+    read: dict[int, float] = {}
     for step in steps:
         v = step.value
         if isinstance(step, Compute):
-            needed = [*program.inputs[v], step.overwrites]
-            computing = max([computing, *(done.pop(u) for u in needed if u in done)]) + program.costs[v]
+            ready = [read[u] for u in program.inputs[v] if u in read]
+            computing = max([computing, written.get(step.overwrites, 0.0), *ready]) + program.costs[v]
         elif isinstance(step, Drop):
-            computing = max(computing, done.pop(v, 0.0))
+            computing = max(computing, written.get(v, 0.0), read.pop(v, 0.0))
+        elif isinstance(step, Spill):
+            moving = written[v] = max(moving, computing) + program.sizes[v] / disk.write_bytes_per_second
         else:
-            rate = disk.write_bytes_per_second if isinstance(step, Spill) else disk.read_bytes_per_second
-            moving = max(moving, computing) + program.sizes[v] / rate
-            done[v] = moving
+            moving = read[v] = max(moving, computing) + program.sizes[v] / disk.read_bytes_per_second
     return computing
 
 

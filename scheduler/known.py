@@ -24,6 +24,9 @@ from .spill import SpillError, SpillFolder
 Line = tuple[Op, tuple[int, ...], dict | None, int, tuple[Action, ...]]
 
 
+_NEAR = 1.05  # times the work of computing everything once: a plan so good is taken without a search for others
+
+
 class Known:
     """A program seen before: its tape, its lowering, what it returns, and (once it is planned) its script.
 
@@ -86,21 +89,28 @@ class Known:
     def _planned(self, budget: int, planner: str, folder: SpillFolder | None) -> Plan:
         if folder is None:
             return self._recomputing(budget, planner)
-        refused = plan = None
+        program = self.program
+        plan = PLANNERS["keep_all"](program, budget)
+        if plan is not None:
+            return plan
+        failure = None
         try:
-            plan = self._recomputing(budget, planner)
-            if not plan.extra_work:
-                return plan
-        except MemoryBudgetError as error:
-            refused = error
-        try:
-            plan = spilling(self.program, budget, folder.disk(), self.lowering.may_spill(), plan)
+            disk, may_spill = folder.disk(), self.lowering.may_spill()
+            plan = spilling(program, budget, disk, may_spill)
         except SpillError as error:
-            if refused is not None:
-                refused.add_note(f"Nor can values be spilled: {error}")
-        if plan is None:
-            assert refused is not None
-            raise refused
+            failure = error
+        else:
+            if plan is not None and plan.work_seconds + plan.waiting_seconds < _NEAR * program.work_seconds():
+                return plan
+        try:
+            other = self._recomputing(budget, planner)
+        except MemoryBudgetError as refused:
+            if plan is None:
+                refused.add_note(f"Nor can values be spilled: {failure or 'what one operation needs does not fit'}")
+                raise
+            return plan
+        if plan is None or other.work_seconds < plan.work_seconds + plan.waiting_seconds:
+            return other
         return plan
 
     def _recomputing(self, budget: int, planner: str) -> Plan:
