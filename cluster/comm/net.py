@@ -103,6 +103,7 @@ class Net:
         results: Sequence[np.ndarray],
         *,
         divisor: float = 1.0,
+        combine: np.ufunc = np.add,
     ) -> None:
         """Adds up this node's ``parts[span][k]`` and those of all others into ``results[span]``, divided by ``divisor``.
 
@@ -138,7 +139,7 @@ class Net:
             into[start : start + values.size] = values
             if frame.kind == PART:
                 shares[frame.span].came[peer, frame.slot] += values.size
-                self._add_what_came(shares[frame.span], frame.span, peers, divisor)
+                self._add_what_came(shares[frame.span], frame.span, peers, divisor, combine)
             return values.nbytes
 
         self._exchange(peers, take)
@@ -208,13 +209,13 @@ class Net:
                     sources.append(np.empty(here.stop - here.start, span.dtype))
         return _Share(result[here], sources, came, source_of)
 
-    def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float) -> None:
+    def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float, combine: np.ufunc) -> None:
         ready = min(share.came.values())
         if ready <= share.done:
             return
         here = slice(share.done, ready)
         out = share.out[here]
-        add_up(self._total, [source[here] for source in share.sources], out, divisor)
+        add_up(self._total, [source[here] for source in share.sources], out, divisor, combine)
         piece = _Piece(SUM, 0, span, share.done * out.itemsize, out)
         if self._is_rounded(out.dtype):
             # This node, too, goes on with the rounded sum: all replicas have the same bits.
