@@ -6,7 +6,7 @@ import pytest
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 
 
-def member():
+def member_class():
     """The actor's class, made here so that it travels by value."""
 
     class Member:
@@ -64,7 +64,7 @@ def member():
 
 def test_collective_calls_on_numpy_arrays_go_in_rank_order(ray):
     world = 3
-    members = [ray.remote(member()).options(num_cpus=0).remote(rank, world) for rank in range(world)]
+    members = [ray.remote(member_class()).options(num_cpus=0).remote(rank, world) for rank in range(world)]
     results = ray.get([member.all.remote() for member in members])
     ray.get([member.leave.remote() for member in members])
     for member in members:
