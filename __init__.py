@@ -7,6 +7,7 @@ from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
 from .runtime.derivatives import hessian, hvp, jacobian
 from .runtime.errors import (
+    ChangedError,
     DisconnectedError,
     EscapedError,
     InputError,
@@ -29,10 +30,12 @@ from .runtime.region import checkpoint
 from .runtime.tape import Tape
 from .runtime.transforms import jvp, linearize, vjp
 from .scheduler.gradients import grad, plan, value_and_grad
+from .scheduler.loops import fori_loop, scan, while_loop
 from .scheduler.microbatch import accumulate
 from .scheduler.report import Report
 
 __all__ = [
+    "ChangedError",
     "DisconnectedError",
     "EscapedError",
     "Explanation",
@@ -57,6 +60,7 @@ __all__ = [
     "defjvp",
     "defvjp",
     "explain",
+    "fori_loop",
     "grad",
     "graph",
     "hessian",
@@ -73,9 +77,11 @@ __all__ = [
     "primitive",
     "random",
     "record",
+    "scan",
     "softmax",
     "stop_gradient",
     "unpatch",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]

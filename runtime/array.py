@@ -18,19 +18,32 @@ def apply(op: Op, args: Any, parameters: dict | None = None) -> Any:
     """Run `op` on `args`; where one of them is traced, the innermost of their levels records the call."""
     level: Level | None = None
     for a in args:
-        if type(a) is Array and (level is None or a._level.level > level.level):
-            level = a._level
+        if type(a) is Array:
+            if a._level.inner is not None:
+                return apply(op, [entered(a) for a in args], parameters)
+            if level is None or a._level.level > level.level:
+                level = a._level
     if level is None:
         return op.run(*args, **parameters) if parameters else op.run(*args)
     return level.record(op, args, parameters)
+
+
+def entered(a: Any) -> Any:
+    """Return what stands for an operand on the trail of a loop's step that is running, if it belongs to a trail around it."""
+    while type(a) is Array and a._level.inner is not None:
+        a = a._level.inner.enter(a)
+    return a
 
 
 def apply_over(op: Op, args: tuple, parameters: dict | None = None) -> Any:
     """Do as `apply`, and give up the argument that `op` may overwrite: the caller uses it no more."""
     level: Level | None = None
     for a in args:
-        if type(a) is Array and (level is None or a._level.level > level.level):
-            level = a._level
+        if type(a) is Array:
+            if a._level.inner is not None:
+                return apply(op, args, parameters)
+            if level is None or a._level.level > level.level:
+                level = a._level
     if level is None:
         return op.run_into(args[op.overwrites], *args, **(parameters or {}))  # pyright: ignore
     return level.record(op, args, parameters, gives_up=True)
@@ -89,16 +102,20 @@ def plain(array: Any) -> Any:
     return array
 
 
+NUMBER = ("a Python number", None)
+
+
 class Array:
-    """A traced array: stands for a value at one level, and behaves like an ndarray.
+    """A traced array: stands for a value at one level, and behaves like an ndarray. Made by `traced`.
 
     `_level` is its level. On a `Trail`, `_value` is the value and `_slot` the place of the call that made it; on a `Forward`
     level `_slot` is its tangent; both are None where no derivative goes through. On a `Tape` `_slot` is its slot, and the
-    value is the keeper's. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value otherwise.
-    `_square` tells of a root what it is the root of.
+    value is the keeper's. `_kind` is `NUMBER` for what is a Python number in the plain program; else, once it is known, the
+    trail's token of its shape and dtype. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value
+    otherwise. `_square` tells of a root what it is the root of.
     """
 
-    __slots__ = ("_level", "_slot", "_value", "_family", "_link", "_written", "_memory", "_square", "__weakref__")
+    __slots__ = ("_level", "_slot", "_value", "_kind", "_family", "_link", "_written", "_memory", "_square", "__weakref__")
     __array_priority__ = 1000.0
 
     if TYPE_CHECKING:  # the methods that `ops.methods` and `operators` attach
@@ -122,10 +139,16 @@ class Array:
         def __lt__(self, other: Any) -> Any: ...
         def __gt__(self, other: Any) -> Any: ...
 
-    def __init__(self, tape: Level, slot: Any, value: Any) -> None:
-        self._level: Any = tape
-        self._slot = slot
-        self._value = value
+    # Without an __init__, making one costs two thirds.
+    _level: Any
+    _slot: Any
+    _value: Any
+    _kind: Any
+    _family: Any
+    _link: Any
+    _written: bool
+    _memory: Any
+    _square: Any
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -226,7 +249,7 @@ class Array:
     def __deepcopy__(self, memo: dict) -> Any:
         return np.copy(self)  # pyright: ignore
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, /, *inputs: Any, **keywords: Any) -> Any:
         if method == "__call__" and not keywords:
             recorder = RECORDERS.get(ufunc)
             if recorder is not None:
@@ -235,3 +258,13 @@ class Array:
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, keywords: dict) -> Any:
         return HOOKS["function"](function, args, keywords)
+
+
+def traced(level: Level, slot: Any, value: Any) -> Array:
+    """Return a traced array (see `Array`)."""
+    array = Array()
+    array._level = level
+    array._slot = slot
+    array._value = value
+    array._kind = None
+    return array

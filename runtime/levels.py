@@ -25,6 +25,7 @@ class Level(ABC):
 
     __slots__ = ("level", "thread", "hot", "closed", "frozen", "_token")
     keeper: Any = None
+    inner: Any = None
 
     def __init__(self) -> None:
         self.level = next(_numbers)

@@ -112,6 +112,11 @@ class Journal:
         assert self._token is not None
         _RUN.reset(self._token)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has been drawn."""
+        return not self._drawn
+
     def take(self, stream: Stream) -> tuple[int, int]:
         """Return the key and the number of the stream's next draw in this run."""
         drawn = self._drawn.setdefault(stream, [])
