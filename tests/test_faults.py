@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ pytestmark = [
 STEPS = 400
 
 
-def settings(pids):
+def settings(pids) -> dict[str, Any]:
     draw = np.random.default_rng(0)
     x = draw.standard_normal((64, 5), np.float32)
 

@@ -1,5 +1,7 @@
 """The backend of ray.util.collective, without PyTorch's part in it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,10 +19,10 @@ def member_class():
 
             register()
             register()
-            collective.init_collective_group(world, rank, backend="RETAPE", group_name="sums")
+            collective.init_collective_group(world, rank, backend="RETAPE", group_name="sums")  # pyright: ignore[reportArgumentType]
             self.rank, self.world, self.collective = rank, world, collective
 
-        def numbers(self, rank, dtype=np.float32, size=1000):
+        def numbers(self, rank, dtype: Any = np.float32, size=1000):
             return np.random.default_rng(rank).standard_normal(size).astype(dtype)
 
         def all(self):
