@@ -83,6 +83,25 @@ def check_scalar(output: Any, what: str = "the function") -> None:
         raise InputError(f"{what} returned {type(output).__name__}, but a gradient needs a scalar{hint}")
 
 
+def check_outputs(output: Any) -> tuple[list, Any]:
+    """Return the leaves of an output and its definition. Raises `InputError` naming the path of one that is no number."""
+    leaves, treedef = trees.flatten(output)
+    if all(_is_numeric(leaf) for leaf in leaves):
+        return leaves, treedef
+    paths, leaves, treedef = trees.flatten_with_paths(output)
+    path, leaf = next((p, v) for p, v in zip(paths, leaves, strict=True) if not _is_numeric(v))
+    name = type(leaf).__name__ + (f" of dtype {leaf.dtype}" if hasattr(leaf, "dtype") else "")
+    raise InputError(
+        f"the function's output{path} is {name}, which has no derivative: return arrays and numbers, and the rest as "
+        "auxiliary output with has_aux=True"
+    )
+
+
+def _is_numeric(leaf: Any) -> bool:
+    kind = getattr(leaf, "dtype", None)
+    return isinstance(leaf, (int, float, complex)) if kind is None else getattr(kind, "kind", "") in tuple("fciub")
+
+
 def positions(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     """Return the argument positions to differentiate. Raises `InputError` for one that is not there."""
     wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
