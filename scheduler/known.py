@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import best
 from ..checkpoint.program import Program
 from ..checkpoint.residency import Step
+from ..checkpoint.saved import SavedPlan, make_plan
 from ..runtime.op import Op
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
@@ -66,13 +66,13 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str) -> Plan:
+    def settle(self, budget: int, planner: str | SavedPlan) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
-            plan = best(self.program, budget, planner)
+            plan = make_plan(self.program, budget, planner)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan

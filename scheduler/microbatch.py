@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
+from ..checkpoint.saved import SavedPlan
 from ..checkpoint.units import format_bytes, parse_bytes
 from ..runtime import trees
 from ..runtime.errors import InputError
@@ -24,7 +25,7 @@ def accumulate(
     *,
     microbatch: int | str = "auto",
     memory_budget: int | str | None = None,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
 ) -> Accumulate:
     """Return a function like `value_and_grad(f)` that runs a batch as microbatches and adds up their gradients.
 
@@ -54,7 +55,7 @@ class Accumulate:
         *,
         microbatch: int | str,
         memory_budget: int | str | None,
-        planner: str,
+        planner: str | SavedPlan,
     ) -> None:
         if microbatch != "auto" and (not isinstance(microbatch, int) or microbatch < 1):
             raise ValueError(f"microbatch={microbatch!r} must be a positive number of rows or 'auto'")
