@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import trees
-from .arguments import as_scalar_array, check_leaves, positions
+from .arguments import as_scalar_array, check_leaves, check_outputs, positions
 from .errors import InputError
 from .transforms import plain_value_and_grad, transposed, vjp
 
@@ -42,7 +42,7 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
         leaves, treedef = check_leaves(chosen, "arguments")
         leaves = [as_scalar_array(leaf) for leaf in leaves]
         output, pullback, *aux = vjp(inner, *chosen, has_aux=has_aux)
-        outputs, out_tree = trees.flatten(output)
+        outputs, out_tree = check_outputs(output)
         outputs = [y if hasattr(y, "dtype") else np.asarray(y) for y in outputs]
         entries = sum(int(np.size(leaf)) for leaf in leaves)
         results = sum(int(np.size(leaf)) for leaf in outputs)

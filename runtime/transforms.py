@@ -31,8 +31,8 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
 
     Every argument is differentiated; outputs may be nested containers of arrays of any shape. The pullback may be
     called again, also inside another transform. For complex arrays it multiplies by the transpose of the Jacobian,
-    without conjugation. Raises `InputError` for arguments that have no derivative, for outputs that are no numbers and for a
-    cotangent that does not fit the output.
+    without conjugation. Raises `InputError` for arguments that have no derivative, and, of the pullback, for outputs that are
+    no numbers and for a cotangent that does not fit the output.
 
     >>> import numpy as np, retape as rt
     >>> y, pullback = rt.vjp(lambda a, b: a * b, 3.0, 4.0)
@@ -44,7 +44,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
         slots = [array._slot for array in arguments.arrays]  # now: `f` may write into its arguments
         output, aux = split_aux(f(*arguments.traced), has_aux)
         aux = untraced(aux, trail)
-        outputs, treedef = check_outputs(output)
+        outputs, treedef = trees.flatten(output)
         ends = [leaf._slot if type(leaf) is Array and leaf._level is trail else None for leaf in outputs]
         value = untraced(output, trail)
     kinds = [leaf if not isinstance(leaf, Array) else _Kind(leaf.shape, leaf.dtype) for leaf in outputs]
@@ -52,6 +52,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
 
     def pullback(cotangent: Any) -> tuple:
         sums: dict[int, Any] = {}
+        check_outputs(value)
         cotangents = fit_to_output(cotangent, kinds, treedef, "cotangent", "output")
         seen = {id(g) for g in cotangents}  # the caller's own arrays: never handed back as a gradient
         for end, g in zip(ends, cotangents, strict=True):
@@ -118,7 +119,7 @@ def linearize(f: Callable, *args: Any) -> tuple[Any, Callable]:
 
 def transposed(pullback: Callable, output: Any) -> Callable:
     """Return the pushforward of the function whose output and pullback these are; integers have tangents of zeros."""
-    outputs, treedef = trees.flatten(output)
+    outputs, treedef = check_outputs(output)
     zeros = [
         np.zeros(getattr(leaf, "shape", ()), getattr(leaf, "dtype", None) or np.result_type(leaf)) for leaf in outputs
     ]  # fmt: skip

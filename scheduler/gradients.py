@@ -14,7 +14,6 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, check_name
 from ..checkpoint.saved import SavedPlan, make_plan
-from ..checkpoint.units import parse_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
@@ -25,6 +24,7 @@ from ..runtime.transforms import plain_value_and_grad
 from ..runtime.watch import is_watched
 from .captures import Captures
 from .known import Known
+from .machine import budget_bytes
 from .report import Report
 from .run import Request, complete, run
 from .timing import projected_seconds
@@ -50,8 +50,10 @@ def grad(
     `disconnected` is "zeros" or "error", for arguments that the output does not depend on.
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
-    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. `planner` names
-    who plans that, or is a plan from `load_plan`. See `.report` of the returned function.
+    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
+    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). "auto" is what this
+    machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
+    plan from `load_plan`. See `.report` of the returned function.
 
     Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for arguments or outputs that
     have no derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a
@@ -114,7 +116,7 @@ class Gradient:
         self.argnums = argnums
         self.has_aux = has_aux
         self.options: dict[str, Any] = {"allow_int": allow_int, "disconnected": disconnected}
-        self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
         self.planner = planner
         self.with_value = with_value
         self.report: Report | None = None
@@ -189,7 +191,7 @@ def plan(
     >>> made.planner, made.projected_peak_bytes <= made.budget_bytes
     ('keep_all', True)
     """
-    budget = None if memory_budget is None else parse_bytes(memory_budget)
+    budget = None if memory_budget is None else budget_bytes(memory_budget)
     known = recorded(f, args, argnums, has_aux, budget=budget, planner=planner)
     if budget is None:
         made = PLANNERS["keep_all"](known.program, float("inf"))

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.saved import SavedPlan
-from ..checkpoint.units import format_bytes, parse_bytes
+from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.errors import InputError
 from ..runtime.streams import Journal
 from .gradients import Gradient, signature, value_and_grad
+from .machine import budget_bytes
 from .report import Report
 
 
@@ -61,10 +62,10 @@ class Accumulate:
             raise ValueError(f"microbatch={microbatch!r} must be a positive number of rows or 'auto'")
         functools.update_wrapper(self, f, updated=())
         self.microbatch = microbatch
-        self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
         self.report: Report | None = None
         self._make = functools.partial(value_and_grad, f, argnums, planner=planner)
-        self._whole = self._make(memory_budget=memory_budget)
+        self._whole = self._make(memory_budget=self.budget_bytes)
         self._partial: dict[int, Gradient] = {}
         self._chosen: dict[Any, int] = {}
 
