@@ -9,6 +9,7 @@ from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
 from .runtime.derivatives import hessian, hvp, jacobian
 from .runtime.errors import (
+    ChangedError,
     DisconnectedError,
     EscapedError,
     InputError,
@@ -37,6 +38,7 @@ from .scheduler.report import Report
 from .scheduler.tradeoff import tradeoff
 
 __all__ = [
+    "ChangedError",
     "DisconnectedError",
     "EscapedError",
     "Explanation",
