@@ -9,7 +9,9 @@ from ..plan import Plan
 from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
+from .binomial import binomial
 from .boundaries import boundaries, nested
+from .chain import chain
 from .exact import exact, least_budget
 from .keep_all import keep_all
 from .next_use import next_use
@@ -17,7 +19,9 @@ from .uniform import uniform
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
+    "binomial": binomial,
     "exact": exact,
+    "chain": chain,
     "uniform": uniform,
     "boundaries": boundaries,
     "next_use": next_use,
@@ -45,10 +49,12 @@ def best(program: Program, budget: int, planner: str = "best") -> Plan:
         if plan is None:
             raise refusal(program, budget, planner)
         return plan
-    plan = keep_all(program, budget) or exact(program, budget)
+    plan = keep_all(program, budget) or binomial(program, budget) or exact(program, budget)
     if plan is not None:
         return plan
-    plans = [plan for make in (uniform, next_use, ancestors, boundaries) if (plan := make(program, budget)) is not None]
+    plans = [
+        plan for make in (uniform, next_use, ancestors, boundaries, chain) if (plan := make(program, budget)) is not None
+    ]
     if not plans:
         raise refusal(program, budget)
     return min(plans, key=lambda plan: plan.work_seconds)

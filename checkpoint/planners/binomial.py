@@ -1,4 +1,4 @@
-"""binomial: the optimal plan of a chain of equal steps, whose reverse reads a step's input and the next cotangent.
+"""binomial: the optimal plan of a chain of equal steps, whose reverse reads one value of each step and the next cotangent.
 
 Griewank and Walther 2000, "Algorithm 799: revolve". With room for B values and r the least number such that
 C(B - 2 + r, r) >= n, a chain of n steps takes n + 1 + r n - C(B - 2 + r, B - 1) computations, forward and reverse: the
@@ -16,29 +16,41 @@ from ..residency import Compute, Drop, Step
 def binomial(program: Program, budget: float) -> Plan | None:
     """Return the optimal plan of a unit chain, or None for any other program and for a budget below three values."""
     count = program.forward
-    if not is_unit_chain(program):
+    length = unit_length(program)
+    if not length:
         return None
     room = min(int((budget - program.held_bytes) // max(program.sizes[0], 1)), count + 2)
     if room < 3:
         return None
     walk = _Walk(count)
-    made = forward(count, room - 2)
-    walk.advance(0, (*made.holds[1:], made.first, count))
-    walk.step_back(count - 1)
+    made = forward(length, room - 2)
+    walk.advance(0, (*made.holds[1:], made.first, length))
+    if length < count:
+        walk.compute(count - 1, count - 1)
+    # The first cotangent reads the last value. It may read the one before, too: then it is that of the last step's input.
+    is_input = program.inputs[count] == (count - 2, count - 1)
+    walk.compute(count, length - 1)
+    if not is_input:
+        walk.step_back(made.first, count + length - made.first)
+    elif made.first:
+        walk.steps.append(Drop(made.first - 1))
     for start, holds, first, _ in turns(made.holds, made.first, room - 2):
         if first > start:
             walk.advance(start, (*holds, first))
-        walk.step_back(first)
+        walk.step_back(first, count + length - first - is_input)
     return Plan(program, tuple(walk.steps), "binomial", int(budget))
 
 
-def is_unit_chain(program: Program) -> bool:
-    """Tell whether a program is a chain of equal steps: value i from value i - 1, and in reverse the cotangent of each
-    step from the one after it and from the step's input; the first cotangent may read the last value too."""
+def unit_length(program: Program) -> int:
+    """Return how many values of the forward sweep the reverse sweep of a unit chain has to do with; 0 for other programs.
+
+    A unit chain has equal sizes and costs, value i is made from value i - 1, and each cotangent from the one after it and
+    from its step's output; or from its step's input, and then nobody may read the last value.
+    """
     count, sizes, inputs = program.forward, program.sizes, program.inputs
     last = 2 * count - 1
-    return (
-        count > 0
+    if not (
+        count > 1
         and len(program) == 2 * count
         and program.outputs == (last,)
         and min(sizes) == max(sizes)
@@ -47,10 +59,16 @@ def is_unit_chain(program: Program) -> bool:
         and max(program.overwrites) < 0
         and not inputs[0]
         and all(inputs[v] == (v - 1,) for v in range(1, count))
-        and set(inputs[count]) <= {count - 1, count - 2} - {-1}
-        and all(w - 1 in inputs[w] and set(inputs[w]) <= {w - 1, last - w - 1} for w in range(count + 1, last))
-        and (count == 1 or inputs[last] == (last - 1,))
-    )
+    ):
+        return 0
+    read = [sorted(u for u in inputs[w] if u < count) for w in range(count, last + 1)]
+    if any(count + k - 1 not in inputs[count + k] or len(inputs[count + k]) > len(read[k]) + 1 for k in range(1, count)):
+        return 0
+    if all(values == [count - 1 - k] for k, values in enumerate(read)):
+        return count
+    if any(values != [count - 2 - k] for k, values in enumerate(read[1:-1], start=1)) or read[-1]:
+        return 0
+    return {(count - 2, count - 1): count, (count - 2,): count - 1}.get(tuple(read[0]), 0)
 
 
 class _Walk:
@@ -77,10 +95,13 @@ class _Walk:
                     self.steps += self._onward[2 * start + 2 : 2 * end]
             start = end
 
-    def step_back(self, step: int) -> None:
-        """Compute the cotangent of a step's input, and drop what is needed no more."""
-        cotangent = 2 * self._count - 1 - step
-        last = self._count - 1 if step == self._count - 1 else cotangent - 1
-        self.steps += (self._compute[cotangent], self._drop[last])
-        if step:
-            self.steps.append(self._drop[step - 1])
+    def compute(self, value: int, last_read: int) -> None:
+        """Compute a value, and drop one."""
+        self.steps += (self._compute[value], self._drop[last_read])
+
+    def step_back(self, state: int, cotangent: int) -> None:
+        """Compute the cotangent that reads a state, and drop what is needed no more."""
+        if cotangent < len(self._compute):
+            self.compute(cotangent, cotangent - 1)
+        if state:
+            self.steps.append(self._drop[state - 1])
