@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .bounds import needed_values
 from .program import Program
 
 MOST_VALUES = 22  # 2**22 sets are half a MiB as bits, and some sixty such families are at work
@@ -45,14 +46,7 @@ class MaskProgram:
 
 def masked(program: Program) -> MaskProgram:
     """Return `program` as masks, without the values that nothing of its outputs depends on."""
-    reached = [False] * len(program)
-    for v in program.outputs:
-        reached[v] = True
-    for v in range(len(program) - 1, -1, -1):
-        if reached[v]:
-            for u in program.inputs[v]:
-                reached[u] = True
-    values = tuple(v for v in range(len(program)) if reached[v])
+    values = tuple(v for v, is_needed in enumerate(needed_values(program)) if is_needed)
     bit = {v: 1 << k for k, v in enumerate(values)}
     whole = sum(program.costs[v] for v in values) or 1.0
     return MaskProgram(

@@ -12,8 +12,8 @@ def steps_of(program: Program, order: Sequence[int]) -> tuple[Step, ...]:
     """Return the steps that compute `order` (values, repeated where they are recomputed) with the least live memory.
 
     For a fixed order nothing is gained by holding a value past its last use before it is computed again, and nothing is
-    lost by writing over it at that use. A recomputation that nobody reads is left out; what nobody ever reads is made
-    once, for the program makes it, and dropped at once. Raises `ValueError` where a value is read that is not there.
+    lost by writing over it at that use. A computation that nobody reads is left out. Raises `ValueError` where a value is
+    read that is not there.
 
     >>> program = Program(outputs=(2,), forward=3)
     >>> for inputs in ((), (0,), (0, 1)):
@@ -23,14 +23,8 @@ def steps_of(program: Program, order: Sequence[int]) -> tuple[Step, ...]:
     """
     read_later = set(program.outputs)
     backwards: list[Step] = []
-    read = {u for v in order for u in program.inputs[v]} | read_later
-    unread = set(range(len(program))) - read
-    firsts = {v: place for place, v in reversed(list(enumerate(order))) if v in unread} if unread else {}
-    for place in range(len(order) - 1, -1, -1):
-        v = order[place]
-        if firsts.get(v) == place:
-            backwards.append(Drop(v))
-        elif v not in read_later:
+    for v in reversed(order):
+        if v not in read_later:
             continue
         read_later.discard(v)
         last_used = [u for u in dict.fromkeys(program.inputs[v]) if u not in read_later]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .bounds import least_work_seconds
+from .explanation import explain
 from .program import Program
 from .residency import Compute, Step, simulate
-from .units import format_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,8 +19,9 @@ class Plan:
     """What is computed when, dropped and computed again, for one program under one budget.
 
     `steps` is the whole order; values may be computed in any order that their inputs allow, and those that no output
-    depends on may be left out. `is_optimal` tells that no plan has less work within the budget. A plan that goes on from
-    the middle of a run has `start` (the values in memory by then) and `start_position` (the first value not made yet).
+    depends on may be left out. `is_optimal` tells that no plan has less work within the budget. `projected_seconds` is
+    what it takes on this machine, where that was measured. A plan that goes on from the middle of a run has `start` (the
+    values in memory by then) and `start_position` (the first value not made yet).
     """
 
     program: Program
@@ -29,6 +31,7 @@ class Plan:
     start: frozenset[int] = frozenset()
     start_position: int = 0
     is_optimal: bool = False
+    projected_seconds: float | None = None
 
     def memory(self) -> Iterator[tuple[Step, int, int]]:
         """Yield each step with the bytes live during it (workspace included) and after it."""
@@ -93,6 +96,25 @@ class Plan:
         return again / once if once else 0.0
 
     @cached_property
+    def least_work_seconds(self) -> float:
+        """Seconds of computing below which no plan within the budget exists (see `bounds`); exact where `is_optimal`."""
+        if self.is_optimal:
+            return self.work_seconds
+        return least_work_seconds(self.program, math.inf if self.budget_bytes is None else self.budget_bytes)
+
+    @cached_property
+    def gap(self) -> float:
+        """How much more work the plan does than any plan must, at most, as a fraction: 0 is proved to be the best."""
+        return self.work_seconds / self.least_work_seconds - 1.0 if self.least_work_seconds else 0.0
+
+    @cached_property
+    def least_budget_bytes(self) -> int:
+        """The smallest budget for which a plan is found; with one byte less, planning raises. May take some seconds."""
+        from .planners import smallest_budget  # which make plans
+
+        return smallest_budget(self.program)[0]
+
+    @cached_property
     def unbudgeted_peak_bytes(self) -> int:
         """The peak of the same program when everything that is read again is kept."""
         steps = simulate(self.program, math.inf)
@@ -120,6 +142,18 @@ class Plan:
                 live.discard(step.value)
         return summed_by_line(self.program, at_peak, count) if sizes else []
 
+    def recomputed(self, count: int = 5) -> list[tuple[float, int, str, str]]:
+        """Return where most work is done again, by line: (share of all work once, times, op, the user's ``file:line``)."""
+        once = self.program.work_seconds() or 1.0
+        sums: dict[tuple[str, str], tuple[float, int]] = {}
+        for v, times in enumerate(self.computed):
+            if times > 1:
+                key = (self.program.labels[v], self.program.lines[v])
+                share, total = sums.get(key, (0.0, 0))
+                sums[key] = share + (times - 1) * self.program.costs[v] / once, total + times - 1
+        rows = sorted(((share, total, *key) for key, (share, total) in sums.items()), reverse=True)
+        return rows[:count]
+
     def __str__(self) -> str:
         return explain(self)
 
@@ -141,49 +175,3 @@ def summed_by_line(program: Program, values: Any, count: int) -> list[tuple[int,
         sums[key] = sums.get(key, 0) + program.sizes[v]
     rows = sorted(((size, label, line) for (label, line), size in sums.items() if size), reverse=True)
     return rows[:count]
-
-
-def explain(plan: Plan) -> str:
-    """Return the plan in words: budget, peak, extra work, segments, and who holds the most memory."""
-    program = plan.program
-    peak, without = plan.projected_peak_bytes, plan.unbudgeted_peak_bytes
-    again = [n - 1 for n in plan.computed if n > 1]
-    budget = "none" if plan.budget_bytes is None else format_bytes(plan.budget_bytes)
-    share = f", {100 * peak / without:.0f} % of the {format_bytes(without)} needed without a budget" if without else ""
-    lines = [
-        f"Plan of {len(program)} values ({program.forward} in the forward sweep), made by {plan.planner}",
-        f"  budget      {budget}",
-        f"  projected   {format_bytes(peak)}{share}",
-        f"  extra work  {100 * plan.extra_work:.1f} % ({sum(again)} recomputations of {len(again)} values)",
-        f"  at least    {format_bytes(program.lower_bound_bytes())} under any plan",
-        "",
-        "  segment   values            makes       kept for the reverse sweep   recomputed",
-    ]
-    kept = _kept_at_turn(plan)
-    for number, (a, b) in enumerate(plan.segments()):
-        held = [v for v in range(a, b) if v in kept]
-        made = sum(program.sizes[a:b])
-        times = sum(max(plan.computed[v] - 1, 0) for v in range(a, b))
-        lines.append(
-            f"  {number:>7}   {f'{a}..{b - 1}':<15} {format_bytes(made):>10}   "
-            f"{format_bytes(sum(program.sizes[v] for v in held)):>12} in {len(held):>4} values   {times:>10}"
-        )
-    holders = plan.holders()
-    if holders:
-        lines += ["", "  largest holders at the peak"]
-        lines += [f"  {format_bytes(size):>12}  {label}{'  ' + line if line else ''}" for size, label, line in holders]
-    return "\n".join(lines)
-
-
-def _kept_at_turn(plan: Plan) -> set[int]:
-    """Return the values in memory when the reverse sweep begins."""
-    live = set(plan.start)
-    for step in plan.steps:
-        if isinstance(step, Compute):
-            if step.value >= plan.program.forward:
-                break
-            live.add(step.value)
-            live.discard(step.overwrites)
-        else:
-            live.discard(step.value)
-    return live

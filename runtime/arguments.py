@@ -11,6 +11,7 @@ from . import trees
 from .array import Array, plain
 from .errors import DisconnectedError, InputError
 from .levels import Level
+from .python_numbers import as_python_number, is_python_number
 from .views import as_given
 
 _HINT = "differentiate with respect to arrays of float16, float32, float64, complex64, complex128 or Python floats"
@@ -24,7 +25,7 @@ def is_differentiable_leaf(leaf: Any) -> bool:
 
 
 def check_leaves(tree: Any, what: str, *, allow_int: bool = False) -> tuple[list, Any]:
-    """Return the leaves of an argument to differentiate and its definition; Python numbers become NumPy scalars.
+    """Return the leaves of an argument to differentiate and its definition.
 
     Raises `InputError` naming the path of a leaf that is not a floating-point (or complex) array or number; with
     `allow_int`, integers and truths pass.
@@ -38,7 +39,7 @@ def check_leaves(tree: Any, what: str, *, allow_int: bool = False) -> tuple[list
             _check_leaf(leaf, what + path, allow_int)
     if not leaves:
         raise InputError(f"{what} holds no arrays to differentiate")
-    return [as_scalar_array(leaf) for leaf in leaves], treedef
+    return leaves, treedef
 
 
 def _check_leaf(leaf: Any, what: str, allow_int: bool) -> None:
@@ -58,6 +59,12 @@ def as_scalar_array(leaf: Any) -> Any:
     return np.float64(leaf) if type(leaf) is float else np.complex128(leaf) if type(leaf) is complex else leaf
 
 
+def trace_leaf(trace: Callable[..., Array], leaf: Any, *more: Any) -> Array:
+    """Return the traced array of an argument: ``trace(value, *more)``, noted to be what the argument is in NumPy."""
+    array = as_given(trace(as_scalar_array(leaf), *more), leaf)
+    return as_python_number(array) if is_python_number(leaf) else array
+
+
 def check_scalar(output: Any, what: str = "the function") -> None:
     """Raise `InputError` unless a loss is a real floating-point scalar."""
     if type(output) is Array and output._level.closed:
@@ -74,6 +81,25 @@ def check_scalar(output: Any, what: str = "the function") -> None:
     elif not isinstance(output, (int, float)) or isinstance(output, bool):
         hint = ": use has_aux=True if it returns (loss, auxiliary)" if isinstance(output, tuple) else ""
         raise InputError(f"{what} returned {type(output).__name__}, but a gradient needs a scalar{hint}")
+
+
+def check_outputs(output: Any) -> tuple[list, Any]:
+    """Return the leaves of an output and its definition. Raises `InputError` naming the path of one that is no number."""
+    leaves, treedef = trees.flatten(output)
+    if all(_is_numeric(leaf) for leaf in leaves):
+        return leaves, treedef
+    paths, leaves, treedef = trees.flatten_with_paths(output)
+    path, leaf = next((p, v) for p, v in zip(paths, leaves, strict=True) if not _is_numeric(v))
+    name = type(leaf).__name__ + (f" of dtype {leaf.dtype}" if hasattr(leaf, "dtype") else "")
+    raise InputError(
+        f"the function's output{path} is {name}, which has no derivative: return arrays and numbers, and the rest as "
+        "auxiliary output with has_aux=True"
+    )
+
+
+def _is_numeric(leaf: Any) -> bool:
+    kind = getattr(leaf, "dtype", None)
+    return isinstance(leaf, (int, float, complex)) if kind is None else getattr(kind, "kind", "") in tuple("fciub")
 
 
 def positions(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
@@ -104,10 +130,10 @@ class Arguments:
         self.definitions: list[Any] = []
         checked = [check_leaves(args[k], f"argument {k}", allow_int=allow_int) for k in self.wanted]
         for position, (leaves, treedef) in zip(self.wanted, checked, strict=True):
-            boxes = [as_given(trace(leaf), leaf) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
+            boxes = [trace_leaf(trace, leaf) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
             self.traced[position] = trees.unflatten(treedef, list(boxes))
             self.arrays += [box for box in boxes if type(box) is Array and box is not None]
-            self.leaves.append(leaves)
+            self.leaves.append([as_scalar_array(leaf) for leaf in leaves])
             self.definitions.append(treedef)
 
     def primals(self) -> list:

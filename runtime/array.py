@@ -102,16 +102,20 @@ def plain(array: Any) -> Any:
     return array
 
 
+NUMBER = ("a Python number", None)
+
+
 class Array:
-    """A traced array: stands for a value at one level, and behaves like an ndarray.
+    """A traced array: stands for a value at one level, and behaves like an ndarray. Made by `traced`.
 
     `_level` is its level. On a `Trail`, `_value` is the value and `_slot` the place of the call that made it; on a `Forward`
     level `_slot` is its tangent; both are None where no derivative goes through. On a `Tape` `_slot` is its slot, and the
-    value is the keeper's. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value otherwise.
-    `_square` tells of a root what it is the root of.
+    value is the keeper's. `_kind` is `NUMBER` for what is a Python number in the plain program; else, once it is known, the
+    trail's token of its shape and dtype. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value
+    otherwise. `_square` tells of a root what it is the root of.
     """
 
-    __slots__ = ("_level", "_slot", "_value", "_family", "_link", "_written", "_memory", "_square", "__weakref__")
+    __slots__ = ("_level", "_slot", "_value", "_kind", "_family", "_link", "_written", "_memory", "_square", "__weakref__")
     __array_priority__ = 1000.0
 
     if TYPE_CHECKING:  # the methods that `ops.methods` and `operators` attach
@@ -135,10 +139,16 @@ class Array:
         def __lt__(self, other: Any) -> Any: ...
         def __gt__(self, other: Any) -> Any: ...
 
-    def __init__(self, tape: Level, slot: Any, value: Any) -> None:
-        self._level: Any = tape
-        self._slot = slot
-        self._value = value
+    # Without an __init__, making one costs two thirds.
+    _level: Any
+    _slot: Any
+    _value: Any
+    _kind: Any
+    _family: Any
+    _link: Any
+    _written: bool
+    _memory: Any
+    _square: Any
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -239,7 +249,7 @@ class Array:
     def __deepcopy__(self, memo: dict) -> Any:
         return np.copy(self)  # pyright: ignore
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, /, *inputs: Any, **keywords: Any) -> Any:
         if method == "__call__" and not keywords:
             recorder = RECORDERS.get(ufunc)
             if recorder is not None:
@@ -248,3 +258,13 @@ class Array:
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, keywords: dict) -> Any:
         return HOOKS["function"](function, args, keywords)
+
+
+def traced(level: Level, slot: Any, value: Any) -> Array:
+    """Return a traced array (see `Array`)."""
+    array = Array()
+    array._level = level
+    array._slot = slot
+    array._value = value
+    array._kind = None
+    return array

@@ -11,11 +11,12 @@ import numpy as np
 
 from . import trees
 from .arguments import is_differentiable_leaf
-from .array import Array, apply, entered
+from .array import Array, apply, entered, traced
 from .errors import RuleError
 from .forward import Forward
 from .levels import Level
 from .op import OPS, Op, compile_rule
+from .python_numbers import value_of
 from .region import Region, step_back_result
 from .tape import Tape
 from .trail import Trail
@@ -47,7 +48,7 @@ class Custom(ABC):
             return self._on_tape(level, leaves, treedef)
         if isinstance(level, Region):
             return level.call(lambda *inner: self._called(list(inner), treedef), leaves)
-        values = [leaf._value if type(leaf) is Array and leaf._level is level else leaf for leaf in leaves]
+        values = [value_of(leaf) if type(leaf) is Array and leaf._level is level else leaf for leaf in leaves]
         active = [
             k for k, leaf in enumerate(leaves) if type(leaf) is Array and leaf._level is level and leaf._slot is not None
         ]
@@ -92,7 +93,7 @@ class Custom(ABC):
         outputs, out_tree = trees.flatten(output)
         given = _checked(trees.flatten(tangent)[0], outputs, self, "tangent", "output")
         results = [
-            Array(level, t, y) if is_differentiable_leaf(y) and t is not None else y
+            traced(level, t, y) if is_differentiable_leaf(y) and t is not None else y
             for y, t in zip(outputs, given, strict=True)
         ]
         return trees.unflatten(out_tree, results)
@@ -270,8 +271,8 @@ class custom_jvp(Custom):  # noqa: N801
         return output, pull
 
 
-def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) -> None:
-    slots, active, function, pull, values, outputs, out_tree = calls[place + 1]
+def _step_back(cotangents: dict[int, Any], sums: dict, data: tuple, *_: Any) -> None:
+    slots, active, function, pull, values, outputs, out_tree = data
     seeds = [cotangents[k] if k in cotangents else _zeros_like(y) for k, y in enumerate(outputs)]
     shares = _checked(pull(trees.unflatten(out_tree, seeds)), values, function, "cotangent", "argument")
     for slot, k in zip(slots, active, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import trees
-from .arguments import check_leaves, positions
+from .arguments import as_scalar_array, check_leaves, check_outputs, positions
 from .errors import InputError
 from .transforms import plain_value_and_grad, transposed, vjp
 
@@ -18,7 +18,9 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
 
     For an output of shape ``s`` and an argument of shape ``t`` it has shape ``s + t``; containers nest, the output's outside,
     the argument's inside. `mode` is "forward" (one sweep per input element), "reverse" (one per output element) or
-    "auto" (whichever is fewer). Raises `InputError` for arguments without a derivative, `ValueError` for an unknown mode.
+    "auto" (whichever is fewer); the function runs once. Entries have the argument's dtype, complex where the output is. Of a
+    real output by a complex argument they are df/dx - i df/dy, as the gradient is. Raises `InputError` for arguments without
+    a derivative, `ValueError` for an unknown mode.
 
     >>> import numpy as np, retape as rt
     >>> rt.jacobian(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
@@ -38,8 +40,9 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
 
         chosen = tuple(args[k] for k in wanted)
         leaves, treedef = check_leaves(chosen, "arguments")
+        leaves = [as_scalar_array(leaf) for leaf in leaves]
         output, pullback, *aux = vjp(inner, *chosen, has_aux=has_aux)
-        outputs, out_tree = trees.flatten(output)
+        outputs, out_tree = check_outputs(output)
         outputs = [y if hasattr(y, "dtype") else np.asarray(y) for y in outputs]
         entries = sum(int(np.size(leaf)) for leaf in leaves)
         results = sum(int(np.size(leaf)) for leaf in outputs)
@@ -62,12 +65,28 @@ def _by_rows(pullback: Callable, outputs: list, out_tree: Any, leaves: list) -> 
     made = []
     for number, y in enumerate(outputs):
         rows = []
+
+        def pulled(k: int, one: complex, number: int = number) -> list:
+            seeds = _unit(outputs, number, k, one)
+            return trees.flatten(pullback(trees.unflatten(out_tree, seeds)))[0]
+
         for k in range(int(np.size(y))):
-            seeds = [np.zeros(np.shape(other), other.dtype) for other in outputs]
-            seeds[number].reshape(-1)[k] = 1
-            rows.append(trees.flatten(pullback(trees.unflatten(out_tree, seeds)))[0])
-        made.append([_stacked([row[j] for row in rows], np.shape(y) + np.shape(x), x) for j, x in enumerate(leaves)])
+            row = pulled(k, 1)
+            if y.dtype.kind == "c":  # by a real argument, the real part comes of 1 and the imaginary part of -i
+                turned = pulled(k, -1j)
+                row = [
+                    a if x.dtype.kind == "c" else a + 1j * b for a, b, x in zip(row, turned, leaves, strict=True)
+                ]  # fmt: skip
+            rows.append(row)
+        made.append([_stacked([row[j] for row in rows], np.shape(y) + np.shape(x), x, y) for j, x in enumerate(leaves)])
     return made
+
+
+def _unit(like: list, number: int, place: int, one: complex) -> list:
+    """Return zeros like the leaves, but for `one` at a place of the leaf with this number."""
+    seeds = [np.zeros(np.shape(leaf), leaf.dtype) for leaf in like]
+    seeds[number].reshape(-1)[place] = one
+    return seeds
 
 
 def _by_columns(push: Callable, outputs: list, leaves: list, treedef: Any) -> list[list]:
@@ -75,18 +94,24 @@ def _by_columns(push: Callable, outputs: list, leaves: list, treedef: Any) -> li
     for number, x in enumerate(leaves):
         columns = []
         for k in range(int(np.size(x))):
-            seeds = [np.zeros(np.shape(other), other.dtype) for other in leaves]
-            seeds[number].reshape(-1)[k] = 1
-            columns.append(trees.flatten(push(trees.unflatten(treedef, seeds)))[0])
+            column = trees.flatten(push(trees.unflatten(treedef, _unit(leaves, number, k, 1))))[0]
+            if x.dtype.kind == "c" and any(y.dtype.kind != "c" for y in outputs):
+                turned = trees.flatten(push(trees.unflatten(treedef, _unit(leaves, number, k, 1j))))[0]
+                column = [
+                    a if y.dtype.kind == "c" else a - 1j * b for a, b, y in zip(column, turned, outputs, strict=True)
+                ]  # fmt: skip
+            columns.append(column)
         for j, y in enumerate(outputs):
-            stacked = _stacked([column[j] for column in columns], np.shape(x) + np.shape(y), y)
+            stacked = _stacked([column[j] for column in columns], np.shape(x) + np.shape(y), x, y)
             order = (*range(np.ndim(x), np.ndim(x) + np.ndim(y)), *range(np.ndim(x)))
             made[j].append(np.transpose(stacked, order))
     return made
 
 
-def _stacked(parts: list, shape: tuple[int, ...], like: Any) -> Any:
-    return np.reshape(np.stack(parts), shape) if parts else np.zeros(shape, like.dtype)
+def _stacked(parts: list, shape: tuple[int, ...], x: Any, y: Any) -> Any:
+    """Return the entries in the dtype of `x`, complex where `y` is."""
+    dtype = np.result_type(x.dtype, np.complex64) if y.dtype.kind == "c" else x.dtype
+    return np.reshape(np.stack(parts), shape).astype(dtype, copy=False) if parts else np.zeros(shape, dtype)
 
 
 def hessian(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:

@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .array import Array, any_active, read
+from .array import NUMBER, Array, any_active, read
 from .errors import MissingRuleError, NotDifferentiableError
 from .lines import is_own, place, user_line
 from .op import FUNCTIONS, HOOKS
+from .python_numbers import as_array
 from .recorders import recorder
 from .views import as_memory, as_number
 
@@ -41,6 +42,8 @@ def call_function(function: Callable, args: tuple, keywords: dict) -> Any:
     except TypeError:
         _require_form(function, handler, args, keywords)
         raise
+    if type(result) is Array and result._kind is NUMBER:
+        return as_array(result)  # an argument handed back: what a function returns is no Python number
     if type(result) is Array and not result.shape and function not in _GIVE_ARRAYS:
         if function is np.where and not is_own(sys._getframe(2)):  # called by the program, and not for a function made of it
             return as_memory(result)

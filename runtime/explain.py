@@ -168,7 +168,7 @@ def _pull(trail: Trail, sums: dict[int, Any], made_by: dict[int, Site], cells: d
         g = sums.pop(number, None)
         if g is not None:
             start = time.perf_counter()
-            calls[number](g, calls, number, sums)
+            calls[number](g, sums, *calls[number + 1 : number + WIDTH])
             times.append((number, time.perf_counter() - start - tick))
     for number, seconds in times:
         made = number

@@ -10,7 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from . import trees
-from .arguments import as_scalar_array, is_differentiable_leaf, untraced
+from .arguments import is_differentiable_leaf, trace_leaf, untraced
 from .array import Array, apply, plain
 from .errors import InputError, TapeError
 from .lines import Line, source
@@ -174,7 +174,7 @@ def check_finite(f: Callable, *args: Any, anywhere: bool = False, **keywords: An
     with _Search(anywhere) as search:
         paths = _paths(args, keywords)
         boxes = [
-            search.enter(as_scalar_array(leaf), path) if is_differentiable_leaf(leaf) else leaf
+            trace_leaf(search.enter, leaf, path) if is_differentiable_leaf(leaf) else leaf
             for path, leaf in zip(paths, leaves, strict=True)
         ]
         traced_args, traced_keywords = trees.unflatten(treedef, boxes)

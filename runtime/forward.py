@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array, apply
+from .array import Array, apply, traced
 from .levels import Level
 from .op import OUTPUT, Op, Rule
 from .rules import as_array, fetch, fitted, in_dtype
@@ -21,7 +21,7 @@ class Forward(Level):
 
     def input(self, value: Any, tangent: Any) -> Array:
         """Return a traced array for a value with its tangent, of the value's shape and dtype."""
-        return Array(self, tangent, value)
+        return traced(self, tangent, value)
 
     def is_active(self, array: Any) -> bool:
         """Tell whether an array has a tangent."""
@@ -45,7 +45,7 @@ class Forward(Level):
         tangent = None
         if not op.zero_gradient:
             tangent = push(op, values, tangents, parameters, y, gives_up=gives_up)
-        return inactive(self, y) if tangent is None else Array(self, tangent, y)
+        return inactive(self, y) if tangent is None else traced(self, tangent, y)
 
 
 def push(op: Op, values: list, tangents: list, parameters: dict | None, y: Any, *, gives_up: bool = False) -> Any:

@@ -298,16 +298,23 @@ def implements(*functions: Callable) -> Callable:
     """
 
     def register(handler: Callable) -> Callable:
-        entry = _with_out(handler) if "out" in inspect.signature(handler).parameters else handler
+        takes_out = "out" in inspect.signature(handler).parameters
         for function in functions:
-            FUNCTIONS[function] = entry
+            FUNCTIONS[function] = _with_out(handler, _name(function)) if takes_out else handler
             RECORDERS.pop(function, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return handler
 
     return register
 
 
-def _with_out(handler: Callable) -> Callable:
+def _name(function: Any) -> str:
+    """Return what a function of NumPy, or a ``(ufunc, method)``, is called in a program."""
+    if isinstance(function, tuple):
+        return f"numpy.{function[0].__name__}.{function[1]}"
+    return f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
+
+
+def _with_out(handler: Callable, name: str) -> Callable:
     signature = inspect.signature(handler)
     is_positional = signature.parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     place = list(signature.parameters).index("out") if is_positional else sys.maxsize
@@ -320,7 +327,6 @@ def _with_out(handler: Callable) -> Callable:
         out = bound.arguments["out"]
         bound.arguments["out"] = None
         result = handler(*bound.args, **bound.kwargs)
-        name = f"numpy.{handler.__name__}"
         return result if out is None else HOOKS["write_out"](out, result, name)
 
     return entry

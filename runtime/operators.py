@@ -10,7 +10,8 @@ import numpy as np
 from . import dispatch  # noqa: F401  (what NumPy hands over goes there)
 from .array import Array
 from .op import HOOKS
-from .recorders import recorder
+from .python_numbers import as_python_number, is_python_number
+from .recorders import operators
 from .views import is_number
 
 _ARITHMETIC = {
@@ -27,24 +28,19 @@ _UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": 
 def install() -> None:
     """Attach the operators to `Array`; called once the table of ops is full, and again when a rule changes."""
     for name, ufunc in (_ARITHMETIC | _COMPARISONS | _UNARY).items():
-        found = recorder(ufunc)
-        assert found is not None
-        setattr(Array, f"__{name}__", _plain_function(found))
+        found, reflected = operators(ufunc)
+        setattr(Array, f"__{name}__", found)
         if name in _ARITHMETIC:
-            setattr(Array, f"__r{name}__", _reflected(found))
+            setattr(Array, f"__r{name}__", reflected)
             setattr(Array, f"__i{name}__", _in_place(found))
     Array.__divmod__ = lambda self, other: (self // other, self % other)  # pyright: ignore
     Array.__rdivmod__ = lambda self, other: (other // self, other % self)  # pyright: ignore
-    Array.__round__ = lambda self, digits=0: np.round(self, digits)  # pyright: ignore
+    Array.__round__ = _rounded  # pyright: ignore
 
 
-def _plain_function(found: Callable) -> Callable:
-    # A function is bound to the array it is looked up on; other callables would not be.
-    return found if hasattr(found, "__get__") else lambda *operands: found(*operands)
-
-
-def _reflected(found: Callable) -> Callable:
-    return lambda self, other: found(other, self)
+def _rounded(a: Array, digits: int | None = None) -> Any:
+    y = np.round(a, digits or 0)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return as_python_number(y) if is_python_number(a) else y
 
 
 def _in_place(found: Callable) -> Callable:

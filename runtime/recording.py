@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import trees
-from .arguments import as_scalar_array, is_differentiable_leaf
+from .arguments import is_differentiable_leaf, trace_leaf
 from .array import Array
 from .tape import ShapesOnly, Tape
 
@@ -28,7 +28,7 @@ def record(f: Callable, *args: Any) -> Tape:
         traced = []
         for arg in args:
             leaves, treedef = trees.flatten(arg)
-            boxes = [tape.input(as_scalar_array(leaf)) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
+            boxes = [trace_leaf(tape.input, leaf) if is_differentiable_leaf(leaf) else leaf for leaf in leaves]
             traced.append(trees.unflatten(treedef, boxes))
         output = f(*traced)
         tape.outputs = [leaf._slot for leaf in trees.flatten(output)[0] if type(leaf) is Array and leaf._level is tape]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from . import trees
-from .array import Array, apply, entered
+from .arguments import trace_leaf
+from .array import Array, apply, entered, traced
 from .levels import Level
 from .op import Op
 from .trail import Trail, constant
-from .views import as_given, repoint
+from .views import repoint
 
 
 class Region(Level):
@@ -37,10 +38,10 @@ class Region(Level):
         """Return the array that stands inside for an active one of the trail."""
         for place, slot in enumerate(self.slots):
             if slot == array._slot:
-                return Array(self, -1 - place, array._value)
+                return traced(self, -1 - place, array._value)
         self.slots.append(array._slot)
         self.values.append(array._value)
-        return Array(self, -len(self.slots), array._value)
+        return traced(self, -len(self.slots), array._value)
 
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Array:
         """Run `op` and note the call with its operands: places in the region, or constants."""
@@ -49,7 +50,7 @@ class Region(Level):
         self.calls.append((op, places, parameters))
         mask = [type(p) is _Place and (p < 0 or bool(self.active[p])) for p in places]
         self.active.append(op.is_differentiable(mask))
-        return Array(self, len(self.calls) - 1, y)
+        return traced(self, len(self.calls) - 1, y)
 
     def call(self, function: Callable, leaves: list) -> Any:
         """Note a call of a whole function, to be made again as such, and return its output: any container of arrays."""
@@ -65,7 +66,7 @@ class Region(Level):
                 continue
             self.calls.append((lambda made, number=number: made[number], (whole,), None))
             self.active.append(y.dtype.kind in "fc")
-            results.append(Array(self, len(self.calls) - 1, y))
+            results.append(traced(self, len(self.calls) - 1, y))
         return trees.unflatten(treedef, results)
 
     def _places(self, args: Any) -> tuple[tuple, list]:
@@ -91,9 +92,8 @@ class _Place(int):
     """The place of an operand in a region: negative for what came in, else the number of the call that made it."""
 
 
-def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) -> None:
+def _step_back(cotangents: dict[int, Any], sums: dict, region: Region, *_: Any) -> None:
     """Run the region's calls again on a trail of their own, and carry the cotangents of its results to what came in."""
-    region: Region = calls[place + 1]
     with Trail() as again:
         inside = [again.input(value) for value in region.values]
         made: list[Any] = []
@@ -116,9 +116,9 @@ def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) 
             sums[slot] = seeds.pop(array._slot)
 
 
-def step_back_result(g: Any, calls: list, place: int, sums: dict) -> None:
+def step_back_result(g: Any, sums: dict, place: tuple[int, int], *_: Any) -> None:
     """Hand the cotangent of one of a call's outputs to the call, which steps back through all of them at once."""
-    slot, number = calls[place + 1]
+    slot, number = place
     found = sums.setdefault(slot, {})
     found[number] = found[number] + g if number in found else g
 
@@ -145,7 +145,7 @@ def checkpoint(f: Callable) -> Callable:
         trail.require_open()
         with Region(trail) as region:
             inside = [
-                as_given(region.enter(leaf), leaf)
+                trace_leaf(region.enter, leaf)
                 if type(leaf) is Array and leaf._level is trail and leaf._slot is not None
                 else leaf
                 for leaf in leaves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .array import Array, record
+from .array import record, traced
 from .op import OPS
 from .ops.indexing import zeros_on
 from .sweep import pull
@@ -28,7 +28,7 @@ def record_reverse(tape: Tape, end: int | None, inputs: list[int]) -> tuple[tupl
         sums = pull(
             tape,
             {end: seed},
-            lambda slot: Array(tape, slot, None),
+            lambda slot: traced(tape, slot, None),
             lambda shape, dtype: zeros_on(tape, shape, dtype),
             last=recorded,
         )

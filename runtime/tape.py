@@ -9,14 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import phantom
-from .array import Array
+from .array import Array, traced
 from .errors import NeedsValueError, TapeError
 from .levels import Level
 from .lines import Line, user_line
 from .listing import listing
 from .op import HOOKS, Op
-
-_new_array = Array.__new__
 
 
 class Keeper(Protocol):
@@ -121,8 +119,7 @@ class Tape(Level):
         keeper = self.keeper
         output = keeper.follow(op, args, parameters)
         if output >= 0:
-            array = _new_array(Array)
-            array._level, array._slot, array._value = self, output, None
+            array = traced(self, output, None)
             keeper.watch(array)
             return array
         slots = tuple([a._slot if type(a) is Array and a._level is self else self.constant(a) for a in args])
@@ -142,8 +139,7 @@ class Tape(Level):
         except Exception:
             self._take_back()
             raise
-        array = _new_array(Array)
-        array._level, array._slot, array._value = self, output, None
+        array = traced(self, output, None)
         self.keeper.watch(array)
         return array
 
@@ -207,7 +203,7 @@ class Tape(Level):
         """Give an argument a slot and return its traced array."""
         slot = self._new_slot(value, is_active)
         self.inputs.append(slot)
-        return Array(self, slot, None)
+        return traced(self, slot, None)
 
     def constant(self, value: Any) -> int:
         """Give a captured constant a slot and return it. Raises `TapeError` for what cannot be recorded."""

@@ -14,26 +14,31 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array, apply
+from . import steps
+from .array import NUMBER, Array, apply, traced
 from .errors import TapeError
 from .levels import Level
 from .op import HOOKS, OUTPUT, Op
 from .rules import as_array, fetch, fitted
 
 WIDTH = 5
-_new_array = Array.__new__
 
 
 class Trail(Level):
-    """Records for one reverse sweep. `calls` holds `WIDTH` entries per input and call: the step back, then its data."""
+    """Records for one reverse sweep.
 
-    __slots__ = ("calls", "first", "inner", "entered")
+    `calls` holds `WIDTH` entries per input and call: the step back (see `steps`), then its data; a slot is the place of the
+    first. `kinds` holds one token for each pair of a shape and a dtype, by which arrays that are alike are known.
+    """
+
+    __slots__ = ("calls", "first", "kinds", "inner", "entered")
 
     def __init__(self) -> None:
         super().__init__()
         self.hot = self.thread
         self.calls: list[Any] = []
         self.first = 0
+        self.kinds: dict[tuple, tuple] = {}
         self.inner: Trail | None = None  # of the step that is running, while this trail's program is in a loop
         self.entered: dict[int, int] = {}  # on the trail of a step: its slots of arrays from outside, by theirs
 
@@ -49,9 +54,9 @@ class Trail(Level):
         """
         outer = array._slot
         if outer is None:
-            return Array(self, None, array._value)
+            return traced(self, None, array._value)
         if outer in self.entered:
-            return Array(self, self.entered[outer], array._value)
+            return traced(self, self.entered[outer], array._value)
         if self.closed:
             raise TapeError("a loop's step took another path when it was run again: it must do the same each time")
         made = self.add(_arrive, len(self.calls), array._value)
@@ -76,7 +81,7 @@ class Trail(Level):
         slot = len(self.calls)
         self.calls += (None, None, None, None, None)
         self.first = slot + WIDTH
-        return Array(self, slot, value)
+        return traced(self, slot, value)
 
     def is_active(self, array: Any) -> bool:
         """Tell whether a cotangent will reach an array."""
@@ -129,35 +134,86 @@ class Trail(Level):
         return self.add(_step_back, tuple(shares), y)
 
     def add(self, step: Callable, data: Any, y: Any) -> Array:
-        """Append a call with its step back, ``step(g, calls, place, sums)``, and return its traced output."""
-        array = _new_array(Array)
-        array._level = self
-        array._slot = len(self.calls)
-        array._value = y
-        self.calls += (step, data, None, None, None)
-        return array
+        """Append a call with its step back, ``step(g, sums, data, ...)``, and return its traced output."""
+        return self.add_fast(step, data, None, None, None, y)
 
     def add_fast(self, step: Callable, first: Any, second: Any, third: Any, fourth: Any, y: Any) -> Array:
         """Do as `add` with all four entries of data."""
-        array = _new_array(Array)
+        array = Array()
         array._level = self
         array._slot = len(self.calls)
         array._value = y
+        array._kind = None
         self.calls += (step, first, second, third, fourth)
         return array
+
+    def kind(self, array: Array) -> tuple | None:
+        """Return the token of an array's shape and dtype, the same for all that are alike; None where bytes are swapped."""
+        dtype = array.dtype
+        if not dtype.isnative:
+            return None
+        key = (array.shape, dtype)
+        found = self.kinds.setdefault(key, key)
+        if array._kind is None:
+            array._kind = found
+        return found
+
+    def common_kind(self, a: Array, b: Array) -> tuple | None:
+        """Return the kind of two arrays that a ufunc takes as they are, and None where it would broadcast or cast one."""
+        first, second = a._kind, b._kind
+        if first is None:
+            first = self.kind(a)
+        if second is None:
+            second = self.kind(b)
+        if first is second:
+            return first
+        if first is NUMBER:
+            return second if self.kind(a) is second else None
+        if second is NUMBER:
+            return first if self.kind(b) is first else None
+        return None
 
     def pull(self, sums: dict[int, Any]) -> dict[int, Any]:
         """Carry cotangents, given by slot, back to the inputs; return those of the inputs that were reached."""
         calls = self.calls
         pop = sums.pop
-        for place in range(len(calls) - WIDTH, self.first - WIDTH, -WIDTH):
+        scaled, product, same, both, by_partial, by_rule = _INLINE
+        back = reversed(calls)
+        places = range(len(calls) - WIDTH, self.first - WIDTH, -WIDTH)
+        # One iterator five times: each turn takes the five entries of a call, the last one first.
+        for place, fourth, third, second, first, step in zip(places, back, back, back, back, back, strict=False):
             g = pop(place, None)
-            if g is not None:
-                calls[place](g, calls, place, sums)
+            if g is None:
+                continue
+            # The commonest steps stand here too: a call of each would cost a third of it.
+            if step is same:
+                sums[first] = sums[first] + g if first in sums else g
+            elif step is product:
+                share = g * fourth
+                sums[first] = sums[first] + share if first in sums else share
+                share = g * third
+                sums[second] = sums[second] + share if second in sums else share
+            elif step is by_partial:
+                share = g * third(second)
+                sums[first] = sums[first] + share if first in sums else share
+            elif step is scaled:
+                share = g * second
+                sums[first] = sums[first] + share if first in sums else share
+            elif step is both:
+                sums[first] = sums[first] + g if first in sums else g
+                sums[second] = sums[second] + g if second in sums else g
+            elif step is by_rule:
+                share = third(g, second)
+                sums[first] = sums[first] + share if first in sums else share
+            else:
+                step(g, sums, first, second, third, fourth)
         return sums
 
 
-def _arrive(g: Any, calls: list, place: int, sums: dict) -> None:
+_INLINE = (steps.scaled, steps.product, steps.same, steps.both, steps.by_partial, steps.by_rule)
+
+
+def _arrive(g: Any, sums: dict, place: int, *_: Any) -> None:
     """Put the cotangent of what came in after the first call where the reverse sweep does not come by."""
     sums[~place] = g
 
@@ -179,7 +235,7 @@ def constant(value: Any) -> Any:
 def inactive(level: Level, y: Any) -> Any:
     """Return a result that has no derivative: traced where a traced value may be written into it later, else plain."""
     if isinstance(y, np.ndarray) and y.dtype.kind in "fc":
-        return Array(level, None, y)
+        return traced(level, None, y)
     return y
 
 
@@ -198,9 +254,9 @@ def run_over(op: Op, values: list, parameters: dict | None) -> Any:
     return apply(op, values, parameters)
 
 
-def _step_back(g: Any, calls: list, place: int, sums: dict) -> None:
+def _step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
     """Run the rules of one call: the general step back."""
-    for slot, rule, arguments, shape, dtype in calls[place + 1]:
+    for slot, rule, arguments, shape, dtype in shares:
         if rule.adds:
             total = [sums.pop(slot, None)]
             if total[0] is None:
@@ -233,7 +289,7 @@ _ALONE = 0
 def _calibrate() -> None:
     """Find out what `sys.getrefcount` says in a step back about a cotangent that nothing else uses."""
 
-    def probe(g: Any, calls: list, place: int, sums: dict) -> None:
+    def probe(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
         global _ALONE
         _ALONE = sys.getrefcount(g) if _HAS_COUNTS else -1
 

@@ -12,17 +12,18 @@ from .arguments import (
     Arguments,
     check_disconnected,
     check_leaves,
+    check_outputs,
     check_scalar,
     finished,
     fit_to_output,
     is_differentiable_leaf,
     split_aux,
+    trace_leaf,
     untraced,
 )
 from .array import Array
 from .forward import Forward
 from .trail import Trail
-from .views import as_given
 
 
 def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
@@ -30,8 +31,8 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
 
     Every argument is differentiated; outputs may be nested containers of arrays of any shape. The pullback may be
     called again, also inside another transform. For complex arrays it multiplies by the transpose of the Jacobian,
-    without conjugation. Raises `InputError` for arguments that have no derivative and for a cotangent that does not fit
-    the output.
+    without conjugation. Raises `InputError` for arguments that have no derivative, and, of the pullback, for outputs that are
+    no numbers and for a cotangent that does not fit the output.
 
     >>> import numpy as np, retape as rt
     >>> y, pullback = rt.vjp(lambda a, b: a * b, 3.0, 4.0)
@@ -51,6 +52,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
 
     def pullback(cotangent: Any) -> tuple:
         sums: dict[int, Any] = {}
+        check_outputs(value)
         cotangents = fit_to_output(cotangent, kinds, treedef, "cotangent", "output")
         seen = {id(g) for g in cotangents}  # the caller's own arrays: never handed back as a gradient
         for end, g in zip(ends, cotangents, strict=True):
@@ -75,7 +77,7 @@ def jvp(f: Callable, primals: Sequence, tangents: Sequence, *, has_aux: bool = F
     """Return ``(output, tangent)`` or ``(output, tangent, aux)``: `f` at `primals`, and its derivative along `tangents`.
 
     Forward mode: nothing is kept but one tangent beside every value. `primals` and `tangents` are sequences with one entry
-    per argument, containers and shapes alike. Raises `InputError` where they are not.
+    per argument, containers and shapes alike. Raises `InputError` where they are not, and for outputs that are no numbers.
 
     >>> import numpy as np, retape as rt
     >>> y, tangent = rt.jvp(np.sin, (0.0,), (2.0,))
@@ -86,10 +88,10 @@ def jvp(f: Callable, primals: Sequence, tangents: Sequence, *, has_aux: bool = F
     leaves, treedef = check_leaves(primals, "primals")
     directions = fit_to_output(tuple(tangents), leaves, treedef, "tangent", "primal")
     with Forward() as level:
-        traced = [as_given(level.input(leaf, t), leaf) for leaf, t in zip(leaves, directions, strict=True)]
+        traced = [trace_leaf(level.input, leaf, t) for leaf, t in zip(leaves, directions, strict=True)]
         output, aux = split_aux(f(*trees.unflatten(treedef, traced)), has_aux)
         aux = untraced(aux, level)
-        outputs, out_tree = trees.flatten(output)
+        outputs, out_tree = check_outputs(output)
         pushed = [
             leaf._slot if type(leaf) is Array and leaf._level is level and leaf._slot is not None
             # of an output that does not depend on the inputs, or not differentiably
@@ -117,7 +119,7 @@ def linearize(f: Callable, *args: Any) -> tuple[Any, Callable]:
 
 def transposed(pullback: Callable, output: Any) -> Callable:
     """Return the pushforward of the function whose output and pullback these are; integers have tangents of zeros."""
-    outputs, treedef = trees.flatten(output)
+    outputs, treedef = check_outputs(output)
     zeros = [
         np.zeros(getattr(leaf, "shape", ()), getattr(leaf, "dtype", None) or np.result_type(leaf)) for leaf in outputs
     ]  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import phantom
-from .array import Array, apply, record
+from .array import NUMBER, Array, apply, record, traced
 from .op import HOOKS, OPS
 
 
@@ -167,7 +167,7 @@ def family_of(array: Any) -> Family | None:
     return held() if type(held) is weakref.ref else held
 
 
-_NO_VIEWS = weakref.ref(Family(Array(None, None, None), {}))  # pyright: ignore[reportArgumentType]
+_NO_VIEWS = weakref.ref(Family(traced(None, None, None), {}))  # pyright: ignore[reportArgumentType]
 
 
 def is_number(array: Any) -> bool:
@@ -189,7 +189,7 @@ def as_number(array: Array) -> Array:
 
 def alias(array: Array) -> Array:
     """Return another array that stands for the same value, and stays when the first is written to."""
-    return _move(Array(array._level, array._slot, array._value), array)
+    return _move(traced(array._level, array._slot, array._value), array)
 
 
 def as_given(array: Any, leaf: Any) -> Any:
@@ -398,6 +398,7 @@ def _show(view: Array, root: Array) -> None:
 
 def _move(target: Array, result: Array) -> Array:
     target._level, target._slot, target._value = result._level, result._slot, result._value
+    target._kind = None if result._kind is NUMBER else result._kind  # what is written to is an array
     if target._level.keeper is not None:
         target._level.keeper.watch(target)
     return target

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import Any, NamedTuple
 
 from . import forward, levels, region
-from .array import Array
+from .array import Array, traced
 from .levels import Level
 from .lines import Line, is_own
 from .op import Op
@@ -48,7 +48,7 @@ class Watch(Level):
 
     def input(self, value: Any, note: Any = None) -> Array:
         """Return a traced array for a value, with a note that goes where the watch's `run` carries it."""
-        return Array(self, note, value)
+        return traced(self, note, value)
 
     def is_active(self, array: Any) -> bool:
         """Tell that no cotangent is lost here: a program may read and branch on what it likes."""
@@ -67,7 +67,7 @@ class Watch(Level):
                 values.append(constant(a))
                 notes.append(None)
         y, note = self.run(op, values, notes, parameters, gives_up)
-        return Array(self, note, y) if getattr(getattr(y, "dtype", None), "kind", "") in ("f", "c") else y
+        return traced(self, note, y) if getattr(getattr(y, "dtype", None), "kind", "") in ("f", "c") else y
 
     @abstractmethod
     def run(self, op: Op, values: list, notes: list, parameters: dict | None, gives_up: bool) -> tuple[Any, Any]:

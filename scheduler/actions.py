@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.residency import Compute, Drop, Step
-from .buffers import SMALLEST
+from .buffers import SMALLEST, owner_of
 from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
@@ -107,10 +107,14 @@ class Layout:
 
 @functools.cache
 def _owning(run: Callable) -> Callable:
-    """Return a view's function as one whose result owns its memory: it was planned as a copy."""
+    """Return a view's function as one whose result has memory of its own: it was planned as a copy."""
 
-    def owned(*args: Any, **parameters: Any) -> Any:
-        made = run(*args, **parameters)
-        return made.copy() if isinstance(made, np.ndarray) and made.base is not None else made
+    def owned(x: Any, **parameters: Any) -> Any:
+        made = run(x, **parameters)
+        if not isinstance(made, np.ndarray) or made.base is None:
+            return made
+        # A reshape that copies returns a view of its copy, which nobody else sees.
+        is_copy = isinstance(made.base, np.ndarray) and made.base.flags.owndata and made.base is not owner_of(x)
+        return made if is_copy else made.copy()
 
     return owned

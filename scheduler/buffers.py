@@ -1,40 +1,22 @@
-"""Real memory: the ledger of every buffer a call creates, free lists that recycle them, and the allocator's settings."""
+"""The ledger of every buffer that a call creates, and the free lists that recycle them."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import sys
 from typing import Any
 
 import numpy as np
 
+from .memory import Heap
+
 SMALLEST = 32 * 1024
-_MMAP_THRESHOLD = 256 * 1024
-_TRIM_THRESHOLD = 1024 * 1024
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_pinned = False
 
 
-def pin_allocator() -> None:
-    """Let freed arrays go back to the system at once, so that the resident set follows live bytes (glibc only).
-
-    By default glibc raises its mmap threshold up to 32 MiB after large frees, and freed arrays stay in a fragmented
-    heap. Leaves everything alone where the user has set MALLOC_MMAP_THRESHOLD_ or MALLOC_ARENA_MAX, or RETAPE_MALLOPT=0.
-    """
-    global _pinned
-    if _pinned:
-        return
-    _pinned = True
-    if os.environ.get("RETAPE_MALLOPT") == "0" or "MALLOC_MMAP_THRESHOLD_" in os.environ:
-        return
-    if sys.platform == "linux":
-        try:
-            mallopt = ctypes.CDLL(None).mallopt
-        except (OSError, AttributeError):
-            return
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
+def owner_of(array: Any) -> Any:
+    """Return the array whose memory `array` shows: itself, or the end of its chain of views."""
+    while isinstance(getattr(array, "base", None), np.ndarray):
+        array = array.base
+    return array
 
 
 def _references(value: Any) -> tuple[int, int]:
@@ -72,19 +54,23 @@ class Ledger:
         self.peak = 0
         self._limit = 0
         self._free: dict[int, list[np.ndarray]] = {}
+        self._heap = Heap()
 
     def admit(self, limit: int, extra: int) -> None:
         """Give idle buffers back until `extra` more bytes stay within `limit`, and note the peak with them."""
         self._limit = limit
         if self.idle and self.live + self.idle + extra > limit:
             self._give_back(self.live + self.idle + extra - limit)
+        if self._heap.left_bytes:
+            self._heap.trim()
         self.peak = max(self.peak, self.live + self.idle + extra)
 
     def _give_back(self, count: int) -> None:
         for size in sorted(self._free, reverse=True):
             pile = self._free[size]
             while pile and count > 0:
-                pile.pop()
+                self._heap.note(pile[-1], size)
+                del pile[-1]
                 self.idle -= size
                 count -= size
             if not pile:
@@ -111,15 +97,18 @@ class Ledger:
     def release(self, value: Any, nbytes: int) -> None:
         """Note that `value` is no longer live; keep its buffer for reuse when nobody else can see it."""
         self.live -= nbytes
-        if nbytes < SMALLEST or type(value) is not np.ndarray or not value.flags.c_contiguous:
+        if nbytes < SMALLEST or type(value) is not np.ndarray:
             return
         array, owner = _references(value)
-        if array > _UNSHARED[0] or owner > _UNSHARED[1] or self.live + self.idle + nbytes > self._limit:
-            return
         buffer = value if value.base is None else value.base
-        if type(buffer) is np.ndarray and buffer.nbytes == nbytes and buffer.flags.owndata:
+        if array > _UNSHARED[0] or owner > _UNSHARED[1] or type(buffer) is not np.ndarray or buffer.nbytes != nbytes:
+            return
+        fits = self.live + self.idle + nbytes <= self._limit
+        if fits and value.flags.c_contiguous and buffer.flags.owndata:
             self._free.setdefault(nbytes, []).append(buffer)
             self.idle += nbytes
+        else:
+            self._heap.note(buffer, nbytes)
 
     def is_own(self, value: Any) -> bool:
         """Tell whether nobody but the caller, by one name, can see the memory of `value`, so that it may be overwritten."""
@@ -130,5 +119,9 @@ class Ledger:
 
     def clear(self) -> None:
         """Give all idle buffers back."""
+        for size, pile in self._free.items():
+            while pile:
+                self._heap.note(pile.pop(), size)
         self._free.clear()
         self.idle = 0
+        self._heap.trim(at_least=1)

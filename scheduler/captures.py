@@ -11,6 +11,7 @@ import numpy as np
 from ..runtime.array import Array
 from ..runtime.errors import TapeError
 from ..runtime.tape import Tape
+from .buffers import owner_of
 
 _SMALL_CONSTANT = 64 * 1024
 
@@ -26,7 +27,7 @@ class Captures:
         self.tape = tape
         self.held_bytes = 0
         self.held_elsewhere = dict(before)
-        self._owners = {id(_owner(array)) for array in passed_in}
+        self._owners = {id(owner_of(array)) for array in passed_in}
         self._roots = {id(root) for root in roots}
 
     def weigh(self, slot: int, value: Any) -> int:
@@ -42,7 +43,7 @@ class Captures:
                 )
             return 0
         self.tape.freeze(value)
-        owner = _owner(value)
+        owner = owner_of(value)
         key = id(owner)
         if key in self._owners:
             return 0
@@ -77,9 +78,3 @@ class Captures:
                 return False
             frontier = found
         return False
-
-
-def _owner(array: Any) -> Any:
-    while isinstance(getattr(array, "base", None), np.ndarray):
-        array = array.base
-    return array

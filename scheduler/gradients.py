@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from .captures import Captures
 from .known import Known
 from .report import Report
 from .run import Request, complete, run
+from .timing import projected_seconds
 
 _MOST_KNOWN = 32
 
@@ -47,8 +49,9 @@ def grad(
     `disconnected` is "zeros" or "error", for arguments that the output does not depend on.
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
-    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit. See `.report`
-    of the returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
+    gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
+    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). See `.report` of the
+    returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
     arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
 
     >>> import numpy as np, retape as rt
@@ -194,8 +197,9 @@ def plan(
     if budget is None:
         made = PLANNERS["keep_all"](known.program, float("inf"))
         assert made is not None
-        return made
-    return best(known.program, budget, planner)
+    else:
+        made = best(known.program, budget, planner)
+    return replace(made, projected_seconds=projected_seconds(made, known.lowering))
 
 
 def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:

@@ -19,13 +19,14 @@ from ..runtime.errors import InputError, NeedsValueError
 from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
-from .buffers import Ledger, pin_allocator
+from .buffers import Ledger
 from .captures import Captures
 from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
 from .known import Known
 from .lowering import Lowering
+from .memory import pin_allocator
 from .report import Report
 from .schedule import replay, schedule
 

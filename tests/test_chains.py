@@ -6,12 +6,11 @@ import random
 import pytest
 from oracle import least_work
 
-from retape.checkpoint.order import steps_of
 from retape.checkpoint.planners import PLANNERS, best
 from retape.checkpoint.planners.binomial import binomial
 from retape.checkpoint.planners.chain import chain
 from retape.checkpoint.program import Program
-from retape.checkpoint.residency import Compute, Drop
+from retape.checkpoint.residency import Compute
 from retape.scheduler.schedule import replay, schedule
 
 
@@ -62,7 +61,7 @@ def test_the_closed_form_is_the_optimum_of_the_oracle(n, wiring):
         assert sum(binomial(unit(n, wiring), 100 * room).computed) == least_work(unit(n, wiring), 100 * room)
 
 
-def test_a_chain_whose_last_value_nobody_reads_makes_it_once_all_the_same():
+def test_a_chain_whose_last_value_nobody_reads_leaves_it_out():
     n, room = 9, 4
     program = Program(outputs=(2 * n - 1,), forward=n)
     for v in range(n):
@@ -72,8 +71,9 @@ def test_a_chain_whose_last_value_nobody_reads_makes_it_once_all_the_same():
         program.add(1, tuple(sorted([*before, *([step - 1] if step else [])])))
     plan = binomial(program, room)
     assert replay(schedule(plan, list(range(2 * n)))) <= room
-    assert sum(plan.computed) == closed_form(n - 1, room) + 2 == sum(chain(program, room).computed)
-    assert least_work(program, room) == closed_form(n - 1, room) + 1  # the oracle need not make it
+    assert (
+        sum(plan.computed) == closed_form(n - 1, room) + 1 == least_work(program, room) == sum(chain(program, room).computed)
+    )
 
 
 def test_a_chain_of_a_hundred_thousand_steps_is_planned_in_closed_form():
@@ -120,7 +120,7 @@ def test_heterogeneous_chains_cost_what_the_oracle_says(wiring):
             if least < math.inf:
                 assert best(program, budget).work_seconds == pytest.approx(least)
     # The dynamic program keeps what it holds until it is read in reverse, which the optimum sometimes does not.
-    assert min(ratios) >= 1.0 - 1e-9 and sum(ratios) / len(ratios) <= 1.03 and max(ratios) <= 1.2
+    assert min(ratios) >= 1.0 - 1e-9 and sum(ratios) / len(ratios) <= 1.03 and max(ratios) <= 1.3
 
 
 @pytest.mark.parametrize("share", [0.75, 0.5, 0.35, 0.25])
@@ -131,11 +131,3 @@ def test_long_chains_cost_no_more_than_with_the_other_rules(share):
         assert replay(schedule(plan, list(range(len(program))))) <= budget
         others = [PLANNERS[name](program, budget) for name in ("uniform", "next_use", "ancestors", "boundaries")]
         assert all(plan.work_seconds <= 1.01 * other.work_seconds for other in others if other is not None)
-
-
-def test_an_order_keeps_what_nobody_reads_for_no_longer_than_it_takes_to_make_it():
-    program = Program(outputs=(2,), forward=3)
-    for inputs in ((), (0,), (0,)):
-        program.add(8, inputs)
-    assert steps_of(program, [0, 1, 2]) == (Compute(0), Compute(1), Drop(1), Compute(2), Drop(0))
-    assert steps_of(program, [0, 1, 1, 2]) == (Compute(0), Compute(1), Drop(1), Compute(2), Drop(0))

@@ -48,6 +48,15 @@ def test_cofactors_by_singular_values_agree_with_those_by_the_inverse():
     np.testing.assert_allclose(stacked[1], np.diag([0.0, 0, 0, 1]), atol=1e-15)
 
 
+@pytest.mark.parametrize("a", [np.zeros((3, 3)), np.diag([1.0, 0.0, 0.0]), np.diag([1.0, 2.0, 0.0])], ids=["0", "1", "2"])
+def test_the_third_derivative_of_det_of_three_rows_is_that_of_a_cubic(a):
+    x, y, z = np.random.default_rng(0).standard_normal((3, 3, 3))
+    first = lambda a: rt.jvp(np.linalg.det, (a,), (x,))[1]  # noqa: E731
+    third = rt.jvp(lambda a: rt.jvp(first, (a,), (y,))[1], (a,), (z,))[1]
+    polar = np.linalg.det(x + y + z) - sum(np.linalg.det(s) for s in (x + y, y + z, x + z))
+    np.testing.assert_allclose(third, polar + sum(np.linalg.det(s) for s in (x, y, z)), rtol=1e-12)
+
+
 def test_equal_eigenvalues_have_finite_gradients_where_the_loss_treats_them_alike():
     degenerate = np.kron(np.diag([1.0, 2.0]), np.eye(2))
     q = np.linalg.qr(real(4, 4))[0]

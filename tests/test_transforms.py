@@ -456,3 +456,56 @@ def test_random_programs_agree_with_finite_differences_with_checkpoints_and_with
     rt.check_grads(run, x, tolerance=1e-4)
     np.testing.assert_array_equal(rt.grad(lambda x: run(x, rt.checkpoint))(x), gradient)
     np.testing.assert_array_equal(rt.grad(run, memory_budget="4MiB")(x), gradient)
+
+
+JACOBIANS = [
+    ("real to complex", lambda x: x * 1j + x**2, np.array([1.0, 2.0]), np.diag([2.0 + 1j, 4.0 + 1j])),
+    ("complex to real", lambda z: np.abs(z) ** 2, np.array([1 + 1j, 2 - 1j]), np.diag([2 - 2j, 4 + 2j])),
+    ("complex to complex", lambda z: z**2, np.array([1 + 1j, 2 - 1j]), np.diag([2 + 2j, 4 - 2j])),
+    ("real to whole numbers", lambda x: (x > 1).astype(int), np.array([1.0, 2.0]), np.zeros((2, 2))),
+    ("single to double", lambda x: x.astype(float) ** 2, np.array([1, 2], np.float32), np.diag(np.array([2, 4], np.float32))),
+    ("single to complex", lambda x: x * 1j, np.array([1, 2], np.float32), np.eye(2, dtype=np.complex64) * 1j),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse", "auto"])
+@pytest.mark.parametrize(("name", "f", "x", "expected"), JACOBIANS, ids=[case[0] for case in JACOBIANS])
+def test_a_jacobian_is_the_same_in_every_mode_and_has_the_arguments_dtype(name, f, x, expected, mode):
+    found = rt.jacobian(f, mode=mode)(x)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_a_jacobian_and_a_hessian_run_the_function_once():
+    calls = []
+
+    def f(x):
+        calls.append(x.shape)
+        return np.sin(x) * np.sum(x)
+
+    for compute in (*(rt.jacobian(f, mode=mode) for mode in ("forward", "reverse")), rt.hessian(lambda x: np.sum(f(x)))):
+        calls.clear()
+        compute(np.arange(4.0))
+        assert len(calls) == 1
+
+
+@pytest.mark.parametrize("output", ["text", object(), np.array([object()]), np.array(["a"])], ids=type)
+def test_an_output_that_is_no_number_is_refused_by_its_path(output):
+    x = np.ones(2)
+    pulled = lambda value, pullback: pullback(value)  # noqa: E731
+    for transform in (
+        lambda f: pulled(*rt.vjp(f, x)), lambda f: rt.jvp(f, (x,), (x,)), lambda f: rt.linearize(f, x),
+        lambda f: rt.jacobian(f)(x),
+    ):  # fmt: skip
+        with pytest.raises(rt.InputError, match=r"output\['rest'\]\[1\] is .* has_aux=True"):
+            transform(lambda x: {"value": x * 2, "rest": (x, output)})
+
+
+def test_an_output_of_none_has_no_leaves():
+    assert rt.jvp(lambda x: (x * 2, None), (1.0,), (1.0,))[1] == (2.0, None)
+
+
+def test_a_plain_out_is_refused_by_the_name_that_the_program_calls():
+    for call, name in ((np.sum, "numpy.sum"), (np.mean, "numpy.mean"), (np.add.reduce, "numpy.add")):
+        with pytest.raises(rt.NotDifferentiableError, match=rf"^{name}\b"):
+            rt.grad(lambda x, call=call: call(x, out=np.zeros(())))(np.ones(2))

@@ -10,12 +10,17 @@ from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
 from .binomial import binomial
-from .boundaries import boundaries, nested
+from .boundaries import boundaries
 from .chain import chain
-from .exact import exact, least_budget
+from .exact import exact
+from .floor import smallest_budget
 from .keep_all import keep_all
 from .next_use import next_use
+from .search import filled, search
+from .staleness import staleness
 from .uniform import uniform
+
+__all__ = ["PLANNERS", "best", "check_name", "refusal", "smallest_budget"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
@@ -26,10 +31,9 @@ PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "boundaries": boundaries,
     "next_use": next_use,
     "ancestors": ancestors,
+    "staleness": staleness,
+    "search": search,
 }
-
-
-_ROUNDS = 6
 
 
 def check_name(planner: str) -> None:
@@ -38,10 +42,11 @@ def check_name(planner: str) -> None:
         raise ValueError(f"unknown planner {planner!r}; known are best, {', '.join(PLANNERS)}")
 
 
-def best(program: Program, budget: int, planner: str = "best") -> Plan:
-    """Return the plan with the least extra work that fits; `planner` asks for one by name.
+def best(program: Program, budget: int, planner: str = "best", *, effort: int | None = None) -> Plan:
+    """Return the plan with the least extra work that is found; `planner` asks for one by name.
 
-    Raises `MemoryBudgetError` when none fits, `ValueError` for an unknown name.
+    `effort` is what "best" may spend on searching, in simulated steps (see `search`). Raises `MemoryBudgetError` when
+    no plan fits, `ValueError` for an unknown name.
     """
     check_name(planner)
     if planner != "best":
@@ -50,41 +55,22 @@ def best(program: Program, budget: int, planner: str = "best") -> Plan:
             raise refusal(program, budget, planner)
         return plan
     plan = keep_all(program, budget) or binomial(program, budget) or exact(program, budget)
-    if plan is not None:
+    if plan is not None and (plan.is_optimal or not plan.extra_work):
         return plan
-    plans = [
-        plan for make in (uniform, next_use, ancestors, boundaries, chain) if (plan := make(program, budget)) is not None
-    ]
-    if not plans:
+    searched = search(program, budget, effort=effort)
+    found = [made for made in (plan, searched) if made is not None]
+    if found:
+        return min(found, key=lambda made: made.work_seconds)
+    needed, least = smallest_budget(program)
+    if needed > budget:
         raise refusal(program, budget)
-    return min(plans, key=lambda plan: plan.work_seconds)
-
-
-def smallest_budget(program: Program) -> tuple[int, Plan]:
-    """Return the least budget in bytes for which a plan was found, and that plan: a bisection over the next-use planners."""
-    kept = keep_all(program, float("inf"))
-    assert kept is not None
-    least = least_budget(program, kept.projected_peak_bytes)
-    if least is not None:
-        return least, exact(program, least) or kept
-    low, high, plan = program.lower_bound_bytes(), kept.projected_peak_bytes, kept
-    middle = low
-    for _ in range(_ROUNDS):
-        if high - low <= high // 200:
-            break
-        found = next_use(program, middle) or nested(program, middle)
-        if found is None:
-            low = middle + 1
-        else:
-            plan, high = found, found.projected_peak_bytes
-        middle = (low + high) // 2
-    return high, plan
+    return filled(least, budget)  # rules are not monotone: one may fit into less memory alone
 
 
 def refusal(program: Program, budget: int, planner: str = "best") -> MemoryBudgetError:
     """Return the error that says what the cheapest plan needs, who holds it, and the nearest cure."""
     needed, plan = smallest_budget(program)
-    if planner not in ("best", "next_use", "ancestors"):
+    if planner not in ("best", "search"):
         return MemoryBudgetError(
             f"the planner {planner!r} found no plan within {format_bytes(budget)} ({budget} bytes); other planners need "
             f"at least {format_bytes(needed)} ({needed} bytes): leave the choice to planner='best'",

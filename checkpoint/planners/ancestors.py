@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import simulate
+from ..residency import Rule, simulate
+
+RULE = Rule(age="none")
 
 
 def ancestors(program: Program, budget: float) -> Plan | None:
     """Return the plan of the cost-per-byte rule, or None when it finds no way within `budget`."""
-    steps = simulate(program, budget, weigh="ancestors")
+    steps = simulate(program, budget, rule=RULE)
     return None if steps is None else Plan(program, steps, "ancestors", int(budget))

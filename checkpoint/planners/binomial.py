@@ -25,8 +25,6 @@ def binomial(program: Program, budget: float) -> Plan | None:
     walk = _Walk(count)
     made = forward(length, room - 2)
     walk.advance(0, (*made.holds[1:], made.first, length))
-    if length < count:
-        walk.compute(count - 1, count - 1)
     # The first cotangent reads the last value. It may read the one before, too: then it is that of the last step's input.
     is_input = program.inputs[count] == (count - 2, count - 1)
     walk.compute(count, length - 1)
@@ -38,14 +36,14 @@ def binomial(program: Program, budget: float) -> Plan | None:
         if first > start:
             walk.advance(start, (*holds, first))
         walk.step_back(first, count + length - first - is_input)
-    return Plan(program, tuple(walk.steps), "binomial", int(budget))
+    return Plan(program, tuple(walk.steps), "binomial", int(budget), is_optimal=True)
 
 
 def unit_length(program: Program) -> int:
     """Return how many values of the forward sweep the reverse sweep of a unit chain has to do with; 0 for other programs.
 
     A unit chain has equal sizes and costs, value i is made from value i - 1, and each cotangent from the one after it and
-    from its step's output; or from its step's input, and then nobody may read the last value.
+    from its step's output; or from its step's input, and then nobody need read the last value, which is left out.
     """
     count, sizes, inputs = program.forward, program.sizes, program.inputs
     last = 2 * count - 1

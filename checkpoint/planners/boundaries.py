@@ -9,6 +9,7 @@ et al. 2016.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from ..plan import Plan
 from ..program import Program
@@ -19,15 +20,8 @@ _FACTOR = 1e4
 
 def boundaries(program: Program, budget: float) -> Plan | None:
     """Return the cheapest plan over a few numbers of coarse cuts, or None when none fits."""
-    root = math.sqrt(max(program.forward, 1))
     found: Plan | None = None
-    tried: set[tuple] = set()
-    for scale, levels in ((0.15, 1), (0.4, 1), (1.0, 1), (0.15, 2)):
-        holds = boundary_holds(program, max(round(root * scale), 1), levels)
-        key = tuple(holds.items())
-        if not holds or key in tried:
-            continue
-        tried.add(key)
+    for holds in boundary_sets(program):
         steps = simulate(program, budget, holds=holds, most=math.inf if found is None else 1.2 * len(found.steps))
         if steps is None:
             continue
@@ -37,11 +31,16 @@ def boundaries(program: Program, budget: float) -> Plan | None:
     return found
 
 
-def nested(program: Program, budget: float) -> Plan | None:
-    """Return the plan of few coarse cuts and one finer level alone: the one that fits into the smallest budgets."""
-    count = max(round(0.15 * math.sqrt(max(program.forward, 1))), 1)
-    steps = simulate(program, budget, holds=boundary_holds(program, count, 2))
-    return None if steps is None else Plan(program, steps, "boundaries", int(budget))
+def boundary_sets(program: Program) -> Iterator[dict[int, Hold]]:
+    """Yield the holds of a few numbers of coarse cuts; of one coarse number with a finer level too."""
+    root = math.sqrt(max(program.forward, 1))
+    tried: set[tuple] = set()
+    for scale, levels in ((0.15, 2), (0.15, 1), (0.4, 1), (1.0, 1)):
+        holds = boundary_holds(program, max(round(root * scale), 1), levels)
+        key = tuple(holds.items())
+        if holds and key not in tried:
+            tried.add(key)
+            yield holds
 
 
 def boundary_holds(program: Program, count: int, levels: int) -> dict[int, Hold]:

@@ -44,7 +44,7 @@ def chain(program: Program, budget: float) -> Plan | None:
             low = middle + 1
         else:
             high = middle
-    return found if found is not None and min(found.computed) else None
+    return found
 
 
 def _start(table: _Table, levels: list[int], budget: float) -> int:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import simulate
+from ..residency import NEXT_USE, simulate
+
+RULE = NEXT_USE
 
 
 def next_use(program: Program, budget: float) -> Plan | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import Hold, Residency, simulate
+from ..residency import Hold, Residency, Step, simulate
 
 
 def uniform(program: Program, budget: float) -> Plan | None:
@@ -33,14 +33,15 @@ def uniform(program: Program, budget: float) -> Plan | None:
     return found
 
 
-def _drop_segments(places: list[int], holds: dict[int, Hold]) -> Callable[[Residency, int], None]:
+def _drop_segments(places: list[int], holds: dict[int, Hold]) -> Callable[[Residency, int], list[Step]]:
     """Return a hook that drops, at each cut, the values of the segment before it that are in no boundary."""
     edges = dict(zip(places, (0, *places[:-1]), strict=True))
 
-    def at(residency: Residency, v: int) -> None:
-        if v in edges:
-            for u in range(edges[v], v):
-                if u not in holds and residency.is_resident(u) and u not in residency.outputs:
-                    residency.evict(u)
+    def at(residency: Residency, v: int) -> list[Step]:
+        steps: list[Step] = []
+        for u in range(edges.get(v, v), v):
+            if u not in holds and residency.is_resident(u) and u not in residency.outputs:
+                steps += residency.evict(u)
+        return steps
 
     return at

@@ -331,8 +331,7 @@ class _Rows:
         return np.stack(self._made) if type(self._made) is list else self._made
 
 
-def _step_back(cotangents: dict[int, Any], calls: list, place: int, sums: dict) -> None:
-    loop: LoopOnTrail = calls[place + 1]
+def _step_back(cotangents: dict[int, Any], sums: dict, loop: LoopOnTrail, *_: Any) -> None:
     loop.reverse(cotangents, sums)
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from .. import phantom
 from ..array import Array, apply, read
 from ..op import OPS
+from ..python_numbers import as_array
 
 
 def as_operand(a: Any) -> Any:
     """Return `a` as a traced or plain array."""
-    return a if type(a) is Array else np.asarray(a)
+    return as_array(a) if type(a) is Array else np.asarray(a)
 
 
 def is_kept(keepdims: Any) -> bool:

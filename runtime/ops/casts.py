@@ -10,6 +10,7 @@ from .. import phantom, trees
 from ..array import Array, apply
 from ..errors import MissingRuleError
 from ..op import define, implements
+from ..python_numbers import as_python_number, is_python_number
 
 
 def _infer_cast(x: Any, dtype: Any) -> np.ndarray:
@@ -87,5 +88,6 @@ def stop_gradient(x: Any) -> Any:
     3.0
     """
     if type(x) is Array:
-        return apply(STOP_GRADIENT, (x,))
-    return trees.map_leaves(lambda leaf: apply(STOP_GRADIENT, (leaf,)) if type(leaf) is Array else leaf, x)
+        y = apply(STOP_GRADIENT, (x,))
+        return as_python_number(y) if is_python_number(x) else y
+    return trees.map_leaves(lambda leaf: stop_gradient(leaf) if type(leaf) is Array else leaf, x)

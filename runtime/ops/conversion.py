@@ -8,6 +8,7 @@ import numpy as np
 
 from ..array import Array
 from ..op import HOOKS
+from ..python_numbers import as_array
 
 
 def holds_traced(value: Any) -> bool:
@@ -78,7 +79,7 @@ def asarray(
 ) -> Any:
     """Return `a` as an array, itself where it is one already (see `array`)."""
     if type(a) is Array and dtype is None and order is None and copy is None:
-        return a
+        return as_array(a)
     if not holds_traced(a):
         return np.asarray(a, dtype, order, copy=copy)  # pyright: ignore
     made = array(a, dtype, copy=copy)

@@ -71,7 +71,14 @@ def _trace(x: Any) -> Any:
 
 
 def _cofactors_tangent_rule(g: Any, a: Any, x: Any) -> Any:
-    """The third derivative of det, by the inverse: of ``det(a) (tr y tr z - tr(y z))``, y = a^-1 x, z = a^-1 g."""
+    """The third derivative of det, by the inverse: of ``det(a) (tr y tr z - tr(y z))``, y = a^-1 x, z = a^-1 g.
+
+    Of three rows or less, det has degree 3 or less: its third derivative is the same everywhere.
+    """
+    if a.shape[-1] < 3:
+        return np.zeros(a.shape, a.dtype)
+    if a.shape[-1] == 3:
+        return apply(COFACTORS_TANGENT, (g, x))
     inverse = inv(a)
     y, z = np.matmul(inverse, x), np.matmul(inverse, g)
     yz, zy = np.matmul(y, z), np.matmul(z, y)
@@ -82,7 +89,7 @@ def _cofactors_tangent_rule(g: Any, a: Any, x: Any) -> Any:
 
 # The determinant and its derivatives are polynomials, also where the matrix is singular or has repeated singular values:
 # so the cofactors (its first derivative) and their derivative are ops of their own, which the singular value
-# decomposition evaluates, and not compositions of it. The third derivative asks for a matrix that has an inverse.
+# decomposition evaluates, and not compositions of it. The third derivative of more than three rows asks for an inverse.
 COFACTORS = define(
     "cofactors",
     _run_cofactors,

@@ -75,8 +75,10 @@ def _transform(name: str, rule: Any, points: Any) -> Op:
 
     def workspace(out: np.ndarray, x: np.ndarray, n: int, axis: int, norm: Any) -> int:
         """Lines are copied one at a time, with a few tables of their length; an input of another dtype is cast whole."""
-        item = np.result_type(out.dtype, np.complex64).itemsize
-        return 16 * n * item + (x.size * item if x.dtype != out.dtype else 0)
+        dtype = np.result_type(out.dtype, np.complex64)
+        taken = np.finfo(dtype).dtype if name == "rfft" else dtype
+        casts = 0 if x.dtype == taken else 2 if name == "irfft" else 1
+        return (16 * n + casts * x.size) * dtype.itemsize
 
     return define(
         f"fft.{name}",

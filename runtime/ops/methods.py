@@ -14,6 +14,7 @@ import numpy as np
 from ..array import Array, apply, read
 from ..errors import MissingRuleError, NotDifferentiableError
 from ..op import OPS
+from ..python_numbers import as_python_number, is_python_number
 from ..views import as_view, is_number, layout, repoint
 from .elementwise import cast
 from .views import ravel, reshape, squeeze, swapaxes, transpose
@@ -120,6 +121,8 @@ def _part(name: str, function: Callable) -> property:
 
     def get(self: Array) -> Any:
         part = function(self)
+        if is_python_number(self):
+            return as_python_number(part)
         return as_view(self, part, function, put) if self.dtype.kind == "c" else part
 
     def set_part(self: Array, value: Any) -> None:
@@ -249,16 +252,21 @@ def _plain_method(name: str) -> Callable:
     return lambda self, *args, **keywords: getattr(np.asarray(read(self, f".{name}()")), name)(*args, **keywords)
 
 
+def _conjugate(self: Array) -> Any:
+    y = np.conjugate(self)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return as_python_number(y) if is_python_number(self) else y
+
+
 for _name in (
     "sum", "prod", "max", "min", "mean", "var", "std", "cumsum", "cumprod", "argmax", "argmin", "any", "all", "dot", "trace",
     "diagonal", "take", "repeat", "clip", "round", "argsort", "argpartition", "nonzero",
-    "searchsorted", "conj", "conjugate", "choose", "put",
+    "searchsorted", "conj", "choose", "put",
 ):  # fmt: skip
     setattr(Array, _name, _method(getattr(np, _name)))
 for _name, _function in {
     "reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "astype": _astype, "copy": _copy, "fill": _fill,
     "compress": _compress, "ravel": ravel, "squeeze": squeeze, "swapaxes": swapaxes, "sort": _sort, "partition": _partition,
-    "view": _view, "to_device": _to_device, "__contains__": _contains,
+    "view": _view, "conjugate": _conjugate, "to_device": _to_device, "__contains__": _contains,
 }.items():  # fmt: skip
     setattr(Array, _name, _function)
 for _name in ("tobytes", "tofile", "dump", "dumps"):

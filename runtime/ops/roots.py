@@ -70,7 +70,8 @@ def _slope(g: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, c
 
 
 def _run_slope(g: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
-    return expand(_over(g, length) / count, x.shape, axis, keepdims) * np.conjugate(x)
+    share = expand(_over(g, length) / count, x.shape, axis, keepdims)
+    return share * (np.conjugate(x) if x.dtype.kind == "c" else x)  # of real numbers it would be a copy
 
 
 def _along(h: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:

@@ -13,6 +13,7 @@ from .. import phantom
 from ..array import apply
 from ..errors import MissingRuleError
 from ..op import FUNCTIONS, HOOKS, by_rules, define, implements
+from ..python_numbers import cast_together
 from .conversion import asarray
 from .parts import combine
 
@@ -42,7 +43,8 @@ def where(condition: Any, *values: Any) -> Any:
         return np.nonzero(condition)
     if len(values) != 2:
         raise ValueError("either both or neither of x and y should be given")
-    return apply(WHERE, tuple(asarray(a) if isinstance(a, (list, tuple)) else a for a in (condition, *values)))
+    condition, *choices = [asarray(a) if isinstance(a, (list, tuple)) else a for a in (condition, *values)]
+    return apply(WHERE, (condition, *cast_together(choices)))
 
 
 def _winner(wins: Callable) -> Callable:

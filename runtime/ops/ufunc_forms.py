@@ -13,6 +13,7 @@ from ..array import Array, any_active, read
 from ..dispatch import plainly, write_out
 from ..errors import MissingRuleError
 from ..op import FUNCTIONS, HOOKS, UFUNCS
+from ..python_numbers import cast_for, is_python_number, scalar_type
 from .axes import as_operand, is_mask
 from .folds import accumulate, reduce, reduceat
 from .updates import at
@@ -117,6 +118,8 @@ def _call(ufunc: np.ufunc, inputs: tuple, out: tuple | None, keywords: dict) -> 
         inputs = _cast(ufunc, inputs, dtype, casting or "same_kind", signature)
     if not is_mask(where):
         return ufunc(*inputs)
+    if any(type(a) is Array and is_python_number(a) for a in inputs):
+        inputs = tuple(cast_for(ufunc, list(inputs)))
     where = as_operand(where)
     if where.dtype != np.bool_:
         raise TypeError(f"Cannot cast array data from dtype('{where.dtype}') to dtype('bool') according to the rule 'safe'")
@@ -135,7 +138,7 @@ def _cast(ufunc: np.ufunc, inputs: tuple, dtype: Any, casting: Any, signature: A
         if len(signature) != ufunc.nargs:
             raise ValueError(f"a type tuple of length {ufunc.nargs} is wanted for {ufunc}")
     operands = [a if isinstance(a, (int, float, complex)) else as_operand(a) for a in inputs]
-    kinds = tuple(np.dtype(bool) if type(a) is bool else getattr(a, "dtype", type(a)) for a in operands)
+    kinds = tuple(scalar_type(a) for a in operands)
     options = {} if signature is None else {"signature": signature}
     wanted = ufunc.resolve_dtypes(kinds + (None,) * ufunc.nout, casting=casting, **options)
     return tuple(

@@ -1,0 +1,203 @@
+"""search: the best plan of many: eviction rules tried at the budget and below it, slack filled, then rules made wiser.
+
+Three devices. (1) An ensemble: no single rule wins everywhere. (2) `fill`: a plan that fits still repeats computations
+that its free memory would spare; they are taken out one by one, dearest per byte first, together with all that only
+served them (see `timeline`). A plan made for somewhat less memory and filled up is often better than one made for the
+budget itself. (3) Weights: values are made dearer or cheaper at random, a run of neighbours at a time, and what helps is
+kept. All of it is seeded and its effort is counted in steps: the same program and budget give the same plan on any
+machine, however busy. No optimality guarantee.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DoesNotFit
+from ..order import steps_of
+from ..plan import Plan
+from ..program import Program
+from ..residency import MOST_STEPS, Compute, Hold, Residency, Rule, run_through
+from ..timeline import EMPTY, Timeline
+from .ancestors import RULE as PER_BYTE
+from .boundaries import boundary_sets
+from .chain import chain
+from .next_use import RULE as NEXT_USE
+from .staleness import RULE as STALENESS
+from .uniform import uniform
+
+_EFFORT = 100_000
+_EFFORT_PER_VALUE = 200
+_STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
+_SHARES = (0.96, 0.9, 0.82)
+_FACTORS = (0.1, 0.3, 3.0, 10.0)
+_HALF = Rule(power=0.5)
+_QUARTER = Rule(power=0.25)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """A way to make a plan: a rule, the share of the budget that it is given, weights and holds of values."""
+
+    rule: Rule
+    share: float = 1.0
+    weights: np.ndarray | None = None
+    holds: Mapping[int, Hold] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """What is known so far: the best order of computations, its cost in seconds, and the `effort` that is left."""
+
+    program: Program
+    budget: float
+    effort: int
+    cost: float = math.inf
+    order: list[int] | None = None
+
+    def is_done(self) -> bool:
+        """Tell whether a plan is found that cannot be bettered, or one is found and the effort is spent."""
+        return self.order is not None and (self.effort <= 0 or len(self.order) == len(set(self.order)))
+
+    def try_out(self, attempt: Attempt) -> float:
+        """Return the cost of the attempt's plan, filled up to the budget; infinity where it does not fit."""
+        # A plan of several times the best one's steps is not going to be better.
+        most = MOST_STEPS * len(self.program) if self.order is None else 4 * len(self.order)
+        residency = Residency(
+            self.program,
+            self.budget * attempt.share,
+            knows_future=True,
+            rule=attempt.rule,
+            weights=attempt.weights,
+            holds=attempt.holds,
+            most=most + 200,
+        )
+        try:
+            steps = run_through(residency)
+        except DoesNotFit:
+            return math.inf
+        finally:
+            self.effort -= residency.taken
+        return self.take([step.value for step in steps if type(step) is Compute])
+
+    def take(self, order: list[int]) -> float:
+        """Fill up an order of computations that fits, keep it if it is the best, and return its cost."""
+        timeline = Timeline(self.program, order)
+        self.effort -= _STEPS_OF_A_REMOVAL * fill(timeline, self.budget)
+        if timeline.cost < self.cost:
+            self.cost, self.order = timeline.cost, timeline.computations()
+        return timeline.cost
+
+
+def search(program: Program, budget: float, *, effort: int | None = None) -> Plan | None:
+    """Return the best plan found with about `effort` simulated steps, or None when no rule finds a way within `budget`.
+
+    Ten thousand steps take about a tenth of a second; 100,000 are spent by default, fewer on programs of less than 500
+    values. However small the effort, the essential rules are tried until one fits.
+
+    >>> program = Program(outputs=(3,), forward=2)
+    >>> for inputs in ((), (0,), (1,), (0, 2)):
+    ...     _ = program.add(10, inputs, cost=1.0)
+    >>> plan = search(program, 40)
+    >>> plan.work_seconds, plan.projected_peak_bytes, search(program, 29)
+    (4.0, 30, None)
+    """
+    if effort is None:
+        effort = min(_EFFORT, _EFFORT_PER_VALUE * len(program))
+    state = Search(program, budget, effort)
+    tried: list[tuple[float, int, Attempt]] = []
+    for attempts in (essential(program), variations(program)):
+        for attempt in attempts:
+            tried.append((state.try_out(attempt), len(tried), attempt))
+            if state.is_done():
+                break
+        if state.effort <= 0:
+            break
+    if state.order is None:
+        return None
+    if state.effort > 0 and not state.is_done():
+        for cut in (uniform(program, budget), chain(program, budget)):
+            state.effort -= 4 * len(program)
+            if cut is not None:
+                state.take([step.value for step in cut.steps if type(step) is Compute])
+    improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
+    return _plan(state)
+
+
+def filled(plan: Plan, budget: float) -> Plan:
+    """Return a plan made for less memory with what a larger budget spares of its repeated computations."""
+    state = Search(plan.program, budget, 0)
+    state.take([step.value for step in plan.steps if type(step) is Compute])
+    return _plan(state)
+
+
+def _plan(state: Search) -> Plan:
+    assert state.order is not None
+    budget = None if state.budget == math.inf else int(state.budget)
+    return Plan(state.program, steps_of(state.program, state.order), "search", budget)
+
+
+def essential(program: Program) -> Iterator[Attempt]:
+    """Yield the attempts that decide whether a budget is feasible at all."""
+    yield Attempt(NEXT_USE)
+    yield Attempt(PER_BYTE)
+    yield Attempt(_HALF)
+    for holds in boundary_sets(program):
+        yield Attempt(NEXT_USE, holds=holds)
+
+
+def variations(program: Program) -> Iterator[Attempt]:
+    """Yield the attempts made besides, those that win most often first."""
+    sizes = np.maximum(np.array(program.sizes, float), 1.0)
+    yield Attempt(_HALF, 0.9)
+    yield Attempt(_QUARTER, weights=sizes**0.25)
+    yield Attempt(STALENESS)
+    yield Attempt(_QUARTER)
+    for share in _SHARES:
+        yield Attempt(_HALF, share)
+        yield Attempt(_QUARTER, share, sizes**0.25)
+        yield Attempt(PER_BYTE, share)
+    yield Attempt(_HALF, 0.96, sizes**-0.5)
+    for holds in boundary_sets(program):
+        yield Attempt(_HALF, 0.9, holds=holds)
+
+
+def improve(state: Search, tried: list[tuple[float, Attempt]]) -> None:
+    """Make the best three attempts better by changing weights of values, as long as there is effort."""
+    count, forward = len(state.program), max(state.program.forward, 1)
+    random = np.random.default_rng(0)
+    climbers = [
+        (cost, attempt, np.ones(count) if attempt.weights is None else attempt.weights) for cost, attempt in tried[:3]
+    ]
+    turn = 0
+    while climbers and not state.is_done():
+        turn += 1
+        cost, attempt, weights = climbers[turn % len(climbers)]
+        changed = weights.copy()
+        for _ in range(random.integers(1, 4)):
+            first = random.integers(0, forward)
+            changed[first : first + random.integers(1, 9)] *= random.choice(_FACTORS)
+        found = state.try_out(Attempt(attempt.rule, attempt.share, changed, attempt.holds))
+        if found <= cost:
+            climbers[turn % len(climbers)] = found, attempt, changed
+
+
+def fill(timeline: Timeline, budget: float) -> int:
+    """Take out repeated computations as long as the peak stays within `budget`; return how many were looked at."""
+    costs, sizes, value = timeline.program.costs, timeline.program.sizes, timeline.value
+    slots = timeline.repeated()
+    slots.sort(key=lambda slot: -costs[value[slot]] / (sizes[value[slot]] + 1))
+    looked_at = 0
+    for slot in slots:
+        if value[slot] == EMPTY or timeline.instances[value[slot]][0] == slot:
+            continue
+        looked_at += 1
+        mark = timeline.mark()
+        timeline.remove(slot)
+        if timeline.peak() > budget:
+            timeline.undo(mark)
+    timeline.settle()
+    return looked_at

@@ -1,0 +1,142 @@
+"""Recorders of sums, differences and products: what ``a + b`` on traced arrays goes through, at the least cost.
+
+They stand beside the general way (`Trail.record`), which costs several times what NumPy's own work on a small array does, for
+operands of one shape and dtype, and for numbers. All else goes the general way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+import numpy as np
+
+from . import steps
+from .array import NUMBER, Array
+from .op import Op
+
+_FLOAT64 = np.dtype(np.float64)
+# The steps back where both operands are active, the first alone and the second alone; and whether they read the values.
+_STEPS = {
+    np.add: (steps.both, steps.same, steps.same, False),
+    np.subtract: (steps.difference, steps.same, steps.negative, False),
+    np.multiply: (steps.product, steps.scaled, steps.scaled, True),
+}
+
+
+def operators(ufunc: np.ufunc, op: Op, run: Callable, general: Callable) -> tuple[Callable, Callable]:
+    """Return the methods of ``array · b`` and ``a · array``; `run(a, b)` computes, `general(a, b)` is the general way."""
+    step_both, step_first, step_second, reads = _STEPS[ufunc]
+
+    def forward(a: Any, b: Any) -> Any:
+        trail = a._level
+        slot = a._slot
+        if trail.hot != get_ident() or slot is None:
+            return general(a, b)
+        kind = a._kind
+        if kind is None:
+            kind = trail.kind(a)
+        other = type(b)
+        if other is Array:
+            second = b._slot
+            if b._level is not trail or second is None:
+                return general(a, b)
+            if kind is not b._kind or kind is None:
+                kind = trail.common_kind(a, b)
+                if kind is None:
+                    return _broadcast(op, run, general, a, b)
+            va = a._value
+            vb = b._value
+            y = run(va, vb)
+            array = Array()
+            array._level = trail
+            calls = trail.calls
+            array._slot = len(calls)
+            array._value = y
+            array._kind = kind
+            if reads:
+                calls += (step_both, slot, second, va, vb)
+            else:
+                calls += (step_both, slot, second, None, None)
+            return array
+        if kind is None:
+            return general(a, b)
+        if other is np.ndarray:
+            if b.dtype is not kind[1] or b.shape != kind[0]:
+                return general(a, b)
+            y = run(a._value, b)
+            if reads and b.flags.writeable:
+                trail.freeze(b)
+        elif other is float or other is int or other is np.float64 and kind[1] is _FLOAT64:
+            y = run(a._value, b)
+        else:
+            return general(a, b)
+        array = Array()
+        array._level = trail
+        calls = trail.calls
+        array._slot = len(calls)
+        array._value = y
+        array._kind = kind
+        if reads:
+            calls += (step_first, slot, b, None, None)
+        else:
+            calls += (step_first, slot, None, None, None)
+        return array
+
+    def reflected(b: Any, a: Any) -> Any:
+        trail = b._level
+        slot = b._slot
+        if trail.hot != get_ident() or slot is None:
+            return general(a, b)
+        kind = b._kind
+        if kind is None:
+            kind = trail.kind(b)
+        other = type(a)
+        if kind is None:
+            return general(a, b)
+        if other is np.ndarray:
+            if a.dtype is not kind[1] or a.shape != kind[0]:
+                return general(a, b)
+            y = run(a, b._value)
+            if reads and a.flags.writeable:
+                trail.freeze(a)
+        elif other is float or other is int or other is np.float64 and kind[1] is _FLOAT64:
+            y = run(a, b._value)
+        else:
+            return general(a, b)
+        array = Array()
+        array._level = trail
+        calls = trail.calls
+        array._slot = len(calls)
+        array._value = y
+        array._kind = kind
+        if reads:
+            calls += (step_second, slot, a, None, None)
+        else:
+            calls += (step_second, slot, None, None, None)
+        return array
+
+    return forward, reflected
+
+
+def function(forward: Callable, reflected: Callable, general: Callable) -> Callable:
+    """Return what the ufunc itself goes through: unlike the operator, it makes an array of two Python numbers."""
+
+    def called(a: Any, b: Any) -> Any:
+        if type(a) is Array:
+            if a._kind is not NUMBER:
+                return forward(a, b)
+        elif type(b) is Array and b._kind is not NUMBER:
+            return reflected(b, a)
+        return general(a, b)
+
+    return called
+
+
+def _broadcast(op: Op, run: Callable, general: Callable, a: Array, b: Array) -> Any:
+    """Record a call on active arrays of one trail that broadcast or differ in dtype."""
+    if a._kind is NUMBER or b._kind is NUMBER:
+        return general(a, b)
+    va, vb = a._value, b._value
+    return a._level.finish(op, [a._slot, b._slot], [va, vb], None, run(va, vb))
