@@ -8,9 +8,10 @@ from itertools import islice
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, best, refusal
+from ..checkpoint.planners import PLANNERS, refusal
 from ..checkpoint.program import Program
 from ..checkpoint.residency import Compute, Step
+from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.spilling import spilling
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
@@ -75,7 +76,7 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str, folder: SpillFolder | None) -> Plan:
+    def settle(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
@@ -86,7 +87,7 @@ class Known:
             self.plan = plan
         return self.plan
 
-    def _planned(self, budget: int, planner: str, folder: SpillFolder | None) -> Plan:
+    def _planned(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None) -> Plan:
         if folder is None:
             return self._recomputing(budget, planner)
         program = self.program
@@ -113,8 +114,8 @@ class Known:
             return other
         return plan
 
-    def _recomputing(self, budget: int, planner: str) -> Plan:
-        plan = best(self.program, budget, planner)
+    def _recomputing(self, budget: int, planner: str | SavedPlan) -> Plan:
+        plan = make_plan(self.program, budget, planner)
         if not self._is_prompt(plan):
             others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
             plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
@@ -122,7 +123,7 @@ class Known:
                 raise refusal(self.program, budget)
         return plan
 
-    def spill_into(self, file: Callable[[int], None], budget: int, planner: str) -> None:
+    def spill_into(self, file: Callable[[int], None], budget: int, planner: str | SavedPlan) -> None:
         """Open the plan's spill file by calling `file` with its bytes; where that fails, plan again without one.
 
         Raises `MemoryBudgetError` when no plan fits without.

@@ -15,7 +15,7 @@ from retape.checkpoint.residency import Compute, Drop, Load, Spill
 from retape.checkpoint.spilling import Disk, elapsed_seconds, spilling
 from retape.scheduler import spill
 from retape.scheduler.schedule import replay, schedule
-from retape.scheduler.spill import SpillError, SpillFile
+from retape.scheduler.spill import SpillFile
 
 FAST = Disk(2**40, 1e15, 1e15)
 SLOW = Disk(2**40, 1e3, 1e3)
@@ -261,7 +261,7 @@ def test_a_disk_that_breaks_while_values_are_on_it_is_an_error_and_the_next_call
     step(PARAMS, X)
     with monkeypatch.context() as broken:
         broken.setattr(os, "pwritev", lambda *_: full())
-        with pytest.raises(SpillError, match="No space left"):
+        with pytest.raises(rt.SpillError, match="No space left"):
             step(PARAMS, X)
     assert same_bits(step(PARAMS, X), rt.grad(layers)(PARAMS, X))
 
@@ -282,7 +282,7 @@ def test_a_folder_that_vanishes_means_recomputing_instead(tmp_path):
 @pytest.mark.parametrize("kind", ["missing", "a file"])
 def test_a_folder_that_cannot_be_written_to_is_refused_at_once(kind, tmp_path):
     (tmp_path / "a file").write_text("")
-    with pytest.raises(SpillError, match="cannot spill into"):
+    with pytest.raises(rt.SpillError, match="cannot spill into"):
         rt.grad(np.sum, memory_budget="1MiB", spill=tmp_path / kind)
 
 
