@@ -11,13 +11,20 @@ from pathlib import Path
 
 import cells
 import in_place
+import loops
 import memory_time
 import models
 import overhead
 import pictures
 import tables
 
-_TABLES = {"overhead": overhead.table, "memory": memory_time.table, "models": models.table, "in-place": in_place.table}
+_TABLES = {
+    "overhead": overhead.table,
+    "memory": memory_time.table,
+    "models": models.table,
+    "in-place": in_place.table,
+    "loops": loops.table,
+}
 
 
 def main() -> None:
