@@ -9,6 +9,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import all_reduce
 import cells
 import in_place
 import loops
@@ -24,6 +25,7 @@ _TABLES = {
     "models": models.table,
     "in-place": in_place.table,
     "loops": loops.table,
+    "all-reduce": all_reduce.table,
 }
 
 
