@@ -59,7 +59,7 @@ def disk(steps: int, slots: int) -> float:
 
 def peer_runs(schedule: Any) -> int:
     """Return the step runs of a schedule of checkpoint_schedules, by walking through its actions."""
-    from checkpoint_schedules import EndReverse, Forward
+    from checkpoint_schedules import EndReverse, Forward  # pyright: ignore[reportMissingImports]
 
     total = 0
     for action in schedule:
@@ -73,12 +73,12 @@ def peer_runs(schedule: Any) -> int:
 def peers(steps: int, slots: int) -> dict[str, Callable[[], Any]]:
     """Return the schedules of checkpoint_schedules (LGPL; only run here, if it is installed)."""
     try:
-        from checkpoint_schedules import MixedCheckpointSchedule, MultistageCheckpointSchedule, StorageType
+        import checkpoint_schedules as peer  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
     return {
-        "binomial": lambda: peer_runs(MultistageCheckpointSchedule(steps, slots, 0)),
-        "mixed": lambda: peer_runs(MixedCheckpointSchedule(steps, slots, storage=StorageType.RAM)),
+        "binomial": lambda: peer_runs(peer.MultistageCheckpointSchedule(steps, slots, 0)),
+        "mixed": lambda: peer_runs(peer.MixedCheckpointSchedule(steps, slots, storage=peer.StorageType.RAM)),
     }
 
 
