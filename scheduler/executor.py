@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,11 @@ from .actions import (
     Action,
 )
 from .buffers import Ledger
+from .events import Stepped, Subscriber
 from .fingerprint import fingerprint
 from .spill import SpillFile
+
+_STEPS = frozenset([RUN, FREE, RUN_INTO, OVERWRITE, READ, WRITE])
 
 
 class Executor:
@@ -34,9 +37,11 @@ class Executor:
     `ledger.live` is what its values and the captured constants take now.
     """
 
-    def __init__(self, tape: Tape, ledger: Ledger) -> None:
+    def __init__(self, tape: Tape, ledger: Ledger, subscriber: Subscriber | None = None) -> None:
         self.tape = tape
         self.ledger = ledger
+        self.subscriber = subscriber
+        self.done = 0
         self.spill_file: SpillFile | None = None
         self._prints: dict[int, int] = {}  # of what opaque ops have made, by slot
 
@@ -44,6 +49,8 @@ class Executor:
         """Carry out actions in order; idle buffers stay within `limit` bytes, values in memory included."""
         values, ledger = self.tape.values, self.ledger
         admit, count = ledger.admit, ledger.count
+        if self.subscriber is not None:
+            actions = self._told(actions, self.subscriber)
         quiet: Any = None
         # No name may be left on an array between two actions: a buffer with another owner is not recycled.
         try:
@@ -114,6 +121,15 @@ class Executor:
         """Wait for everything that is on its way to disk or from there."""
         if self.spill_file is not None:
             self.spill_file.wait_all()
+
+    def _told(self, actions: Iterable[Action], subscriber: Subscriber) -> Iterator[Action]:
+        """Yield `actions`, and tell of each that makes or frees a value when the next one is asked for."""
+        ledger = self.ledger
+        for action in actions:
+            yield action
+            if action[0] in _STEPS:
+                self.done += 1
+                subscriber(Stepped(self.done, ledger.live, ledger.idle, ledger.peak))
 
     def _overwrite(
         self, functions: Any, operands: Any, parameters: dict | None, slot: int, size: int, more: tuple, limit: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
 from ..runtime.watch import is_watched
 from .captures import Captures
+from .events import Finished, Planned, Subscriber
 from .known import Known
 from .machine import budget_bytes
 from .report import Report
@@ -46,6 +48,7 @@ def grad(
     planner: str | SavedPlan = "best",
     spill: str | PathLike | None = None,
     spill_budget: int | str | None = None,
+    subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
 
@@ -60,7 +63,8 @@ def grad(
     machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
     plan from `load_plan`. With `spill`, a folder, what does not fit goes to disk and back instead where that is faster, up
     to `spill_budget` bytes (without one, half of what is free there); the file has no name and is gone however the call
-    ends. See `.report` of the returned function.
+    ends. `subscriber` is called with the events of a call under a budget (`scheduler/events.py`), as it goes on; an error
+    that it raises ends the call. See `.report` of the returned function.
 
     Raises `MemoryBudgetError` before the memory is taken when no plan fits, `SpillError` for a folder that cannot be
     written to and for a disk that fails while values are on it, `InputError` for arguments or outputs that have no
@@ -72,7 +76,7 @@ def grad(
     [0.0, 0.0]
     """
     options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    options |= {"spill": spill, "spill_budget": spill_budget}
+    options |= {"spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
     return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, **options)
 
 
@@ -87,6 +91,7 @@ def value_and_grad(
     planner: str | SavedPlan = "best",
     spill: str | PathLike | None = None,
     spill_budget: int | str | None = None,
+    subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
 
@@ -96,7 +101,7 @@ def value_and_grad(
     (9.0, 6.0)
     """
     options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    options |= {"spill": spill, "spill_budget": spill_budget}
+    options |= {"spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
     return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, **options)
 
 
@@ -119,6 +124,7 @@ class Gradient:
         with_value: bool,
         spill: str | PathLike | None = None,
         spill_budget: int | str | None = None,
+        subscriber: Subscriber | None = None,
     ) -> None:
         if not callable(f):
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
@@ -141,6 +147,7 @@ class Gradient:
             raise ValueError("spill_budget= bounds what spill= writes: name a folder with spill= too")
         self.planner = planner
         self.with_value = with_value
+        self.subscriber = subscriber
         self.report: Report | None = None
         self._known: OrderedDict[Any, Known] = OrderedDict()
 
@@ -162,8 +169,11 @@ class Gradient:
         request = Request(
             self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, spill=self.spill, **self.options
         )
-        outcome = run(request, None if known is None else self._planned(known, budget))
-        self.report = outcome.report
+        start = time.perf_counter()
+        outcome = run(request, None if known is None else self._planned(known, budget), self.subscriber)
+        self.report = replace(outcome.report, seconds=time.perf_counter() - start)
+        if self.subscriber is not None:
+            self.subscriber(Finished(self.report))
         if outcome.known is not None and (known is None or not known.is_planless):
             self._known[key] = outcome.known
             self._known.move_to_end(key)
@@ -185,6 +195,8 @@ class Gradient:
             known.is_planless = True
             return None
         known.write_script()
+        if self.subscriber is not None and known.plan is not None:
+            self.subscriber(Planned(known.plan))
         return known
 
 
