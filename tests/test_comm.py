@@ -1,5 +1,6 @@
 """Sums of many workers' gradients, with a thread for each rank: the same bits however the ranks are spread over nodes."""
 
+import gc
 import os
 import secrets
 import socket
@@ -242,6 +243,30 @@ def test_nothing_is_left_in_shared_memory():
     together(formed(2, (2,)), three_steps)
     after = set(os.listdir("/dev/shm")) if Path("/dev/shm").exists() else set()
     assert not {name for name in after - before if name.startswith("retape-")}
+
+
+def test_after_50_formations_half_of_them_aborted_no_file_descriptor_or_port_is_left():
+    def body(group):
+        group.finish()
+        if group.rank == 2 and group.formation.token in aborted:
+            raise KeyError("my own mistake")
+        group.reduce()
+        group.finish()
+
+    aborted = set()
+    before = None
+    for number in range(51):
+        formation = formed(3, (2, 1))
+        if number % 2:
+            aborted.add(formation.token)
+        results = together(formation, body)
+        assert sum(isinstance(result, Exception) for result in results) == (3 if number % 2 else 0), results
+        del results  # the exceptions' tracebacks hold the groups
+        gc.collect()
+        held = len(os.listdir("/proc/self/fd"))
+        before = before or held
+        assert held <= before
+    assert not [name for name in os.listdir("/dev/shm") if any(token[:12] in name for token in aborted)]
 
 
 KEY = b"k" * 32
