@@ -1,6 +1,7 @@
 """Running under a budget: what a call records and computes, first time and planned; errors and interrupts on the way."""
 
 import itertools
+import sys
 import tracemalloc
 import warnings
 
@@ -10,6 +11,7 @@ import pytest
 import retape as rt
 from retape.runtime.parameters import is_same
 from retape.runtime.tape import Tape
+from retape.scheduler import lowering
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal(4000)
@@ -106,6 +108,39 @@ def test_an_op_that_nobody_reads_is_run_in_a_planned_call_too_for_it_may_fail():
             assert same_bits(step(x, sign * np.eye(3)), rt.grad(checked)(x, sign * np.eye(3)))
             planners.add(step.report.planner)
     assert len(planners) > 2  # planned, and more than one way
+
+
+def test_the_records_of_a_program_take_no_more_than_they_count_for(monkeypatch):
+    monkeypatch.setattr(lowering, "_UNCOUNTED_BYTES", 0)
+    x = GENERATOR.standard_normal(10)
+    steps = 300
+
+    def measured(call):
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            call()
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+
+    rt.grad(chain, memory_budget="64MiB")(x, 5)
+    header = sys.getsizeof(np.empty(0))
+    step = rt.grad(chain, memory_budget="64MiB")
+    for _ in range(2):
+        taken = measured(lambda: step(x, steps))
+        calls = step.report.peak_bytes // 1024
+        assert calls > 3 * steps  # what is counted is the records, mostly
+        assert taken < step.report.peak_bytes + calls * header
+
+
+def test_a_program_of_very_many_calls_is_refused_when_its_records_alone_pass_the_budget(monkeypatch):
+    monkeypatch.setattr(lowering, "_UNCOUNTED_BYTES", 2**18)
+    step = rt.grad(chain, memory_budget="400KiB")
+    x = np.ones(10)
+    assert same_bits(step(x, 20), rt.grad(chain)(x, 20))
+    with pytest.raises(rt.MemoryBudgetError, match=r"records of \d+ calls.*retape.scan"):
+        step(x, 400)
 
 
 def count_warnings(call):
