@@ -9,6 +9,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import all_reduce
 import cells
 import in_place
 import memory_time
@@ -17,7 +18,13 @@ import overhead
 import pictures
 import tables
 
-_TABLES = {"overhead": overhead.table, "memory": memory_time.table, "models": models.table, "in-place": in_place.table}
+_TABLES = {
+    "overhead": overhead.table,
+    "memory": memory_time.table,
+    "models": models.table,
+    "in-place": in_place.table,
+    "all-reduce": all_reduce.table,
+}
 
 
 def main() -> None:

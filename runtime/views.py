@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import phantom
-from .array import NUMBER, Array, apply, record, traced
+from .array import NUMBER, Array, apply, record, tied, ties_of, traced
 from .op import HOOKS, OPS
 
 
@@ -32,8 +32,11 @@ class Family:
 
     def add(self, view: Array, row: int | None) -> None:
         """Take in a view of one row, or of more."""
-        references = self.views.setdefault(row, [])
-        if len(references) > 3 and len(references) & (len(references) - 1) == 0:
+        references = self.views.get(row)
+        if references is None:
+            references = self.views[row] = []
+        count = len(references)
+        if count > 3 and count & (count - 1) == 0:
             references[:] = [reference for reference in references if reference() is not None]
         references.append(weakref.ref(view))
 
@@ -98,7 +101,7 @@ def held(array: Any) -> np.ndarray:
 def layout(array: Any) -> np.ndarray:
     """Return an array that lies in memory as NumPy's would: by this it is decided what is a view and what a copy."""
     while type(array) is Array:
-        memory = getattr(array, "_memory", None)
+        memory = tied(array).memory
         if memory is not None:
             return memory
         if array._level.keeper is not None:
@@ -110,7 +113,7 @@ def layout(array: Any) -> np.ndarray:
 def lies_as(array: Any, memory: np.ndarray) -> Any:
     """Note of a traced array that NumPy's lies in memory as `memory` does, in which order its value does too."""
     if type(array) is Array and array.shape and held(array).strides != memory.strides:
-        array._memory = phantom.like(memory)
+        ties_of(array).memory = phantom.like(memory)
     return array
 
 
@@ -143,7 +146,7 @@ def keep_layout(root: Array) -> None:
     if not memory.flags.c_contiguous and phantom.copied(memory).strides != memory.strides:
         family = family_of(root)
         for array in (root, *(family.live_views(None) if family is not None else ())):
-            array._memory = phantom.like(layout(array))
+            ties_of(array).memory = phantom.like(layout(array))
 
 
 def _whole(root: Array) -> np.ndarray:
@@ -163,7 +166,7 @@ def window_index(root: Array, part: np.ndarray) -> Window:
 
 def family_of(array: Any) -> Family | None:
     """Return the family of a root or a view, or None where there are no views."""
-    held = getattr(array, "_family", None)
+    held = tied(array).family
     return held() if type(held) is weakref.ref else held
 
 
@@ -172,19 +175,19 @@ _NO_VIEWS = weakref.ref(Family(traced(None, None, None), {}))  # pyright: ignore
 
 def is_number(array: Any) -> bool:
     """Tell whether a traced array stands where NumPy has a number (a scalar), which is never written to nor viewed."""
-    return not array.shape and getattr(array, "_family", None) is None
+    return not array.shape and tied(array).family is None
 
 
 def as_memory(array: Any) -> Any:
     """Note of a traced array without dimensions that NumPy has an array in its place, and no number."""
     if type(array) is Array and is_number(array):
-        array._family = _NO_VIEWS
+        ties_of(array).family = _NO_VIEWS
     return array
 
 
 def as_number(array: Array) -> Array:
     """Return an array without dimensions as NumPy's functions return one: a number, which is nobody's view."""
-    return array if getattr(array, "_family", None) is None else alias(array)
+    return array if tied(array).family is None else alias(array)
 
 
 def alias(array: Array) -> Array:
@@ -213,7 +216,7 @@ def as_view(
     """
     if type(parent) is not Array or type(result) is not Array or result is parent:
         return result
-    held = getattr(parent, "_family", None)
+    held = tied(parent).family
     if type(held) is Family:
         family = held
         link = _chained(parent, derive, put, index, part)
@@ -223,17 +226,18 @@ def as_view(
         family = held() if held is not None else None
         if family is None:
             family = Family(parent, {})
-            parent._family = weakref.ref(family)
+            ties_of(parent).family = weakref.ref(family)
         link = Link(derive, put, weakref.ref(parent), index, row, part, None)
-    result._family, result._link = family, link
+    ties = ties_of(result)
+    ties.family, ties.link = family, link
     family.add(result, link.row)
-    if part is not None and getattr(parent, "_memory", None) is not None:
-        result._memory = part(parent._memory)
+    if part is not None and parent._ties.memory is not None:
+        ties.memory = part(parent._ties.memory)
     return result
 
 
 def _chained(parent: Array, derive: Callable, put: Callable | None, index: Any, part: Callable | None) -> Link:
-    above: Link = parent._link
+    above: Link = parent._ties.link
 
     def put_above(root: Any, value: Any) -> Any:
         return above.put(root, put(above.derive(root), value))  # pyright: ignore[reportOptionalCall]
@@ -242,7 +246,7 @@ def _chained(parent: Array, derive: Callable, put: Callable | None, index: Any, 
         return derive(above.derive(root))
 
     link = Link(derive_above, put_above if put and above.put else None, weakref.ref(parent), index, above.row, part, above)
-    link.window(parent._family.root)  # now, so that a long chain of views is never gone through at once
+    link.window(parent._ties.family.root)  # now, so that a long chain of views is never gone through at once
     return link
 
 
@@ -262,11 +266,11 @@ def repoint(target: Array, result: Any) -> Array:
     family = family_of(target)
     memory = layout(target)
     result = in_order_of(result, memory)
-    link: Link | None = getattr(target, "_link", None)
+    link: Link | None = tied(target).link
     if link is None:
         keep_layout(target)
     elif target.shape and held(result).strides != memory.strides:
-        target._memory = phantom.like(memory)
+        ties_of(target).memory = phantom.like(memory)
     if family is None:
         return _move(target, result)
     if link is None:
@@ -289,16 +293,16 @@ def repoint(target: Array, result: Any) -> Array:
 def write(target: Array, template: tuple, arrays: tuple, value: Any) -> None:
     """Carry out ``target[template] = value``; `value` has the target's dtype and the shape of the part."""
     family = family_of(target)
-    link: Link | None = getattr(target, "_link", None)
+    link: Link | None = tied(target).link
     if type(value) is Array and family_of(value) is not None:  # stays as it is, whatever becomes of the view that it may be
         value = alias(value)
     if link is None:
         if family is None:
-            if not getattr(target, "_written", False):
+            if not tied(target).written:
                 keep_layout(target)
             give_up(target)
             _move(target, HOOKS["set"](target, template, arrays, value))
-            target._written = True
+            ties_of(target).written = True
         else:
             row = template[0] % target.shape[0] if template and type(template[0]) is int else None
             _write_root(family, row, template, (value, *arrays))
@@ -318,16 +322,16 @@ def written_root(view: Array) -> Array | None:
 
     What is read of the view is then read of the root, so that its cotangent is as long as what is read.
     """
-    link: Link | None = getattr(view, "_link", None)
+    link: Link | None = tied(view).link
     if link is None:
         return None
-    root = view._family.root
-    return root if getattr(root, "_written", False) and link.window(root) is not None else None
+    root = view._ties.family.root
+    return root if tied(root).written and link.window(root) is not None else None
 
 
 def part_of(view: Array, root: Array, template: tuple) -> Window:
     """Return the part of a view at an index without index arrays as an index of its root."""
-    window = view._link.window(root)
+    window = view._ties.link.window(root)
     return window_index(root, cut(window, template))
 
 
@@ -361,7 +365,7 @@ def _write_root(
     """
     root = family.root
     root._level.require_open()
-    if not getattr(root, "_written", False):
+    if not tied(root).written:
         keep_layout(root)
     views = list(family.live_views(row))
     for view in views:
@@ -371,7 +375,7 @@ def _write_root(
     give_up(root)
     try:
         _move(root, HOOKS["set"](root, index, operands[1:], operands[0]))
-        root._written = True
+        ties_of(root).written = True
         if target is not None:
             _move(target, operands[0])
     finally:
@@ -388,7 +392,7 @@ def _renew(family: Family, row: int | None, *, except_for: Array) -> None:
 
 def _show(view: Array, root: Array) -> None:
     """Let a view show what its root is now."""
-    link: Link = view._link
+    link: Link = view._ties.link
     window = link.window(root)
     if window is None:
         _move(view, link.derive(root))

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, best, check_name
-from ..checkpoint.units import parse_bytes
+from ..checkpoint.planners import PLANNERS, check_name
+from ..checkpoint.saved import SavedPlan, make_plan
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
@@ -24,6 +24,7 @@ from ..runtime.transforms import plain_value_and_grad
 from ..runtime.watch import is_watched
 from .captures import Captures
 from .known import Known
+from .machine import budget_bytes
 from .report import Report
 from .run import Request, complete, run
 from .timing import projected_seconds
@@ -39,7 +40,7 @@ def grad(
     allow_int: bool = False,
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
 
@@ -50,9 +51,13 @@ def grad(
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
     gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
-    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). See `.report` of the
-    returned function. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
-    arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
+    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). "auto" is what this
+    machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
+    plan from `load_plan`. See `.report` of the returned function.
+
+    Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for arguments or outputs that
+    have no derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a
+    budget that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()
@@ -70,7 +75,7 @@ def value_and_grad(
     allow_int: bool = False,
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
 ) -> Gradient:
     """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
 
@@ -98,19 +103,20 @@ class Gradient:
         allow_int: bool,
         disconnected: str,
         memory_budget: int | str | None,
-        planner: str,
+        planner: str | SavedPlan,
         with_value: bool,
     ) -> None:
         if not callable(f):
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
-        check_name(planner)
+        if not isinstance(planner, SavedPlan):
+            check_name(planner)
         check_disconnected(disconnected)
         functools.update_wrapper(self, f, updated=())
         self.function = f
         self.argnums = argnums
         self.has_aux = has_aux
         self.options: dict[str, Any] = {"allow_int": allow_int, "disconnected": disconnected}
-        self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
         self.planner = planner
         self.with_value = with_value
         self.report: Report | None = None
@@ -173,7 +179,7 @@ def plan(
     memory_budget: int | str | None = None,
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
 ) -> Plan:
     """Return the plan by which `grad(f, memory_budget=...)` would run on arguments like `args`.
 
@@ -185,21 +191,35 @@ def plan(
     >>> made.planner, made.projected_peak_bytes <= made.budget_bytes
     ('keep_all', True)
     """
-    budget = None if memory_budget is None else parse_bytes(memory_budget)
+    budget = None if memory_budget is None else budget_bytes(memory_budget)
+    known = recorded(f, args, argnums, has_aux, budget=budget, planner=planner)
+    if budget is None:
+        made = PLANNERS["keep_all"](known.program, float("inf"))
+        assert made is not None
+    else:
+        made = make_plan(known.program, budget, planner)
+    return replace(made, projected_seconds=projected_seconds(made, known.lowering))
+
+
+def recorded(
+    f: Callable,
+    args: tuple,
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    *,
+    budget: int | None = None,
+    planner: str | SavedPlan = "best",
+) -> Known:
+    """Return the program of a function: by shapes alone where that can be, else run once, inside the budget."""
     try:
         with Rehearsal():
-            known = known_by_shapes(f, args, argnums, has_aux)
+            return known_by_shapes(f, args, argnums, has_aux)
     except NeedsValueError:
         most = budget if budget is not None else 2**62
         with Rehearsal():
             known = run(Request(f, args, {}, argnums, most, planner, has_aux), None).known
         assert known is not None
-    if budget is None:
-        made = PLANNERS["keep_all"](known.program, float("inf"))
-        assert made is not None
-    else:
-        made = best(known.program, budget, planner)
-    return replace(made, projected_seconds=projected_seconds(made, known.lowering))
+        return known
 
 
 def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:

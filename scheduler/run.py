@@ -11,6 +11,7 @@ import numpy as np
 from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.residency import Residency, Step
+from ..checkpoint.saved import SavedPlan
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
@@ -40,7 +41,7 @@ class Request:
     keywords: dict
     argnums: int | Sequence[int]
     budget: int
-    planner: str
+    planner: str | SavedPlan
     has_aux: bool = False
     allow_int: bool = False
     disconnected: str = "zeros"
@@ -204,11 +205,13 @@ class _Call:
         """Return the cheaper of going on from what is in memory and of starting over by a plan; checked without arrays.
 
         Whatever the plan, starting over costs every value once more: a rest that takes no more work than that is not
-        compared. Raises `MemoryBudgetError` when neither fits.
+        compared, except with a saved plan, which is refused at once where it is another program's. Raises
+        `MemoryBudgetError` when neither fits.
         """
         if rest is None and new.record_bytes and new.program.lower_bound_bytes() > self.request.budget:
             raise self._too_many_records(new)
-        if rest is None or rest.work_seconds > new.program.work_seconds():
+        is_given = isinstance(self.request.planner, SavedPlan)
+        if rest is None or is_given or rest.work_seconds > new.program.work_seconds():
             try:
                 whole = new.settle(self.request.budget, self.request.planner)
             except MemoryBudgetError:

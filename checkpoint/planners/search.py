@@ -24,6 +24,7 @@ from ..residency import MOST_STEPS, Compute, Hold, Residency, Rule, run_through
 from ..timeline import EMPTY, Timeline
 from .ancestors import RULE as PER_BYTE
 from .boundaries import boundary_sets
+from .chain import chain
 from .next_use import RULE as NEXT_USE
 from .staleness import RULE as STALENESS
 from .uniform import uniform
@@ -118,10 +119,10 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
     if state.order is None:
         return None
     if state.effort > 0 and not state.is_done():
-        cut = uniform(program, budget)
-        state.effort -= 4 * len(program)
-        if cut is not None:
-            state.take([step.value for step in cut.steps if type(step) is Compute])
+        for cut in (uniform(program, budget), chain(program, budget)):
+            state.effort -= 4 * len(program)
+            if cut is not None:
+                state.take([step.value for step in cut.steps if type(step) is Compute])
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
     return _plan(state)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import phantom, trees
-from ..array import Array, apply, apply_over, read, record
+from ..array import Array, apply, apply_over, read, record, tied
 from ..callers import assigns
 from ..dispatch import refuse_plain
 from ..errors import NotDifferentiableError
@@ -201,7 +201,11 @@ def _add_at(total: np.ndarray, g: Any, *indices: np.ndarray, index: Any) -> np.n
         part = _window(total, index)
         part += g
     else:
-        total[index] += g
+        part = total[index]
+        if type(part) is np.ndarray:
+            part += g  # a view; of an element, there is none
+        else:
+            total[index] = part + g
     return total
 
 
@@ -319,6 +323,8 @@ def zeros_on(tape: Any, shape: tuple[int, ...], dtype: Any) -> Array:
 
 def index_add(total: Any, g: Any, index: tuple, indices: tuple) -> Any:
     """Return `total`, which is given up, with `g` added at an index."""
+    if type(total) is np.ndarray and type(g) is not Array:
+        return _add_into(total, total, g, *indices, index=index)
     return apply_over(INDEX_ADD, (total, g, *indices), {"index": index})
 
 
@@ -335,21 +341,27 @@ def gather(x: Any, index: tuple, indices: tuple) -> Any:
 def getitem(x: Array, index: Any) -> Any:
     """Record ``x[index]``: a number for one element, a view for slices and integers, a gather for arrays and masks."""
     shape = x.shape
-    if _is_truth(index):
-        return np.take(np.expand_dims(x, 0), np.flatnonzero([_truth(index)]), axis=0)
-    template, arrays = _template(index, shape)
-    if arrays:
-        _check_bounds(template, arrays, shape)
-        return gather(x, template, tuple(arrays))
-    root = written_root(x)
-    if root is None:
+    if type(index) is int:
+        template: Any = (index,)
+    else:
+        if _is_truth(index):
+            return np.take(np.expand_dims(x, 0), np.flatnonzero([_truth(index)]), axis=0)
+        template, arrays = _template(index, shape)
+        if arrays:
+            _check_bounds(template, arrays, shape)
+            return gather(x, template, tuple(arrays))
+    memory = None
+    if x._ties is None:
         result = apply(GET, (x,), {"index": template})
     else:
-        result = apply(GET, (root,), {"index": part_of(x, root, template)})
-    memory = None
-    if (root is not None or getattr(x, "_written", False)) and 2 * result.size <= x.size:
-        memory = held(result) if result.shape else None
-        result = _own(result)
+        root = written_root(x)
+        if root is None:
+            result = apply(GET, (x,), {"index": template})
+        else:
+            result = apply(GET, (root,), {"index": part_of(x, root, template)})
+        if (root is not None or x._ties.written) and 2 * result.size <= x.size:
+            memory = held(result) if result.shape else None
+            result = _own(result)
     if len(template) == len(shape) and all([type(item) is int for item in template]):
         return result
     result = as_view(
@@ -361,7 +373,7 @@ def getitem(x: Array, index: Any) -> Any:
         row=template[0] % shape[0] if template and type(template[0]) is int else None,
         part=lambda whole: cut(whole, template),
     )
-    if memory is None or memory.flags.c_contiguous or getattr(result, "_memory", None) is not None:
+    if memory is None or memory.flags.c_contiguous or tied(result).memory is not None:
         return result
     return lies_as(result, memory)
 
@@ -456,7 +468,7 @@ def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.nd
 
 def setitem(x: Array, index: Any, value: Any) -> None:
     """Carry out ``x[index] = value``."""
-    link = getattr(value, "_link", None) if type(value) is Array else None
+    link = tied(value).link if type(value) is Array else None
     if link is not None:
         if link.index is index and link.parent() is x:
             return  # `x[i] += v`: the view has been written through already
