@@ -22,6 +22,7 @@ from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
 from .buffers import Ledger
 from .captures import Captures
+from .events import Subscriber
 from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
@@ -80,7 +81,7 @@ def complete(
     return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
-def run(request: Request, known: Known | None) -> Outcome:
+def run(request: Request, known: Known | None, subscriber: Subscriber | None = None) -> Outcome:
     """Compute a function's value and gradient by the plan of a known program, or find out what the program is.
 
     Raises `MemoryBudgetError`, `InputError`, `DisconnectedError`, `ChangedError`.
@@ -95,7 +96,7 @@ def run(request: Request, known: Known | None) -> Outcome:
     arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
-    executor = Executor(tape, Ledger())
+    executor = Executor(tape, Ledger(), subscriber)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
