@@ -7,6 +7,7 @@ import socket
 import threading
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def together(formation, body, **settings):
     addresses = tuple(listener.getsockname() for listener in listeners if listener is not None)
     formation = Formation(**{**vars(formation), "addresses": addresses})
     layout = Layout.of([np.asarray(leaf) for leaf in leaves(0, 0)])
-    results = [None] * formation.world
+    results: list[Any] = [None] * formation.world
 
     def one(rank):
         group = None
@@ -330,7 +331,7 @@ def test_strangers_on_the_port_are_refused_and_do_not_disturb_the_run():
         connection.sendall(message)
         before.append(connection)
     formation = Formation(**{**vars(formation), "addresses": addresses})
-    results = [None, None]
+    results: list[Any] = [None, None]
     layout = Layout.of([np.asarray(leaf) for leaf in leaves(0, 0)])
 
     def one(rank):

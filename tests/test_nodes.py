@@ -42,7 +42,7 @@ def scenario(folder):
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * 2**20})
     try:
         others = [cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20) for _ in range(2)]
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=cluster.address, log_to_driver=False)
 
         def lose_a_node():
             while len(rows) < 40:
