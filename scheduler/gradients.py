@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
 from ..runtime.watch import is_watched
 from .captures import Captures
+from .events import Finished, Planned, Subscriber
 from .known import Known
 from .machine import budget_bytes
 from .report import Report
@@ -41,6 +43,7 @@ def grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
+    subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
 
@@ -53,7 +56,8 @@ def grad(
     gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
     single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). "auto" is what this
     machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
-    plan from `load_plan`. See `.report` of the returned function.
+    plan from `load_plan`. `subscriber` is called with the events of a call under a budget (`scheduler/events.py`), as it
+    goes on; an error that it raises ends the call. See `.report` of the returned function.
 
     Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for arguments or outputs that
     have no derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a
@@ -64,7 +68,9 @@ def grad(
     [0.0, 0.0]
     """
     options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, **options)
+    return Gradient(
+        f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, subscriber=subscriber, **options
+    )
 
 
 def value_and_grad(
@@ -76,6 +82,7 @@ def value_and_grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
+    subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
 
@@ -85,7 +92,9 @@ def value_and_grad(
     (9.0, 6.0)
     """
     options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, **options)
+    return Gradient(
+        f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, subscriber=subscriber, **options
+    )
 
 
 class Gradient:
@@ -105,6 +114,7 @@ class Gradient:
         memory_budget: int | str | None,
         planner: str | SavedPlan,
         with_value: bool,
+        subscriber: Subscriber | None = None,
     ) -> None:
         if not callable(f):
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
@@ -119,6 +129,7 @@ class Gradient:
         self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
         self.planner = planner
         self.with_value = with_value
+        self.subscriber = subscriber
         self.report: Report | None = None
         self._known: OrderedDict[Any, Known] = OrderedDict()
 
@@ -138,8 +149,11 @@ class Gradient:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
         request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **self.options)
-        outcome = run(request, None if known is None else self._planned(known, budget))
-        self.report = outcome.report
+        start = time.perf_counter()
+        outcome = run(request, None if known is None else self._planned(known, budget), self.subscriber)
+        self.report = replace(outcome.report, seconds=time.perf_counter() - start)
+        if self.subscriber is not None:
+            self.subscriber(Finished(self.report))
         if outcome.known is not None and (known is None or not known.is_planless):
             self._known[key] = outcome.known
             self._known.move_to_end(key)
@@ -161,6 +175,8 @@ class Gradient:
             known.is_planless = True
             return None
         known.write_script()
+        if self.subscriber is not None and known.plan is not None:
+            self.subscriber(Planned(known.plan))
         return known
 
 

@@ -142,6 +142,7 @@ class Accumulate:
             projected_bytes=max(report.projected_bytes for report in reports) + held,
             peak_bytes=max(report.peak_bytes for report in reports) + held,
             microbatch=size,
+            seconds=sum(report.seconds for report in reports),
         )
 
 

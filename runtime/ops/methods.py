@@ -13,9 +13,11 @@ import numpy as np
 
 from ..array import Array, apply, read, tied
 from ..errors import MissingRuleError, NotDifferentiableError
+from ..layouts import layout
 from ..op import OPS
 from ..python_numbers import as_python_number, is_python_number
-from ..views import as_view, is_number, layout, repoint
+from ..views import as_view, is_number
+from ..writes import repoint
 from .elementwise import cast
 from .views import ravel, reshape, squeeze, swapaxes, transpose
 

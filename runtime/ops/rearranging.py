@@ -10,8 +10,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..array import Array, read, tied
+from ..layouts import in_same_order
 from ..op import implements
-from ..views import in_same_order
 from .conversion import asarray
 from .elementwise import stop_gradient
 
