@@ -12,6 +12,7 @@ from pathlib import Path
 import all_reduce
 import cells
 import in_place
+import loops
 import memory_time
 import models
 import overhead
@@ -23,6 +24,7 @@ _TABLES = {
     "memory": memory_time.table,
     "models": models.table,
     "in-place": in_place.table,
+    "loops": loops.table,
     "all-reduce": all_reduce.table,
 }
 

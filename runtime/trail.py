@@ -53,14 +53,13 @@ class Trail(Level):
         Unlike those from `input`, its cotangent ends up under the inverted slot, for it may come after calls.
         """
         outer = array._slot
-        if outer is None:
-            return traced(self, None, array._value)
-        if outer in self.entered:
-            return traced(self, self.entered[outer], array._value)
-        if self.closed:
-            raise TapeError("a loop's step took another path when it was run again: it must do the same each time")
-        made = self.add(_arrive, len(self.calls), array._value)
-        self.entered[outer] = made._slot
+        if outer is not None and outer not in self.entered:
+            if self.closed:
+                raise TapeError("a loop's step took another path when it was run again: it must do the same each time")
+            self.entered[outer] = self.add(_arrive, len(self.calls), array._value)._slot
+        made = traced(self, None if outer is None else self.entered[outer], array._value)
+        if array._kind is NUMBER:
+            made._kind = NUMBER
         return made
 
     def held_bytes(self) -> int:
