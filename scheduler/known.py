@@ -17,7 +17,7 @@ from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
-from .lowering import Lowering
+from .lowering import Lowering, record_bytes
 from .schedule import replay, schedule
 from .spill import SpillError, SpillFolder
 
@@ -51,6 +51,7 @@ class Known:
         self.ends = ends
         self.gradients = gradients
         self.disconnected = disconnected
+        self.record_bytes = record_bytes(len(tape.calls))
         self.constants = {k: value for k, value in enumerate(tape.values) if k >= forward_slots and value is not None}
         self.is_constant = bytearray(b"\1") * len(tape.values)
         for slot in (*tape.inputs, *tape.calls.outputs):
@@ -88,7 +89,7 @@ class Known:
         return self.plan
 
     def _planned(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None) -> Plan:
-        if folder is None:
+        if folder is None or isinstance(planner, SavedPlan):
             return self._recomputing(budget, planner)
         program = self.program
         plan = PLANNERS["keep_all"](program, budget)
