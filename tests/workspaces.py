@@ -137,6 +137,8 @@ def excess(op, args, strides, parameters, target):
     if op.run_into is not None and not op.reads_target:
         out = np.full(made.shape, 1, made.dtype)
         op.run_into(out, *big, **options)
+        if out.tobytes() != np.asarray(op.run(*big, **options)).tobytes():
+            raise AssertionError(f"{op.name} gives other bits into a buffer than into fresh memory, for {parameters}")
         took = max(took, least_growth(lambda: op.run_into(out, *big, **options)) + made.nbytes)
     return took - declared
 

@@ -17,6 +17,11 @@ def _infer_cast(x: Any, dtype: Any) -> np.ndarray:
     return phantom.elementwise([x], np.dtype(dtype)) if isinstance(x, np.ndarray) else phantom.contiguous((), dtype)
 
 
+def _cast_into(out: np.ndarray, x: Any, dtype: Any = None) -> np.ndarray:
+    np.copyto(out, x, casting="unsafe")
+    return out
+
+
 CAST = define(
     "astype",
     lambda x, dtype: np.asarray(x).astype(dtype),
@@ -24,6 +29,7 @@ CAST = define(
     parameters=("dtype",),
     rules=lambda g: g,  # the sweep casts every cotangent to its primal's dtype
     infer=_infer_cast,
+    run_into=_cast_into,
     jvp=lambda t, dtype: t.astype(dtype),
 )
 CAST_TO_CONSTANT = define(
@@ -32,6 +38,7 @@ CAST_TO_CONSTANT = define(
     inputs="x",
     parameters=("dtype",),
     infer=_infer_cast,
+    run_into=_cast_into,
     zero_gradient=True,
 )
 COPY = define(
@@ -40,6 +47,7 @@ COPY = define(
     inputs="x",
     rules=lambda g: g,
     infer=lambda x: phantom.contiguous(np.shape(x), getattr(x, "dtype", np.result_type(x))),
+    run_into=_cast_into,
     jvp="linear",
 )
 STOP_GRADIENT = define("stop_gradient", lambda x: x, inputs="x", infer=lambda x: (x, True), is_view=True, zero_gradient=True)

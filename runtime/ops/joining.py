@@ -63,6 +63,7 @@ CONCATENATE = define(
     parameters=("axis",),
     rules=_concatenate_rule,
     infer=_infer_concatenate,
+    run_into=lambda out, *arrays, axis: np.concatenate(arrays, axis=axis, out=out),
     jvp="linear",
 )
 STACK = define(
@@ -72,6 +73,7 @@ STACK = define(
     parameters=("axis",),
     rules=lambda g, position, axis: g[(slice(None),) * axis + (position,)],
     infer=lambda *arrays, axis: _infer_concatenate(*[np.expand_dims(a, axis) for a in arrays], axis=axis),
+    run_into=lambda out, *arrays, axis: np.stack(arrays, axis=axis, out=out),
     jvp="linear",
 )
 

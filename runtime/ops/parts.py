@@ -19,12 +19,25 @@ from ..views import as_view
 from .masked import over
 
 by_rules(np.conjugate, "x", lambda g: np.conjugate(g), jvp="linear")
+
+
+def _real_into(out: np.ndarray, x: Any) -> np.ndarray:
+    np.copyto(out, np.real(x))
+    return out
+
+
+def _imaginary_into(out: np.ndarray, x: Any) -> np.ndarray:
+    np.copyto(out, np.imag(x))
+    return out
+
+
 REAL = define(
     "real",
     lambda x: np.array(np.real(x), order="K"),
     inputs="x",
     rules=lambda g: g,
     infer=lambda x: phantom.copied(x.real),
+    run_into=_real_into,
     jvp="linear",
 )
 IMAG = define(
@@ -33,6 +46,7 @@ IMAG = define(
     inputs="x",
     rules=lambda g: g * -1j,
     infer=lambda x: phantom.copied(x.real),
+    run_into=_imaginary_into,
     jvp="linear",
 )
 

@@ -42,6 +42,7 @@ CUMSUM = define(
     parameters=("axis", "dtype"),
     rules=lambda g, axis: np.flip(np.cumsum(np.flip(g, axis), axis=axis), axis),
     infer=lambda x, axis, dtype=None: phantom.elementwise([x], dtype or sum_dtype(x.dtype)),
+    run_into=lambda out, x, axis, dtype=None: np.cumsum(x, axis=axis, dtype=dtype, out=out),
     workspace=lambda out, x, axis, dtype=None: 0 if x.dtype == out.dtype else out.nbytes,
     jvp="linear",
 )
