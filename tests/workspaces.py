@@ -35,7 +35,9 @@ TOO_LONG = {"roots", "convolve", "odeint"}  # of more than linear cost in a vect
 
 
 def status(key):
-    return int(re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+    found = re.search(rf"{key}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def growth(call):
