@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..runtime.errors import ChangedError, RuleError
+from ..runtime.fingerprint import fingerprint
 from ..runtime.tape import Tape
 from .actions import COMPARE, FREE, HUSH, LET_GO, OVERWRITE, RUN, RUN_INTO, VIEW, Action
 from .buffers import Ledger
 from .events import Stepped, Subscriber
-from .fingerprint import fingerprint
 
 _STEPS = frozenset([RUN, FREE, RUN_INTO, OVERWRITE])
 
