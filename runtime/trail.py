@@ -96,15 +96,23 @@ class Trail(Level):
             return self._record_one(op, args[0], parameters)
         slots: list[int | None] = []
         values = []
+        is_nested = False
         for a in args:
             kind = type(a)
             if kind is Array and a._level is self:
                 slots.append(a._slot)
-                values.append(a._value)
+                value = a._value
             else:
                 slots.append(None)
-                values.append(a if kind is float or kind is int else constant(a))
-        y = run_over(op, values, parameters) if gives_up else apply(op, values, parameters)
+                value = a if kind is float or kind is int else constant(a)
+            values.append(value)
+            is_nested = is_nested or type(value) is Array
+        if gives_up:
+            y = run_over(op, values, parameters)
+        elif is_nested:
+            y = apply(op, values, parameters)
+        else:
+            y = op.run(*values, **parameters) if parameters else op.run(*values)
         return self.finish(op, slots, values, parameters, y)
 
     def _record_one(self, op: Op, a: Array, parameters: dict | None) -> Any:
@@ -145,9 +153,13 @@ class Trail(Level):
                         self.freeze(residual)
                     arguments.append(residual)
             else:
-                for k in (*rule.residuals, *range(len(op.inputs) - 1, len(values) if rule.reads_rest else 0)):
+                for k in rule.residuals:
                     if k != OUTPUT and slots[k] is None:
                         self.freeze(values[k])
+                if rule.reads_rest:
+                    for k in range(len(op.inputs) - 1, len(values)):
+                        if slots[k] is None:
+                            self.freeze(values[k])
                 arguments = fetch(rule, position, values, y, parameters)
             shares.append((slots[position], rule, arguments, value.shape, value.dtype))
         return self.add(_step_back, tuple(shares), y)

@@ -13,9 +13,20 @@ from ..runtime.tape import Tape
 _BYTES_PER_SECOND = 8e9
 _FLOPS_PER_SECOND = 1e10
 _FLOPS_PER_SECOND_BLAS = 6e10
+_LEAST_SPILLED = 64 * 1024
 _SECONDS_PER_CALL = 2e-6
 _BLAS = frozenset(["matmul", "solve", "inv"])
 _MOST_KINDS = 4096
+_RECORD_BYTES = 1024
+_UNCOUNTED_BYTES = 16 * 2**20
+
+
+def record_bytes(calls: int) -> int:
+    """Return the bytes that the records of a program of so many calls count for: tape, lowering, policy, plan and script.
+
+    The first 16 MiB are not counted: about as much is the resident set's own noise, and less than that matters to nobody.
+    """
+    return max(0, calls * _RECORD_BYTES - _UNCOUNTED_BYTES)
 
 
 class Lowering:
@@ -103,6 +114,14 @@ class Lowering:
             if len(self._kinds) < _MOST_KINDS:
                 self._kinds[key] = found
         return found[:3]
+
+    def may_spill(self) -> bytearray:
+        """Tell by value whether it can be written to disk as it lies: large, and in one piece."""
+        marks = bytearray(len(self.program))
+        for value, number in enumerate(self.call_of):
+            flags = self.tape.phantoms[self.tape.calls[number][3]].flags
+            marks[value] = self.program.sizes[value] >= _LEAST_SPILLED and (flags.c_contiguous or flags.f_contiguous)
+        return marks
 
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:
         """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call.

@@ -27,10 +27,11 @@ from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
 from .known import Known
-from .lowering import Lowering
+from .lowering import Lowering, record_bytes
 from .memory import pin_allocator
 from .report import Report
 from .schedule import replay, schedule
+from .spill import SpillFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Request:
     has_aux: bool = False
     allow_int: bool = False
     disconnected: str = "zeros"
+    spill: SpillFolder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ def complete(
     gradients, disconnected = record_reverse(tape, end, slots)
     lowering.add_calls()
     held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
+    held_bytes += record_bytes(len(tape.calls))
     ends = tuple(slot for slot in (end, *kept) if slot is not None)
     value_of = lowering.value_of
     returned = dict.fromkeys(v for slot in (*ends, *gradients) if slot < len(value_of) and (v := value_of[slot]) >= 0)
@@ -100,7 +103,8 @@ def run(request: Request, known: Known | None, subscriber: Subscriber | None = N
         with tape:
             return _Call(request, tape, executor, captures).run(known)
     finally:
-        # Whatever happened, and whoever holds on to the error's traceback: the call's memory goes.
+        # Whatever happened, and whoever holds on to the error's traceback: the call's memory and its file go.
+        executor.close_spill_file()
         tape.keeper = ShapesOnly()
         executor.ledger.clear()
         tape.values.clear()
@@ -123,6 +127,7 @@ class _Call:
             if isinstance(tape.values[slot], np.ndarray):
                 self.captures.guard(slot, tape.values[slot])
         if known is not None:
+            known.spill_into(self._open_spill_file, request.budget, request.planner)
             tape.keeper = Follower(tape, request.budget, executor, self.captures, known)
         else:
             tape.keeper = OnlineKeeper(tape, request.budget, Lowering(tape), executor, self.captures)
@@ -177,19 +182,27 @@ class _Call:
             if keeper.is_at_end and known.ends == tuple(slot for slot in (end, *kept) if slot is not None):
                 assert plan is not None
                 keeper.finish()
-                report = Report(request.budget, plan.projected_peak_bytes, ledger.peak, plan.extra_work, plan.planner)
+                report = Report(
+                    request.budget,
+                    plan.projected_peak_bytes,
+                    ledger.peak,
+                    plan.extra_work,
+                    plan.planner,
+                    spilled_bytes=plan.spilled_bytes,
+                )
                 return known, report, False
             keeper = keeper.leave()
         assert isinstance(keeper, (OnlineKeeper, Refused))
         new = complete(self.tape, keeper.lowering, end, kept, slots, self.captures.held_bytes)
-        rest = None
+        rest, more = None, 0
         if isinstance(keeper, OnlineKeeper):
             keeper.close()
-            rest = going_on(new, keeper.residency, request.budget, new.program.held_bytes - self.captures.held_bytes)
+            more = new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes
+            rest = going_on(new, keeper.residency, request.budget, more)
         plan = self._cheaper(new, rest)
         if rest is not None and plan is rest:
             layout = keeper.layout
-            self.executor.hold(new.program.held_bytes - self.captures.held_bytes, plan.projected_peak_bytes)
+            self.executor.hold(more, plan.projected_peak_bytes)
         else:
             self.executor.drop_all(new.program.held_bytes)
             layout = Layout(new.lowering, keeper.layout.runs)
@@ -198,7 +211,27 @@ class _Call:
         self.executor.perform(layout.actions(plan.steps), projected)
         once = new.program.work_seconds()
         again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
-        return new, Report(request.budget, projected, ledger.peak, again / once if once else 0.0, plan.planner), True
+        report = Report(
+            request.budget,
+            projected,
+            ledger.peak,
+            again / once if once else 0.0,
+            plan.planner,
+            spilled_bytes=plan.spilled_bytes,
+        )
+        return new, report, True
+
+    def _settled(self, new: Known) -> Plan:
+        request = self.request
+        new.settle(request.budget, request.planner, request.spill)
+        new.spill_into(self._open_spill_file, request.budget, request.planner)
+        assert new.plan is not None
+        return new.plan
+
+    def _open_spill_file(self, nbytes: int) -> None:
+        assert self.request.spill is not None
+        self.executor.close_spill_file()
+        self.executor.spill_file = self.request.spill.open(nbytes)
 
     def _cheaper(self, new: Known, rest: Plan | None) -> Plan:
         """Return the cheaper of going on from what is in memory and of starting over by a plan; checked without arrays.
@@ -207,18 +240,31 @@ class _Call:
         compared, except with a saved plan, which is refused at once where it is another program's. Raises
         `MemoryBudgetError` when neither fits.
         """
+        if rest is None and new.record_bytes and new.program.lower_bound_bytes() > self.request.budget:
+            raise self._too_many_records(new)
         is_given = isinstance(self.request.planner, SavedPlan)
-        if rest is not None and (is_given or rest.work_seconds > new.program.work_seconds()):
+        if rest is None or is_given or rest.work_seconds > new.program.work_seconds():
             try:
-                whole = new.settle(self.request.budget, self.request.planner)
+                whole = self._settled(new)
             except MemoryBudgetError:
-                whole = rest
-            if whole.work_seconds < rest.work_seconds:
-                return whole
-        elif rest is None:
-            return new.settle(self.request.budget, self.request.planner)
+                if rest is None:
+                    raise
+            else:
+                if rest is None or whole.work_seconds + whole.waiting_seconds < rest.work_seconds:
+                    return whole
+            assert rest is not None
         replay(schedule(rest, new.lowering.call_of))
         return rest
+
+    def _too_many_records(self, new: Known) -> MemoryBudgetError:
+        budget, needed = self.request.budget, new.program.lower_bound_bytes()
+        return MemoryBudgetError(
+            f"the program needs at least {format_bytes(needed)} ({needed} bytes), the budget is {format_bytes(budget)} "
+            f"({budget} bytes). {format_bytes(new.record_bytes)} of that are the records of {len(self.tape.calls)} calls: "
+            "loop with retape.scan or retape.fori_loop, which record one step at a time, or raise the budget",
+            needed_bytes=needed,
+            budget_bytes=budget,
+        )
 
 
 def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:
