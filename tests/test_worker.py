@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from retape.cluster import (
+    ConfigError,
     MismatchError,
     ReplicaMismatchError,
     TrainConfig,
@@ -281,3 +282,9 @@ def test_a_run_is_not_resumed_with_another_optimizer_of_the_same_state(tmp_path)
     newest, _ = latest_snapshot(tmp_path / "snapshots")
     with pytest.raises(SnapshotError, match="'adamw' saved, 'lamb' here"):
         Worker(replace(made, optimizer=lamb(), resume=newest)).prepare()
+
+
+def test_the_best_snapshot_by_a_figure_that_is_not_there_is_refused(tmp_path):
+    [worker] = crew(1, job(tmp_path, steps=2, best="lowest val_los"))
+    error = together([worker])[0].failure.rebuild()
+    assert isinstance(error, ConfigError) and "evaluate returns val_loss" in str(error)
