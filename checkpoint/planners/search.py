@@ -29,7 +29,8 @@ from .staleness import RULE as STALENESS
 from .uniform import uniform
 
 _EFFORT = 100_000
-_EFFORT_PER_VALUE = 200
+_MOST_EFFORT_PER_VALUE = 200
+_LEAST_EFFORT_PER_VALUE = 15
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
 _SHARES = (0.96, 0.9, 0.82)
 _FACTORS = (0.1, 0.3, 3.0, 10.0)
@@ -95,7 +96,7 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
     """Return the best plan found with about `effort` simulated steps, or None when no rule finds a way within `budget`.
 
     Ten thousand steps take about a tenth of a second; 100,000 are spent by default, fewer on programs of less than 500
-    values. However small the effort, the essential rules are tried until one fits.
+    values, more on those of more than 6,700. However small the effort, the essential rules are tried until one fits.
 
     >>> program = Program(outputs=(3,), forward=2)
     >>> for inputs in ((), (0,), (1,), (0, 2)):
@@ -105,16 +106,17 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
     (4.0, 30, None)
     """
     if effort is None:
-        effort = min(_EFFORT, _EFFORT_PER_VALUE * len(program))
+        effort = max(min(_EFFORT, _MOST_EFFORT_PER_VALUE * len(program)), _LEAST_EFFORT_PER_VALUE * len(program))
     state = Search(program, budget, effort)
     tried: list[tuple[float, int, Attempt]] = []
-    for attempts in (essential(program), variations(program)):
-        for attempt in attempts:
-            tried.append((state.try_out(attempt), len(tried), attempt))
-            if state.is_done():
-                break
-        if state.effort <= 0:
+    for attempt in essential(program):
+        tried.append((state.try_out(attempt), len(tried), attempt))
+        if state.is_done():
             break
+    for attempt in variations(program):
+        if state.effort <= 0 or state.is_done():
+            break
+        tried.append((state.try_out(attempt), len(tried), attempt))
     if state.order is None:
         return None
     if state.effort > 0 and not state.is_done():
