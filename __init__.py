@@ -7,6 +7,7 @@ from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
 from .runtime.derivatives import hessian, hvp, jacobian
 from .runtime.errors import (
+    ChangedError,
     DisconnectedError,
     EscapedError,
     InputError,
@@ -34,6 +35,7 @@ from .scheduler.microbatch import accumulate
 from .scheduler.report import Report
 
 __all__ = [
+    "ChangedError",
     "DisconnectedError",
     "EscapedError",
     "Explanation",

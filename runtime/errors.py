@@ -35,5 +35,9 @@ class InputError(TapeError, TypeError):
     """An argument or an output of a transform has the wrong type, dtype or shape."""
 
 
+class ChangedError(TapeError, RuntimeError):
+    """What a gradient was computed from is not what it was before: an array was overwritten, or an op gave another result."""
+
+
 class NeedsValueError(TapeError):
     """A program asked for a number while it was recorded by shapes alone."""

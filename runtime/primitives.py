@@ -207,6 +207,11 @@ def _no_reverse(name: str) -> Any:
     return compile_rule(name, rule, (), ())
 
 
+def is_opaque(op: Op) -> bool:
+    """Tell whether an op runs a function that somebody else wrote, of which nothing is known but its rules."""
+    return isinstance(op.run, functools.partial) and op.run.func is _run
+
+
 def _run(f: Callable, *args: Any, **parameters: Any) -> Any:
     """Return ``f(*args)`` as a C-contiguous array of its own. Raises `RuleError` for what is no array."""
     y = f(*args, **parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from threading import get_ident
 from typing import Any, Protocol
@@ -10,11 +11,13 @@ import numpy as np
 
 from . import phantom
 from .array import Array, traced
+from .calls import Calls
 from .errors import NeedsValueError, TapeError
 from .levels import Level
 from .lines import Line, user_line
 from .listing import listing
 from .op import HOOKS, Op
+from .parameters import is_same
 
 
 class Keeper(Protocol):
@@ -85,24 +88,26 @@ class Tape(Level):
 
     __slots__ = (
         "calls", "shapes", "dtypes", "active", "values", "keeper", "phantoms", "aliases", "lines", "inputs", "outputs",
-        "site", "_layouts",
+        "site", "_layouts", "_shapes", "_parameters",
     )  # fmt: skip
 
     def __init__(self, keeper: Keeper) -> None:
         super().__init__()
-        self.calls: list[tuple[Op, tuple[int, ...], dict | None, int]] = []
+        self.calls = Calls()
         self.shapes: list[tuple[int, ...]] = []
         self.dtypes: list[np.dtype | None] = []
         self.active = bytearray()
         self.values: list[Any] = []
         self.keeper: Keeper = keeper
         self.phantoms: list[Any] = []
-        self.aliases: list[int] = []
+        self.aliases = array("i")
         self.lines: list[tuple[Any, int] | None] = []
         self.inputs: list[int] = []
         self.outputs: list[int] = []
         self.site: Line | None = None  # the line that calls are put down to; None for the one that the program is at
         self._layouts: dict[tuple, tuple] = {}
+        self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
+        self._parameters: dict[tuple, dict] = {}
 
     def is_active(self, array: Any) -> bool:
         """Tell whether an array depends on a differentiated input."""
@@ -127,12 +132,15 @@ class Tape(Level):
         mask = tuple([bool(self.active[slot]) for slot in slots])
         output = len(self.values)
         self.values.append(None)
-        self.shapes.append(made.shape)
+        self.shapes.append(self._shapes.setdefault(made.shape, made.shape))
         self.dtypes.append(made.dtype)
         self.phantoms.append(made)
         self.aliases.append(alias)
         self.active.append(op.is_differentiable(mask))
-        self.lines.append(self.site or user_line())
+        line = self.site or user_line()
+        self.lines.append(line)
+        if parameters is not None:
+            parameters = self._shared_parameters(op, parameters, line)
         self.calls.append((op, slots, parameters, output))
         try:
             self.keeper.admit(len(self.calls) - 1)
@@ -161,6 +169,15 @@ class Tape(Level):
                 self._layouts[key] = found
         return found[0], -1
 
+    def _shared_parameters(self, op: Op, parameters: dict, line: Line | None) -> dict:
+        """Return equal parameters of an earlier call from the same line, if that is what a loop has: one object for all."""
+        key = (id(op), id(line))
+        found = self._parameters.get(key)
+        if found is not None and is_same(found, parameters):
+            return found
+        self._parameters[key] = parameters
+        return parameters
+
     def _take_back(self) -> None:
         """Forget the last call. Its constants stay."""
         self.calls.pop()
@@ -180,8 +197,8 @@ class Tape(Level):
 
     def cut(self, calls: int) -> None:
         """Go on recording after the first `calls` calls, on columns of its own."""
-        slots = self.calls[calls - 1][3] + 1 if calls else len(self.inputs)
-        self.calls, self.lines = self.calls[:calls], self.lines[:calls]
+        slots = self.calls.outputs[calls - 1] + 1 if calls else len(self.inputs)
+        self.calls, self.lines = self.calls.first(calls), self.lines[:calls]
         self.shapes, self.dtypes, self.phantoms = self.shapes[:slots], self.dtypes[:slots], self.phantoms[:slots]
         self.aliases, self.active = self.aliases[:slots], self.active[:slots]
         del self.values[slots:]
@@ -225,7 +242,7 @@ class Tape(Level):
 
     def call_of(self, slot: int) -> int:
         """Return the number of the call whose output is in `slot`."""
-        return bisect_left(self.calls, slot, key=lambda call: call[3])
+        return bisect_left(self.calls.outputs, slot)
 
     def line(self, call: int) -> str:
         """Return the user's file and line for a call, as ``file.py:12``, or an empty string."""

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.residency import Compute, Drop, Step
+from ..runtime.primitives import is_opaque
 from .buffers import SMALLEST, owner_of
 from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
 
-RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK = range(8)
+RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, COMPARE = range(9)
 
 
 class Layout:
@@ -47,13 +48,13 @@ class Layout:
         """Yield the actions of `steps`. A recomputation is silent: what NumPy warns of, it has said the first time."""
         lowering, runs = self.lowering, self.runs
         tape, program = lowering.tape, lowering.program
-        calls, aliases = tape.calls, tape.aliases
+        calls, outputs, aliases = tape.calls, tape.calls.outputs, tape.aliases
         self._viewed.extend(bytes(len(aliases) - len(self._viewed)))
         runs.extend([0] * (len(program) - len(runs)))
         is_hushed = False
         for step in steps:
             if type(step) is Drop:
-                slot = calls[lowering.call_of[step.value]][3]
+                slot = outputs[lowering.call_of[step.value]]
                 if slot in self.views:
                     yield self._let_go(slot)
                 yield FREE, None, None, None, slot, program.sizes[step.value], None
@@ -73,7 +74,7 @@ class Layout:
             layout = tape.phantoms[output]
             run = _owning(op.run) if op.is_view else op.run
             if victim >= 0:
-                slot = calls[lowering.call_of[victim]][3]
+                slot = outputs[lowering.call_of[victim]]
                 if slot in self.views:
                     yield self._let_go(slot)
                 assert op.run_into is not None
@@ -82,6 +83,8 @@ class Layout:
                 yield RUN_INTO, (run, op.run_into), inputs, parameters, output, need, (size, layout.shape, layout.dtype)
             else:
                 yield RUN, run, inputs, parameters, output, need, None
+            if is_opaque(op):
+                yield COMPARE, op.name, None, None, output, 0, (program.lines[value], layout)
         if is_hushed:
             yield SPEAK, None, None, None, 0, 0, None
 

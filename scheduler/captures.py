@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from ..runtime.array import Array
-from ..runtime.errors import TapeError
+from ..runtime.errors import ChangedError, TapeError
 from ..runtime.tape import Tape
 from .buffers import owner_of
+from .fingerprint import fingerprint
 
 _SMALL_CONSTANT = 64 * 1024
+# A checksum costs as much as reading the memory thrice. Up to this size it is taken of all captured arrays; of larger ones
+# only where it is a view that is captured: writes through the array itself are refused by NumPy.
+_ALWAYS_COMPARED = 256 * 1024
 
 
 class Captures:
@@ -29,6 +33,34 @@ class Captures:
         self.held_elsewhere = dict(before)
         self._owners = {id(owner_of(array)) for array in passed_in}
         self._roots = {id(root) for root in roots}
+        self._prints: dict[int, tuple[np.ndarray, int, int]] = {}  # by the array's identity: it, its slot, its fingerprint
+
+    def guard(self, slot: int, value: np.ndarray) -> None:
+        """Make an array read-only until the call ends; where others could still write to its memory, note what is in it."""
+        if id(value) in self._prints:
+            return
+        is_small = value.nbytes <= _ALWAYS_COMPARED
+        if is_small or value.base is not None and _is_writable(value.base):
+            self._prints[id(value)] = value, slot, fingerprint(value)
+        self.tape.freeze(value)
+
+    def check(self) -> None:
+        """Raise `ChangedError` if an array is not what it was when the program took it."""
+        for value, slot, before in self._prints.values():
+            if fingerprint(value) != before:
+                raise ChangedError(self._changed(slot, value))
+
+    def _changed(self, slot: int, value: np.ndarray) -> str:
+        tape = self.tape
+        what = f"an array of shape {value.shape} and dtype {value.dtype}"
+        for number, (op, inputs, _, _) in enumerate(tape.calls):
+            if slot in inputs:
+                return (
+                    f"{what} changed while its gradient was computed, after {op.name} had read it ({tape.line(number)}): "
+                    "its memory was written to through another array that shares it, or by another thread. Compute with "
+                    "a copy of what changes"
+                )
+        return f"{what}, an argument, changed while its gradient was computed: pass a copy of what the function writes to"
 
     def weigh(self, slot: int, value: Any) -> int:
         """Guard a constant against writes, and return the bytes that it adds to what the call holds.
@@ -42,7 +74,7 @@ class Captures:
                     "outermost transform instead"
                 )
             return 0
-        self.tape.freeze(value)
+        self.guard(slot, value)
         owner = owner_of(value)
         key = id(owner)
         if key in self._owners:
@@ -78,3 +110,11 @@ class Captures:
                 return False
             frontier = found
         return False
+
+
+def _is_writable(base: Any) -> bool:
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return True
+        base = base.base
+    return base is not None

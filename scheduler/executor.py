@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.errors import ChangedError, RuleError
 from ..runtime.tape import Tape
-from .actions import FREE, HUSH, LET_GO, OVERWRITE, RUN, RUN_INTO, VIEW, Action
+from .actions import COMPARE, FREE, HUSH, LET_GO, OVERWRITE, RUN, RUN_INTO, VIEW, Action
 from .buffers import Ledger
+from .fingerprint import fingerprint
 
 
 class Executor:
@@ -21,6 +23,7 @@ class Executor:
     def __init__(self, tape: Tape, ledger: Ledger) -> None:
         self.tape = tape
         self.ledger = ledger
+        self._prints: dict[int, int] = {}  # of what opaque ops have made, by slot
 
     def perform(self, actions: Iterable[Action], limit: int) -> None:
         """Carry out actions in order; idle buffers stay within `limit` bytes, values in memory included."""
@@ -55,6 +58,8 @@ class Executor:
                 elif kind == LET_GO:
                     for s in operands:
                         values[s] = None
+                elif kind == COMPARE:
+                    self._compare(function, slot, more[0], more[1])
                 elif kind == HUSH:
                     quiet = np.errstate(all="ignore")
                     quiet.__enter__()
@@ -91,6 +96,22 @@ class Executor:
             ledger.count(-target.nbytes)  # half written: neither the old value nor the new
             raise
 
+    def _compare(self, name: str, slot: int, line: str, layout: np.ndarray) -> None:
+        """Raise `ChangedError` where an opaque op gave another result than before, `RuleError` where one of another kind."""
+        made = self.tape.values[slot]
+        if made.shape != layout.shape or made.dtype != layout.dtype:
+            raise RuleError(
+                f"{name} returned shape {made.shape}, dtype {made.dtype} ({line}), where shape {layout.shape}, dtype "
+                f"{layout.dtype} was foreseen from a trial on ones: say which with retape.primitive(f, infer=...)"
+            )
+        now = fingerprint(np.asarray(made))
+        if self._prints.setdefault(slot, now) != now:
+            raise ChangedError(
+                f"{name} gave another result when it was computed again ({line}): under a memory_budget values are dropped "
+                "and computed again, so a primitive must depend on nothing but its inputs. Draw random numbers with "
+                "retape.random; read files and clocks first and pass in what they say"
+            )
+
     def hold(self, nbytes: int, limit: int) -> None:
         """Count memory that the program itself has made and that stays to the end."""
         self.ledger.admit(max(limit, self.ledger.live + nbytes), nbytes)
@@ -98,7 +119,7 @@ class Executor:
 
     def drop_all(self, held_bytes: int) -> None:
         """Let go of every value that a call has made, and of idle buffers; `held_bytes` of constants stay."""
-        for _, _, _, output in self.tape.calls:
+        for output in self.tape.calls.outputs:
             self.tape.values[output] = None
         self.ledger.clear()
         self.ledger.live = held_bytes

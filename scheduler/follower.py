@@ -9,11 +9,12 @@ import numpy as np
 
 from ..runtime.array import Array
 from ..runtime.op import Op
+from ..runtime.parameters import is_same
 from ..runtime.tape import Tape
 from .captures import Captures
 from .executor import Executor
 from .keeper import OnlineKeeper
-from .known import Known, is_same
+from .known import Known
 
 
 class Follower:

@@ -101,7 +101,7 @@ class OnlineKeeper:
         return residency
 
     def _is_here(self, v: int) -> bool:
-        return self.tape.values[self.tape.calls[self.lowering.call_of[v]][3]] is not None
+        return self.tape.values[self.tape.calls.outputs[self.lowering.call_of[v]]] is not None
 
     def _refuse(self, error: DoesNotFit) -> None:
         """Stop computing: the rest of the program is recorded by shapes alone, to find out what it would need."""
@@ -151,7 +151,8 @@ class OnlineKeeper:
         v = self._value_of(array._slot)
         if v >= 0:
             self._uses[v] += 1
-            self.residency.wanted[v] = 1
+            if not self.residency.wanted[v]:
+                self._perform(self.residency.want(v, True))
 
     def unwatch(self, array: Any) -> None:
         """Take note that the program holds the value of `array` no more; a write may take over its buffer then."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from itertools import islice
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import best
+from ..checkpoint.planners import PLANNERS, best, refusal
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Step
+from ..checkpoint.residency import Compute, Step
 from ..runtime.op import Op
+from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
 from .lowering import Lowering
@@ -43,7 +45,7 @@ class Known:
         self.disconnected = disconnected
         self.constants = {k: value for k, value in enumerate(tape.values) if k >= forward_slots and value is not None}
         self.is_constant = bytearray(b"\1") * len(tape.values)
-        for slot in (*tape.inputs, *(output for _, _, _, output in tape.calls)):
+        for slot in (*tape.inputs, *tape.calls.outputs):
             self.is_constant[slot] = 0
         self.plan: Plan | None = None
         self.is_planless = False
@@ -73,9 +75,25 @@ class Known:
         """
         if self.plan is None:
             plan = best(self.program, budget, planner)
+            if not self._is_prompt(plan):
+                others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
+                plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
+                if plan is None:
+                    raise refusal(self.program, budget)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan
+
+    def _is_prompt(self, plan: Plan) -> bool:
+        """Tell whether a plan computes in its place whatever may fail: the program may catch the error there."""
+        fragile = [v for v in range(self.program.forward) if _may_fail(self.tape.calls[self.lowering.call_of[v]][0])]
+        if not fragile:
+            return True
+        first: dict[int, int] = {}
+        for place, step in enumerate(plan.steps, start=1):
+            if type(step) is Compute:
+                first.setdefault(step.value, place)
+        return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile)
 
     def write_script(self) -> None:
         """Lay the plan out along the calls of the forward sweep."""
@@ -83,7 +101,7 @@ class Known:
         tape, layout = self.tape, Layout(self.lowering)
         steps = self.plan.steps
         value = done = 0
-        for op, inputs, parameters, output in tape.calls[: self.forward_calls]:
+        for op, inputs, parameters, output in islice(tape.calls, self.forward_calls):
             due: tuple[Step, ...] = ()
             if tape.aliases[output] < 0:
                 stop = self.plan.stops[value]
@@ -93,21 +111,10 @@ class Known:
         self.rest = tuple(layout.actions(steps[done:]))
 
 
-def is_same(a: Any, b: Any) -> bool:
-    """Tell whether two static parameters are the same in every respect that a call could tell: 1 is not 1.0, 0.0 not -0.0."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if type(a) is dict:
-        return a.keys() == b.keys() and all(is_same(a[key], b[key]) for key in a)
-    if type(a) is tuple or type(a) is list:
-        return len(a) == len(b) and all(map(is_same, a, b))
-    if type(a) is slice:
-        return is_same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
-    if type(a) is float or type(a) is complex:
-        return repr(a) == repr(b)
-    try:
-        return bool(a == b)
-    except ValueError:  # arrays
-        return False
+_FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues", "singular_values"])
+
+
+def _may_fail(op: Op) -> bool:
+    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or is somebody else's function."""
+    home = getattr(op.run, "__module__", "")
+    return is_opaque(op) or home.rpartition(".")[2] in _FRAGILE or "scipy" in home

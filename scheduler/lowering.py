@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left
 from typing import Any
 
@@ -23,8 +24,8 @@ class Lowering:
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         self.program = Program()
-        self.value_of: list[int] = []
-        self.call_of: list[int] = []
+        self.value_of = array("i")
+        self.call_of = array("i")
         self._calls = 0
         self._kinds: dict[Any, tuple] = {}
         self._lines: dict[int, tuple[str, Any]] = {}
@@ -68,14 +69,14 @@ class Lowering:
         cut = Lowering(tape)
         cut._calls = calls
         cut.call_of = self.call_of[: bisect_left(self.call_of, calls)]
-        cut.value_of = self.value_of[: self.tape.calls[calls - 1][3] + 1 if calls else 0]
+        cut.value_of = self.value_of[: self.tape.calls.outputs[calls - 1] + 1 if calls else 0]
         cut.program = self.program.until(len(cut.call_of))
         return cut
 
     def take_back(self) -> None:
         """Forget the last call: it failed. The tape still has it."""
         self._calls -= 1
-        output = self.tape.calls[self._calls][3]
+        output = self.tape.calls.outputs[self._calls]
         if self.tape.aliases[output] < 0:
             self.call_of.pop()
             self.program.pop()

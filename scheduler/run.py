@@ -81,7 +81,7 @@ def complete(
 def run(request: Request, known: Known | None) -> Outcome:
     """Compute a function's value and gradient by the plan of a known program, or find out what the program is.
 
-    Raises `MemoryBudgetError`, `InputError`, `DisconnectedError`.
+    Raises `MemoryBudgetError`, `InputError`, `DisconnectedError`, `ChangedError`.
     """
     pin_allocator()
     leaves = trees.flatten((request.args, request.keywords))[0]
@@ -117,6 +117,9 @@ class _Call:
         request, tape, executor = self.request, self.tape, self.executor
         arguments = Arguments(request.args, request.argnums, tape.input, allow_int=request.allow_int)
         slots = [array._slot for array in arguments.arrays]
+        for slot in slots:
+            if isinstance(tape.values[slot], np.ndarray):
+                self.captures.guard(slot, tape.values[slot])
         if known is not None:
             tape.keeper = Follower(tape, request.budget, executor, self.captures, known)
         else:
@@ -133,6 +136,7 @@ class _Call:
         del output, aux
         kept = [slot for slot in aux_slots if slot is not None]
         made, report, is_new = self._reverse(end, kept, slots)
+        self.captures.check()
         if request.disconnected == "error" and made.disconnected:
             arguments.require_connected(made.disconnected[0])
         value = constant if end is None else executor.resolve(end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..checkpoint.plan import Plan
@@ -60,7 +61,7 @@ class Schedule:
         return "\n".join(lines)
 
 
-def schedule(plan: Plan, call_of: list[int]) -> Schedule:
+def schedule(plan: Plan, call_of: Sequence[int]) -> Schedule:
     """Return the schedule of `plan`; `call_of[value]` is the tape's call that makes a value."""
     seen = set(plan.start) | {v for v in range(min(plan.start_position, len(plan.program)))}
     actions: list[Action] = []

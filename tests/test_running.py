@@ -1,5 +1,6 @@
 """Running under a budget: what a call records and computes, first time and planned; errors and interrupts on the way."""
 
+import itertools
 import tracemalloc
 import warnings
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 
 import retape as rt
+from retape.runtime.parameters import is_same
 from retape.runtime.tape import Tape
-from retape.scheduler.known import is_same
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal(4000)
@@ -86,6 +87,25 @@ def test_an_error_that_comes_only_in_a_later_call_is_caught_there_as_without_a_b
     step = rt.grad(guarded, memory_budget="1MiB")
     for a in (np.eye(3), np.eye(3), np.zeros((3, 3)), np.eye(3) * 2, np.zeros((3, 3))):
         assert same_bits(step(X, a), rt.grad(guarded)(X, a))
+
+
+def test_an_op_that_nobody_reads_is_run_in_a_planned_call_too_for_it_may_fail():
+    def checked(x, a):
+        y = np.sin(x)
+        try:
+            np.linalg.cholesky(a * y[0])
+        except np.linalg.LinAlgError:
+            return np.sum(np.cos(y) * y)
+        return np.sum(np.tanh(np.tanh(y)) * y)
+
+    x = np.linspace(0.1, 1.0, 4000)
+    planners = set()
+    for share in (1.0, 0.75):
+        step = rt.grad(checked, memory_budget=int(share * rt.plan(checked, x, np.eye(3)).projected_peak_bytes))
+        for sign in (1.0, 1.0, -1.0, 1.0):
+            assert same_bits(step(x, sign * np.eye(3)), rt.grad(checked)(x, sign * np.eye(3)))
+            planners.add(step.report.planner)
+    assert len(planners) > 2  # planned, and more than one way
 
 
 def count_warnings(call):
@@ -170,3 +190,120 @@ def test_an_interrupt_in_the_reverse_sweep_leaves_nothing_behind_and_the_next_ca
     assert raised.traceback and left < 1.2 * x.nbytes
     assert x.flags.writeable
     assert same_bits(step(x), expected)
+
+
+shared = np.linspace(0.0, 1.0, 4000)
+half = shared[:2000]
+
+
+def overwriting_what_a_view_shows(x):
+    y = np.sum(x[:2000] * half)
+    shared[:] += 1.0
+    return y
+
+
+def overwriting_an_argument_through_a_view(x):
+    y = np.sum(x * x)
+    overwritten[1][0] += 1.0
+    return y
+
+
+overwritten = [np.ones(4000), None]
+overwritten[1] = overwritten[0].reshape(2, -1)[0]
+
+
+@pytest.mark.parametrize(
+    "f, x, message",
+    [
+        (overwriting_what_a_view_shows, X, r"\(2000,\).*multiply.*test_running.py:\d+.*copy"),
+        (overwriting_an_argument_through_a_view, overwritten[0], r"\(4000,\).*multiply.*test_running.py:\d+.*copy"),
+    ],
+)
+def test_a_captured_array_that_is_overwritten_behind_the_program_s_back_is_named(f, x, message):
+    step = rt.grad(f, memory_budget="1MiB")
+    for _ in range(3):
+        with pytest.raises(rt.ChangedError, match=message):
+            step(x)
+
+
+def test_an_argument_is_read_only_while_its_gradient_is_computed():
+    x = np.ones(5)
+
+    def f(a):
+        y = np.sum(a * a)
+        x[0] = 2.0
+        return y
+
+    with pytest.raises(ValueError, match="read-only"):
+        rt.grad(f, memory_budget="1MiB")(x)
+    x[0] = 3.0
+
+
+ticks = itertools.count()
+ticking = rt.primitive(lambda x: x * (1.0 + next(ticks)), infer=lambda x: x).defvjp(lambda g, x: g * x)
+
+
+def test_a_primitive_that_gives_another_result_when_computed_again_is_named():
+    def f(x):
+        y = ticking(np.sin(x))
+        for _ in range(12):
+            y = np.sin(y) * x
+        return np.sum(y * ticking(y))
+
+    step = rt.grad(f, memory_budget=300_000)
+    with pytest.raises(rt.ChangedError, match=r"lambda.*test_running.py:\d+.*retape.random"):
+        step(X)
+
+
+def test_a_primitive_whose_result_is_not_as_foreseen_is_named():
+    longer = rt.primitive(lambda x: np.append(x, x[x > 1.0]) if x.max() > 1.0 else x).defvjp(lambda g, x: g[: x.size])
+    with pytest.raises(rt.RuleError, match=r"\(4\d*,\).*foreseen.*infer="):
+        rt.grad(lambda x: np.sum(longer(x)), memory_budget="1MiB")(X)
+
+
+def net(x):
+    y = x
+    for _ in range(3):
+        y = np.tanh(y * 1.1 + 0.1 * np.sin(y))
+    return np.sum(y * y)
+
+
+def kept_pullback(x):
+    y, pullback = rt.vjp(lambda a: np.tanh(a) * np.sin(a), np.cos(x))
+    for _ in range(4):
+        y = np.sin(y) * x
+    return np.sum(pullback(y)[0] * y)
+
+
+def small_jacobian(x):
+    rows = rt.jacobian(lambda a: np.stack([np.sum(np.sin(a)), np.sum(a**3), net(a)]))(x)
+    return np.sum(rows**2) + np.sum(np.tanh(rows[1]))
+
+
+NESTED = {
+    "a gradient of a gradient": lambda x: np.sum(rt.grad(net)(x) ** 2),
+    "a third derivative": lambda x: np.sum(rt.grad(lambda y: np.sum(rt.grad(net)(y) ** 2))(x) * x),
+    "a Hessian-vector product": lambda x: np.sum(rt.hvp(net, (x,), (np.cos(x),))[0] ** 2),
+    "forward over reverse": lambda x: np.sum(rt.jvp(rt.grad(net), (x,), (np.sin(x),))[1]),
+    "forward mode": lambda x: rt.jvp(net, (x,), (x * 0.5,))[1],
+    "a pullback kept alive": kept_pullback,
+    "a Jacobian": small_jacobian,
+    "a checkpointed function": lambda x: net(rt.checkpoint(lambda a: np.sin(a) * a)(x)),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+@pytest.mark.parametrize("share", [0.7, 0.45])
+def test_transforms_inside_hold_the_budget_of_the_outermost_one(name, share):
+    f = NESTED[name]
+    expected = rt.grad(f)(X)
+    budget = int(share * rt.plan(f, X).projected_peak_bytes)
+    step = rt.grad(f, memory_budget=budget)
+    for _ in range(2):
+        try:
+            found = step(X)
+        except rt.MemoryBudgetError as refused:
+            assert share < 0.5 and refused.needed_bytes > budget
+            return
+        assert same_bits(found, expected)
+        assert step.report.peak_bytes <= step.report.projected_bytes <= budget
