@@ -1,8 +1,8 @@
 """Reads operator logs of whole training steps (simrd's JSON lines) as programs for planners.
 
 The format is that of the simulator of Kirisame et al. 2021 (github.com/uwsampl/dtr-prototype, folder simrd): one JSON object
-a line, CALL with its results' MEMORY and ALIAS lines behind it, MUTATE, CONSTANT, COPY, COPY_FROM, RELEASE, ANNOTATE. A result
-that is an alias is no value of its own; a call of several results becomes as many values, each at its share of the time; a
+a line, CALL with its results' MEMORY and ALIAS lines behind it, MUTATE, CONSTANT, COPY, COPY_FROM, RELEASE, ANNOTATE. An
+aliased result is no value of its own; a call of several results becomes as many values, each at its share of the time; a
 mutation makes new values; constants are held throughout; what is never released must be there at the end.
 """
 

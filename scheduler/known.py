@@ -68,13 +68,13 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str) -> Plan:
+    def settle(self, budget: int, planner: str, effort: int | None = None) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
-            plan = best(self.program, budget, planner)
+            plan = best(self.program, budget, planner, effort=effort)
             if not self._is_prompt(plan):
                 others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
                 plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)

@@ -41,6 +41,7 @@ class Request:
     argnums: int | Sequence[int]
     budget: int
     planner: str
+    effort: int | None = None
     has_aux: bool = False
     allow_int: bool = False
     disconnected: str = "zeros"
@@ -206,13 +207,13 @@ class _Call:
         """
         if rest is not None and rest.work_seconds > new.program.work_seconds():
             try:
-                whole = new.settle(self.request.budget, self.request.planner)
+                whole = new.settle(self.request.budget, self.request.planner, self.request.effort)
             except MemoryBudgetError:
                 whole = rest
             if whole.work_seconds < rest.work_seconds:
                 return whole
         elif rest is None:
-            return new.settle(self.request.budget, self.request.planner)
+            return new.settle(self.request.budget, self.request.planner, self.request.effort)
         replay(schedule(rest, new.lowering.call_of))
         return rest
 

@@ -1,9 +1,9 @@
 """search: the best plan of many: eviction rules tried at the budget and below it, slack filled, then rules made wiser.
 
-Three devices. (1) An ensemble: no single rule wins everywhere. (2) `fill`: a plan that fits still repeats computations
-that its free memory would spare; they are taken out one by one, dearest per byte first, together with all that only
-served them (see `timeline`). A plan made for somewhat less memory and filled up is often better than one made for the
-budget itself. (3) Weights: values are made dearer or cheaper at random, a run of neighbours at a time, and what helps is
+Three devices. (1) An ensemble: no single rule wins everywhere. (2) Moves: a plan that fits still repeats computations that
+its free memory would spare; they are taken out one by one, dearest per byte first, together with all that only served
+them (see `moves`). A plan made for somewhat less memory and filled up is often better than one made for the budget
+itself. The best is bettered by exchanges: dear repetitions for cheap ones. (3) Weights: values are made dearer or cheaper at random, a run of neighbours at a time, and what helps is
 kept. All of it is seeded and its effort is counted in steps: the same program and budget give the same plan on any
 machine, however busy. No optimality guarantee.
 """
@@ -21,9 +21,10 @@ from ..order import steps_of
 from ..plan import Plan
 from ..program import Program
 from ..residency import MOST_STEPS, Compute, Hold, Residency, Rule, run_through
-from ..timeline import EMPTY, Timeline
+from ..timeline import Timeline
 from .ancestors import RULE as PER_BYTE
 from .boundaries import boundary_sets
+from .moves import exchange, fill
 from .next_use import RULE as NEXT_USE
 from .staleness import RULE as STALENESS
 from .uniform import uniform
@@ -32,7 +33,9 @@ _EFFORT = 100_000
 _MOST_EFFORT_PER_VALUE = 200
 _LEAST_EFFORT_PER_VALUE = 15
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
-_SHARES = (0.96, 0.9, 0.82)
+_STEPS_OF_AN_EXCHANGE = 15
+_SHARES = (0.999, 0.96, 0.9, 0.82)
+_RATIO = 1.03
 _FACTORS = (0.1, 0.3, 3.0, 10.0)
 _HALF = Rule(power=0.5)
 _QUARTER = Rule(power=0.25)
@@ -68,7 +71,7 @@ class Search:
         most = MOST_STEPS * len(self.program) if self.order is None else 4 * len(self.order)
         residency = Residency(
             self.program,
-            self.budget * attempt.share,
+            _rung(self.budget * attempt.share) if attempt.share < 1 else self.budget,
             knows_future=True,
             rule=attempt.rule,
             weights=attempt.weights,
@@ -90,6 +93,16 @@ class Search:
         if timeline.cost < self.cost:
             self.cost, self.order = timeline.cost, timeline.computations()
         return timeline.cost
+
+    def exchange(self) -> None:
+        """Better the best order by exchanges, as long as they help."""
+        while self.order is not None and not self.is_done():
+            before = self.cost
+            timeline = Timeline(self.program, self.order)
+            self.effort -= _STEPS_OF_AN_EXCHANGE * exchange(timeline, self.budget)
+            self.take(timeline.computations())
+            if self.cost >= before:
+                break
 
 
 def search(program: Program, budget: float, *, effort: int | None = None) -> Plan | None:
@@ -124,6 +137,7 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
         state.effort -= 4 * len(program)
         if cut is not None:
             state.take([step.value for step in cut.steps if type(step) is Compute])
+    state.exchange()
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
     return _plan(state)
 
@@ -133,6 +147,11 @@ def filled(plan: Plan, budget: float) -> Plan:
     state = Search(plan.program, budget, 0)
     state.take([step.value for step in plan.steps if type(step) is Compute])
     return _plan(state)
+
+
+def _rung(budget: float) -> float:
+    """Return the next lower of fixed budgets: neighbouring budgets share attempts, so that more memory is hardly ever worse."""
+    return budget if budget == math.inf else _RATIO ** math.floor(math.log(max(budget, 1)) / math.log(_RATIO))
 
 
 def _plan(state: Search) -> Plan:
@@ -184,21 +203,3 @@ def improve(state: Search, tried: list[tuple[float, Attempt]]) -> None:
         found = state.try_out(Attempt(attempt.rule, attempt.share, changed, attempt.holds))
         if found <= cost:
             climbers[turn % len(climbers)] = found, attempt, changed
-
-
-def fill(timeline: Timeline, budget: float) -> int:
-    """Take out repeated computations as long as the peak stays within `budget`; return how many were looked at."""
-    costs, sizes, value = timeline.program.costs, timeline.program.sizes, timeline.value
-    slots = timeline.repeated()
-    slots.sort(key=lambda slot: -costs[value[slot]] / (sizes[value[slot]] + 1))
-    looked_at = 0
-    for slot in slots:
-        if value[slot] == EMPTY or timeline.instances[value[slot]][0] == slot:
-            continue
-        looked_at += 1
-        mark = timeline.mark()
-        timeline.remove(slot)
-        if timeline.peak() > budget:
-            timeline.undo(mark)
-    timeline.settle()
-    return looked_at
