@@ -2,6 +2,8 @@
 
 from .checkpoint.errors import MemoryBudgetError
 from .checkpoint.plan import Plan
+from .checkpoint.saved import PlanMismatchError, SavedPlan, load_plan
+from .checkpoint.tradeoff import Tradeoff
 from .runtime import random
 from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
@@ -33,6 +35,7 @@ from .scheduler.gradients import grad, plan, value_and_grad
 from .scheduler.loops import fori_loop, scan, while_loop
 from .scheduler.microbatch import accumulate
 from .scheduler.report import Report
+from .scheduler.tradeoff import tradeoff
 
 __all__ = [
     "ChangedError",
@@ -46,11 +49,14 @@ __all__ = [
     "NonfiniteError",
     "NotDifferentiableError",
     "Plan",
+    "PlanMismatchError",
     "Report",
     "RuleError",
+    "SavedPlan",
     "Tape",
     "TapeError",
     "ThreadError",
+    "Tradeoff",
     "accumulate",
     "check_finite",
     "check_grads",
@@ -68,6 +74,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "linearize",
+    "load_plan",
     "log_softmax",
     "logsumexp",
     "numpy",
@@ -80,6 +87,7 @@ __all__ = [
     "scan",
     "softmax",
     "stop_gradient",
+    "tradeoff",
     "unpatch",
     "value_and_grad",
     "vjp",

@@ -9,15 +9,24 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import all_reduce
 import cells
 import in_place
+import loops
 import memory_time
 import models
 import overhead
 import pictures
 import tables
 
-_TABLES = {"overhead": overhead.table, "memory": memory_time.table, "models": models.table, "in-place": in_place.table}
+_TABLES = {
+    "overhead": overhead.table,
+    "memory": memory_time.table,
+    "models": models.table,
+    "in-place": in_place.table,
+    "loops": loops.table,
+    "all-reduce": all_reduce.table,
+}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A picture of a plan: live memory over its steps, the peak without a budget, and the budget as a line."""
+"""Pictures: a plan as live memory over its steps, with its budget as a line; a tradeoff as extra work against memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from .units import format_bytes
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .tradeoff import Tradeoff
 
 
 def draw(plan: Plan, path: Any, measured: Any = None) -> None:
     """Draw `plan` into the file `path`. Raises `ImportError` without matplotlib, `FileNotFoundError` for a missing folder."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("a picture of a plan needs matplotlib: pip install 'retape[plot]'") from error
-    target = Path(path)
-    if not target.parent.exists():
-        raise FileNotFoundError(f"cannot draw into {target}: the folder {target.parent} does not exist")
+    figure, target = _figure(path)
     mib = 1 / 2**20
     during = [bytes_ * mib for _, bytes_, _ in plan.memory()]
     seen: set[int] = set()
@@ -33,7 +28,6 @@ def draw(plan: Plan, path: Any, measured: Any = None) -> None:
             elif step.value >= plan.program.forward and turn is None:
                 turn = place
             seen.add(step.value)
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.fill_between(range(len(during)), during, step="mid", color="#4878a8", alpha=0.45, label="projected, live")
     if again:
@@ -55,3 +49,30 @@ def draw(plan: Plan, path: Any, measured: Any = None) -> None:
     )
     axes.legend(loc="best", fontsize=8)
     figure.savefig(target, dpi=120)
+
+
+def draw_tradeoff(tradeoff: Tradeoff, path: Any) -> None:
+    """Draw a tradeoff into the file `path`: extra work of its plans, and what no plan goes below, against the budget."""
+    figure, target = _figure(path)
+    axes = figure.subplots()
+    plans = tradeoff.plans
+    memory = [(plan.budget_bytes or plan.projected_peak_bytes) / 2**20 for plan in plans]
+    once = plans[0].program.work_seconds() or 1.0
+    bound = [100 * max(plan.least_work_seconds / once - 1, 0.0) for plan in plans]
+    axes.plot(memory, [100 * plan.extra_work for plan in plans], "o-", color="#4878a8", label="extra work of the plans")
+    axes.fill_between(memory, bound, color="grey", alpha=0.3, label="no plan does less")
+    axes.axvline(memory[-1], color="red", linestyle="--", label=f"smallest budget {memory[-1]:.3g} MiB")
+    axes.set(xlabel="memory budget, MiB", ylabel="extra work, %", xlim=(0, None), ylim=(0, None))
+    axes.legend(loc="best", fontsize=8)
+    figure.savefig(target, dpi=120)
+
+
+def _figure(path: Any) -> tuple[Any, Path]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("a picture of a plan needs matplotlib: pip install 'retape[plot]'") from error
+    target = Path(path)
+    if not target.parent.exists():
+        raise FileNotFoundError(f"cannot draw into {target}: the folder {target.parent} does not exist")
+    return Figure(figsize=(9, 4.5), layout="constrained"), target

@@ -157,6 +157,15 @@ class Plan:
     def __str__(self) -> str:
         return explain(self)
 
+    def save(self, path: Any) -> None:
+        """Write the plan into the file `path`, from which `load_plan` reads it for another process.
+
+        Raises `FileNotFoundError` for a missing folder.
+        """
+        from .saved import save_plan
+
+        save_plan(self, path)
+
     def plot(self, path: Any, *, measured: Any = None) -> None:
         """Draw live memory over the plan's steps against the budget into `path` (PNG, SVG or PDF by its suffix).
 

@@ -18,7 +18,7 @@ from .errors import ConfigError, RunError
 from .job import TrainConfig
 from .metrics import METRICS_NAME, read_rows
 from .models import Model, ModelOptions, build
-from .optimizers import adamw, sgd, warmup_cosine
+from .optimizers import OPTIMIZERS, warmup_cosine
 from .options import parse_options, resolve_budget
 from .pictures import draw_loss
 from .progress import ProgressLine
@@ -70,13 +70,12 @@ def _run(options: argparse.Namespace) -> int:
     for name, fact in model.facts.items():
         print(f"{name}: {fact}")
     step_plan = _plan_step(options, model)
-    optimizer = adamw if options.optimizer == "adamw" else sgd
     with ProgressLine(steps=options.steps, unit=model.unit, goal=model.goal[0]) as progress:
         result = train(
             loss=model.loss,
             init=model.init,
             data=model.train,
-            optimizer=optimizer(weight_decay=options.weight_decay),
+            optimizer=OPTIMIZERS[options.optimizer](weight_decay=options.weight_decay),
             rate=warmup_cosine(options.rate, steps=options.steps, warmup=options.steps // 20, floor=0.05),
             steps=options.steps,
             global_batch=options.global_batch,

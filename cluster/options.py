@@ -9,8 +9,7 @@ from typing import Any
 from ..checkpoint.units import parse_bytes
 from .errors import ConfigError
 from .models import BUILDERS, DEFAULTS
-
-OPTIMIZERS = ("adamw", "sgd")
+from .optimizers import OPTIMIZERS
 
 
 def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -104,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("training")
     add(group, "--steps", "updates of the parameters, a resumed part included", type=_count, metavar="N")
     add(group, "--global-batch", "examples of one step, over all workers", type=_count, metavar="N")
-    add(group, "--optimizer", "update rule", choices=OPTIMIZERS)
+    add(group, "--optimizer", "update rule", choices=list(OPTIMIZERS))
     add(
         group,
         "--rate",

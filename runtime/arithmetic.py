@@ -17,17 +17,18 @@ from .array import NUMBER, Array
 from .op import Op
 
 _FLOAT64 = np.dtype(np.float64)
-# The steps back where both operands are active, the first alone and the second alone; and whether they read the values.
+# The steps back where both operands are active, the first alone and the second alone.
 _STEPS = {
-    np.add: (steps.both, steps.same, steps.same, False),
-    np.subtract: (steps.difference, steps.same, steps.negative, False),
-    np.multiply: (steps.product, steps.scaled, steps.scaled, True),
+    np.add: (steps.both, steps.same, steps.same),
+    np.subtract: (steps.difference, steps.same, steps.negative),
+    np.multiply: (steps.product, steps.scaled, steps.scaled),
 }
 
 
-def operators(ufunc: np.ufunc, op: Op, run: Callable, general: Callable) -> tuple[Callable, Callable]:
-    """Return the methods of ``array · b`` and ``a · array``; `run(a, b)` computes, `general(a, b)` is the general way."""
-    step_both, step_first, step_second, reads = _STEPS[ufunc]
+def operators(ufunc: np.ufunc, op: Op, general: Callable) -> tuple[Callable, Callable]:
+    """Return the methods of ``array · b`` and ``a · array``; `general(a, b)` is the general way."""
+    step_both, step_first, step_second = _STEPS[ufunc]
+    is_product, is_sum = ufunc is np.multiply, ufunc is np.add
 
     def forward(a: Any, b: Any) -> Any:
         trail = a._level
@@ -45,17 +46,18 @@ def operators(ufunc: np.ufunc, op: Op, run: Callable, general: Callable) -> tupl
             if kind is not b._kind or kind is None:
                 kind = trail.common_kind(a, b)
                 if kind is None:
-                    return _broadcast(op, run, general, a, b)
+                    return _broadcast(ufunc, op, general, a, b)
             va = a._value
             vb = b._value
-            y = run(va, vb)
+            y = va * vb if is_product else va + vb if is_sum else va - vb
             array = Array()
             array._level = trail
             calls = trail.calls
             array._slot = len(calls)
             array._value = y
             array._kind = kind
-            if reads:
+            array._ties = None
+            if is_product:
                 calls += (step_both, slot, second, va, vb)
             else:
                 calls += (step_both, slot, second, None, None)
@@ -65,20 +67,20 @@ def operators(ufunc: np.ufunc, op: Op, run: Callable, general: Callable) -> tupl
         if other is np.ndarray:
             if b.dtype is not kind[1] or b.shape != kind[0]:
                 return general(a, b)
-            y = run(a._value, b)
-            if reads and b.flags.writeable:
+            if is_product and b.flags.writeable:
                 trail.freeze(b)
-        elif other is float or other is int or other is np.float64 and kind[1] is _FLOAT64:
-            y = run(a._value, b)
-        else:
+        elif other is not float and other is not int and (other is not np.float64 or kind[1] is not _FLOAT64):
             return general(a, b)
+        va = a._value
+        y = va * b if is_product else va + b if is_sum else va - b
         array = Array()
         array._level = trail
         calls = trail.calls
         array._slot = len(calls)
         array._value = y
         array._kind = kind
-        if reads:
+        array._ties = None
+        if is_product:
             calls += (step_first, slot, b, None, None)
         else:
             calls += (step_first, slot, None, None, None)
@@ -98,20 +100,20 @@ def operators(ufunc: np.ufunc, op: Op, run: Callable, general: Callable) -> tupl
         if other is np.ndarray:
             if a.dtype is not kind[1] or a.shape != kind[0]:
                 return general(a, b)
-            y = run(a, b._value)
-            if reads and a.flags.writeable:
+            if is_product and a.flags.writeable:
                 trail.freeze(a)
-        elif other is float or other is int or other is np.float64 and kind[1] is _FLOAT64:
-            y = run(a, b._value)
-        else:
+        elif other is not float and other is not int and (other is not np.float64 or kind[1] is not _FLOAT64):
             return general(a, b)
+        vb = b._value
+        y = a * vb if is_product else a + vb if is_sum else a - vb
         array = Array()
         array._level = trail
         calls = trail.calls
         array._slot = len(calls)
         array._value = y
         array._kind = kind
-        if reads:
+        array._ties = None
+        if is_product:
             calls += (step_second, slot, a, None, None)
         else:
             calls += (step_second, slot, None, None, None)
@@ -134,9 +136,9 @@ def function(forward: Callable, reflected: Callable, general: Callable) -> Calla
     return called
 
 
-def _broadcast(op: Op, run: Callable, general: Callable, a: Array, b: Array) -> Any:
+def _broadcast(ufunc: np.ufunc, op: Op, general: Callable, a: Array, b: Array) -> Any:
     """Record a call on active arrays of one trail that broadcast or differ in dtype."""
     if a._kind is NUMBER or b._kind is NUMBER:
         return general(a, b)
     va, vb = a._value, b._value
-    return a._level.finish(op, [a._slot, b._slot], [va, vb], None, run(va, vb))
+    return a._level.finish(op, [a._slot, b._slot], [va, vb], None, ufunc(va, vb))

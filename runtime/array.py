@@ -105,17 +105,48 @@ def plain(array: Any) -> Any:
 NUMBER = ("a Python number", None)
 
 
+class Ties:
+    """What ties an array to others, each None where there is nothing: its views or its root, and what it was written by.
+
+    `family` and `link` are those of `views`. `written` tells that it has been written to. `memory` is a phantom: NumPy's
+    array lies as that does, and the value otherwise. `square` tells of a root what it is the root of.
+    """
+
+    __slots__ = ("family", "link", "written", "memory", "square")
+
+    def __init__(self) -> None:
+        self.family: Any = None
+        self.link: Any = None
+        self.written = False
+        self.memory: Any = None
+        self.square: Any = None
+
+
+def ties_of(array: Array) -> Ties:
+    """Return the ties of an array, to be changed."""
+    if array._ties is None:
+        array._ties = Ties()
+    return array._ties
+
+
+def tied(array: Any) -> Ties:
+    """Return the ties of any object, to be looked at."""
+    return (array._ties if type(array) is Array else None) or _NO_TIES
+
+
+_NO_TIES = Ties()
+
+
 class Array:
     """A traced array: stands for a value at one level, and behaves like an ndarray. Made by `traced`.
 
     `_level` is its level. On a `Trail`, `_value` is the value and `_slot` the place of the call that made it; on a `Forward`
     level `_slot` is its tangent; both are None where no derivative goes through. On a `Tape` `_slot` is its slot, and the
     value is the keeper's. `_kind` is `NUMBER` for what is a Python number in the plain program; else, once it is known, the
-    trail's token of its shape and dtype. `_memory`, where it is there, is a phantom: NumPy's array lies so, and the value
-    otherwise. `_square` tells of a root what it is the root of.
+    trail's token of its shape and dtype. `_ties` holds what few arrays have: see `Ties`.
     """
 
-    __slots__ = ("_level", "_slot", "_value", "_kind", "_family", "_link", "_written", "_memory", "_square", "__weakref__")
+    __slots__ = ("_level", "_slot", "_value", "_kind", "_ties", "__weakref__")
     __array_priority__ = 1000.0
 
     if TYPE_CHECKING:  # the methods that `ops.methods` and `operators` attach
@@ -144,11 +175,7 @@ class Array:
     _slot: Any
     _value: Any
     _kind: Any
-    _family: Any
-    _link: Any
-    _written: bool
-    _memory: Any
-    _square: Any
+    _ties: Any
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -249,12 +276,12 @@ class Array:
     def __deepcopy__(self, memo: dict) -> Any:
         return np.copy(self)  # pyright: ignore
 
-    def __array_ufunc__(self, ufunc: np.ufunc, method: str, /, *inputs: Any, **keywords: Any) -> Any:
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, first: Any, /, *others: Any, **keywords: Any) -> Any:
         if method == "__call__" and not keywords:
             recorder = RECORDERS.get(ufunc)
             if recorder is not None:
-                return recorder(*inputs)
-        return HOOKS["ufunc"](ufunc, method, inputs, keywords)
+                return recorder(first, *others) if others else recorder(first)
+        return HOOKS["ufunc"](ufunc, method, (first, *others), keywords)
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, keywords: dict) -> Any:
         return HOOKS["function"](function, args, keywords)
@@ -267,4 +294,5 @@ def traced(level: Level, slot: Any, value: Any) -> Array:
     array._slot = slot
     array._value = value
     array._kind = None
+    array._ties = None
     return array

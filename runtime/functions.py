@@ -58,6 +58,7 @@ def unary(ufunc: np.ufunc, op: Op, general: Callable, *, keeps_numbers: bool) ->
         array._slot = len(calls)
         array._value = y
         array._kind = kind
+        array._ties = None
         if is_single:
             calls += (step, slot, value if reads_x else y, act, None)
         else:

@@ -69,7 +69,7 @@ def cast_for(ufunc: np.ufunc, operands: list) -> list:
 
 def cast_together(operands: list) -> list:
     """Return operands of one function that picks from them all, Python numbers among them in the dtype of the result."""
-    if all(is_python_number(a) for a in operands):
+    if not any([type(a) is Array and a._kind is NUMBER for a in operands]) or all([is_python_number(a) for a in operands]):
         return operands
     kinds = [scalar_type(a) for a in operands]
     dtype = np.result_type(*[kind(0) if isinstance(kind, type) else kind for kind in kinds])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from .array import NUMBER, Array, apply
 from .op import FUNCTIONS, HOOKS, RECORDERS, UFUNCS, Op
 from .python_numbers import as_python_number, cast_for, is_python_number
 
-_ARITHMETIC = {np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul}
+_ARITHMETIC = (np.add, np.subtract, np.multiply)
 
 
 def recorder(ufunc: np.ufunc) -> Callable | None:
@@ -44,7 +43,7 @@ def operators(ufunc: np.ufunc) -> tuple[Callable, Callable]:
     general = _keeping_numbers(functools.partial(apply_inputs, op))
     if _has_fast_rules(op):
         if ufunc in _ARITHMETIC:
-            return arithmetic.operators(ufunc, op, _ARITHMETIC[ufunc], general)
+            return arithmetic.operators(ufunc, op, general)
         if ufunc is np.true_divide:
             divide = quotients.operator(op, general)
             return divide, lambda a, b: divide(b, a)
@@ -72,7 +71,7 @@ def _function(ufunc: np.ufunc, op: Op) -> Callable:
     if not _has_fast_rules(op):
         return general
     if ufunc in _ARITHMETIC:
-        return arithmetic.function(*arithmetic.operators(ufunc, op, _ARITHMETIC[ufunc], general), general)
+        return arithmetic.function(*arithmetic.operators(ufunc, op, general), general)
     if ufunc is np.true_divide:
         return quotients.function(quotients.operator(op, general), general)
     found = None

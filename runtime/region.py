@@ -14,7 +14,7 @@ from .array import Array, apply, entered, traced
 from .levels import Level
 from .op import Op
 from .trail import Trail, constant
-from .views import repoint
+from .writes import repoint
 
 
 class Region(Level):

@@ -6,7 +6,7 @@ from typing import Any
 
 from .array import record, traced
 from .op import OPS
-from .ops.indexing import zeros_on
+from .ops.fills import zeros_on
 from .sweep import pull
 from .tape import ShapesOnly, Tape
 

@@ -18,7 +18,7 @@ from . import steps
 from .array import NUMBER, Array, apply, traced
 from .errors import TapeError
 from .levels import Level
-from .op import HOOKS, OUTPUT, Op
+from .op import HOOKS, OUTPUT, Op, Rule
 from .rules import as_array, fetch, fitted
 
 WIDTH = 5
@@ -93,6 +93,8 @@ class Trail(Level):
             if self.inner is not None:
                 return apply(op, args, parameters)
             self.require_open()
+        if len(args) == 1 and not gives_up and type(args[0]) is Array and args[0]._level is self:
+            return self._record_one(op, args[0], parameters)
         slots: list[int | None] = []
         values = []
         for a in args:
@@ -105,6 +107,24 @@ class Trail(Level):
                 values.append(a if kind is float or kind is int else constant(a))
         y = run_over(op, values, parameters) if gives_up else apply(op, values, parameters)
         return self.finish(op, slots, values, parameters, y)
+
+    def _record_one(self, op: Op, a: Array, parameters: dict | None) -> Any:
+        """Do as `record` for an op of one array."""
+        value = a._value
+        if type(value) is Array:
+            y = apply(op, (value,), parameters)
+        else:
+            y = op.run(value, **parameters) if parameters else op.run(value)
+        slot, rule = a._slot, op.rules[0]
+        if slot is None or rule is None or op.zero_gradient:
+            return inactive(self, y)
+        arguments = fetch(rule, 0, (value,), y, parameters) if rule.reads else ()
+        if rule.takes:
+            return self.add(_step_back, ((slot, rule, arguments, value.shape, value.dtype),), y)
+        kind = a._kind
+        if kind is None or kind is NUMBER:
+            kind = self.kind(a) or (value.shape, value.dtype)
+        return self.add_fast(_step_back_one, slot, rule, arguments, kind, y)
 
     def finish(self, op: Op, slots: list, values: list, parameters: dict | None, y: Any) -> Any:
         """Note the step back of a call whose output `y` is there; return the traced output."""
@@ -144,6 +164,7 @@ class Trail(Level):
         array._slot = len(self.calls)
         array._value = y
         array._kind = None
+        array._ties = None
         self.calls += (step, first, second, third, fourth)
         return array
 
@@ -258,12 +279,7 @@ def _step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
     """Run the rules of one call: the general step back."""
     for slot, rule, arguments, shape, dtype in shares:
         if rule.adds:
-            total = [sums.pop(slot, None)]
-            if total[0] is None:
-                total[0] = np.zeros(shape, dtype)
-            elif not is_alone(total):
-                total[0] = np.copy(total[0])
-            sums[slot] = rule.function(total.pop(), g, *arguments)
+            _add_share(g, sums, slot, rule, arguments, (shape, dtype))
             continue
         if rule.takes:
             share = rule.function(g if sys.getrefcount(g) == _ALONE and _is_own(g) else np.copy(g), *arguments)
@@ -271,6 +287,28 @@ def _step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
             share = rule.function(g, *arguments)
         share = fitted(share, shape, dtype, rule)
         sums[slot] = sums[slot] + share if slot in sums else share
+
+
+def _step_back_one(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, kind: tuple) -> None:
+    """Run the rule of a call of one array, of the shape and dtype in `kind`, that does not take the cotangent for its own."""
+    if rule.adds:
+        _add_share(g, sums, slot, rule, arguments, kind)
+        return
+    share = rule.function(g, *arguments)
+    shape, dtype = kind
+    if share.dtype is not dtype or share.shape != shape or rule.is_strict:
+        share = fitted(share, shape, dtype, rule)
+    sums[slot] = sums[slot] + share if slot in sums else share
+
+
+def _add_share(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, kind: tuple) -> None:
+    """Let a rule add into an input's cotangent so far: zeros, or its own, or a copy of what others hold too."""
+    total = [sums.pop(slot, None)]
+    if total[0] is None:
+        total[0] = np.zeros(*kind)
+    elif not is_alone(total):
+        total[0] = np.copy(total[0])
+    sums[slot] = rule.function(total.pop(), g, *arguments)
 
 
 def is_alone(holder: list) -> bool:

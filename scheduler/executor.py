@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ from ..runtime.errors import ChangedError, RuleError
 from ..runtime.tape import Tape
 from .actions import COMPARE, FREE, HUSH, LET_GO, OVERWRITE, RUN, RUN_INTO, VIEW, Action
 from .buffers import Ledger
+from .events import Stepped, Subscriber
 from .fingerprint import fingerprint
+
+_STEPS = frozenset([RUN, FREE, RUN_INTO, OVERWRITE])
 
 
 class Executor:
@@ -20,15 +23,19 @@ class Executor:
     `ledger.live` is what its values and the captured constants take now.
     """
 
-    def __init__(self, tape: Tape, ledger: Ledger) -> None:
+    def __init__(self, tape: Tape, ledger: Ledger, subscriber: Subscriber | None = None) -> None:
         self.tape = tape
         self.ledger = ledger
+        self.subscriber = subscriber
+        self.done = 0
         self._prints: dict[int, int] = {}  # of what opaque ops have made, by slot
 
     def perform(self, actions: Iterable[Action], limit: int) -> None:
         """Carry out actions in order; idle buffers stay within `limit` bytes, values in memory included."""
         values, ledger = self.tape.values, self.ledger
         admit, count = ledger.admit, ledger.count
+        if self.subscriber is not None:
+            actions = self._told(actions, self.subscriber)
         quiet: Any = None
         # No name may be left on an array between two actions: a buffer with another owner is not recycled.
         try:
@@ -69,6 +76,15 @@ class Executor:
         finally:
             if quiet is not None:
                 quiet.__exit__(None, None, None)
+
+    def _told(self, actions: Iterable[Action], subscriber: Subscriber) -> Iterator[Action]:
+        """Yield `actions`, and tell of each that makes or frees a value when the next one is asked for."""
+        ledger = self.ledger
+        for action in actions:
+            yield action
+            if action[0] in _STEPS:
+                self.done += 1
+                subscriber(Stepped(self.done, ledger.live, ledger.idle, ledger.peak))
 
     def _overwrite(
         self, functions: Any, operands: Any, parameters: dict | None, slot: int, size: int, more: tuple, limit: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,8 +13,8 @@ import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, best, check_name
-from ..checkpoint.units import parse_bytes
+from ..checkpoint.planners import PLANNERS, check_name
+from ..checkpoint.saved import SavedPlan, make_plan
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
@@ -23,7 +24,9 @@ from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
 from ..runtime.watch import is_watched
 from .captures import Captures
+from .events import Finished, Planned, Subscriber
 from .known import Known
+from .machine import budget_bytes
 from .report import Report
 from .run import Request, complete, run
 from .timing import projected_seconds
@@ -39,8 +42,9 @@ def grad(
     allow_int: bool = False,
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
     planning_effort: int | None = None,
+    subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
 
@@ -51,18 +55,24 @@ def grad(
 
     `memory_budget` (bytes, or a text such as "512MiB") bounds every buffer that the call creates, the returned
     gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
-    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). See `.report` of the
-    returned function. The search for a plan takes about `planning_effort` simulated steps (10,000 are about a tenth of a
-    second; 100,000 are usual): fewer plan faster, more may find a plan with less extra work. Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for
-    arguments or outputs that have no derivative, `DisconnectedError`, `ValueError` for a budget that cannot be read.
+    single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). "auto" is what this
+    machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
+    plan from `load_plan`; a search for one takes about `planning_effort` simulated steps (100,000 by default, which are
+    about a second; more may find a plan with less extra work). `subscriber` is called with the events of a call under a
+    budget (`scheduler/events.py`), as it goes on; an error that it raises ends the call. See `.report` of the returned
+    function.
+
+    Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for arguments or outputs that
+    have no derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a
+    budget that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()
     [0.0, 0.0]
     """
-    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    plans: dict[str, Any] = {"memory_budget": memory_budget, "planner": planner, "planning_effort": planning_effort}
-    return Gradient(f, argnums, with_value=False, **plans, **options)
+    options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options |= {"planner": planner, "planning_effort": planning_effort, "subscriber": subscriber}
+    return Gradient(f, argnums, memory_budget=memory_budget, with_value=False, **options)
 
 
 def value_and_grad(
@@ -73,8 +83,9 @@ def value_and_grad(
     allow_int: bool = False,
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
     planning_effort: int | None = None,
+    subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
 
@@ -83,9 +94,9 @@ def value_and_grad(
     >>> float(value), float(gradient)
     (9.0, 6.0)
     """
-    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    plans: dict[str, Any] = {"memory_budget": memory_budget, "planner": planner, "planning_effort": planning_effort}
-    return Gradient(f, argnums, with_value=True, **plans, **options)
+    options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options |= {"planner": planner, "planning_effort": planning_effort, "subscriber": subscriber}
+    return Gradient(f, argnums, memory_budget=memory_budget, with_value=True, **options)
 
 
 class Gradient:
@@ -103,23 +114,26 @@ class Gradient:
         allow_int: bool,
         disconnected: str,
         memory_budget: int | str | None,
-        planner: str,
+        planner: str | SavedPlan,
         planning_effort: int | None,
         with_value: bool,
+        subscriber: Subscriber | None = None,
     ) -> None:
         if not callable(f):
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
-        check_name(planner)
+        if not isinstance(planner, SavedPlan):
+            check_name(planner)
         check_disconnected(disconnected)
         functools.update_wrapper(self, f, updated=())
         self.function = f
         self.argnums = argnums
         self.has_aux = has_aux
         self.options: dict[str, Any] = {"allow_int": allow_int, "disconnected": disconnected}
-        self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
         self.planner = planner
         self.planning_effort = planning_effort
         self.with_value = with_value
+        self.subscriber = subscriber
         self.report: Report | None = None
         self._known: OrderedDict[Any, Known] = OrderedDict()
 
@@ -140,8 +154,11 @@ class Gradient:
         known = self._known.get(key)
         how = budget, self.planner, self.planning_effort
         request = Request(self.function, args, keywords, self.argnums, *how, self.has_aux, **self.options)
-        outcome = run(request, None if known is None else self._planned(known, budget))
-        self.report = outcome.report
+        start = time.perf_counter()
+        outcome = run(request, None if known is None else self._planned(known, budget), self.subscriber)
+        self.report = replace(outcome.report, seconds=time.perf_counter() - start)
+        if self.subscriber is not None:
+            self.subscriber(Finished(self.report))
         if outcome.known is not None and (known is None or not known.is_planless):
             self._known[key] = outcome.known
             self._known.move_to_end(key)
@@ -163,6 +180,8 @@ class Gradient:
             known.is_planless = True
             return None
         known.write_script()
+        if self.subscriber is not None and known.plan is not None:
+            self.subscriber(Planned(known.plan))
         return known
 
 
@@ -181,7 +200,7 @@ def plan(
     memory_budget: int | str | None = None,
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
     planning_effort: int | None = None,
 ) -> Plan:
     """Return the plan by which `grad(f, memory_budget=...)` would run on arguments like `args`.
@@ -194,21 +213,35 @@ def plan(
     >>> made.planner, made.projected_peak_bytes <= made.budget_bytes
     ('keep_all', True)
     """
-    budget = None if memory_budget is None else parse_bytes(memory_budget)
-    try:
-        with Rehearsal():
-            known = known_by_shapes(f, args, argnums, has_aux)
-    except NeedsValueError:
-        most = budget if budget is not None else 2**62
-        with Rehearsal():
-            known = run(Request(f, args, {}, argnums, most, planner, planning_effort, has_aux), None).known
-        assert known is not None
+    budget = None if memory_budget is None else budget_bytes(memory_budget)
+    known = recorded(f, args, argnums, has_aux, budget=budget, planner=planner)
     if budget is None:
         made = PLANNERS["keep_all"](known.program, float("inf"))
         assert made is not None
     else:
-        made = best(known.program, budget, planner, effort=planning_effort)
+        made = make_plan(known.program, budget, planner, effort=planning_effort)
     return replace(made, projected_seconds=projected_seconds(made, known.lowering))
+
+
+def recorded(
+    f: Callable,
+    args: tuple,
+    argnums: int | Sequence[int],
+    has_aux: bool,
+    *,
+    budget: int | None = None,
+    planner: str | SavedPlan = "best",
+) -> Known:
+    """Return the program of a function: by shapes alone where that can be, else run once, inside the budget."""
+    try:
+        with Rehearsal():
+            return known_by_shapes(f, args, argnums, has_aux)
+    except NeedsValueError:
+        most = budget if budget is not None else 2**62
+        with Rehearsal():
+            known = run(Request(f, args, {}, argnums, most, planner, effort=0, has_aux=has_aux), None).known
+        assert known is not None
+        return known
 
 
 def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:

@@ -6,9 +6,10 @@ import math
 from itertools import islice
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, best, refusal
+from ..checkpoint.planners import PLANNERS, refusal
 from ..checkpoint.program import Program
 from ..checkpoint.residency import Compute, Step
+from ..checkpoint.saved import SavedPlan, make_plan
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape
@@ -68,13 +69,13 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str, effort: int | None = None) -> Plan:
+    def settle(self, budget: int, planner: str | SavedPlan, effort: int | None = None) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
-            plan = best(self.program, budget, planner, effort=effort)
+            plan = make_plan(self.program, budget, planner, effort=effort)
             if not self._is_prompt(plan):
                 others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
                 plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..checkpoint.units import parse_bytes
+
 _MARGIN = 0.1
 _UNLIMITED = 2**60  # the first version of control groups writes "no limit" as a number of pages near 2^63
 
@@ -28,6 +30,14 @@ def automatic_budget(workers: int = 1, *, root: Path = Path("/")) -> int:
     if workers < 1:
         raise ValueError(f"workers={workers}: at least one worker shares the memory")
     return int(available_bytes(root=root) * (1 - _MARGIN)) // workers
+
+
+def budget_bytes(memory_budget: int | float | str) -> int:
+    """Return the bytes of a budget as users write it: a number, a text such as ``"512MiB"``, or ``"auto"``.
+
+    Raises `ValueError` and `TypeError` for what cannot be read, `OSError` for ``"auto"`` where the system does not tell.
+    """
+    return automatic_budget() if memory_budget == "auto" else parse_bytes(memory_budget)
 
 
 def available_bytes(*, root: Path = Path("/")) -> int:

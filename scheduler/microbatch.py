@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
-from ..checkpoint.units import format_bytes, parse_bytes
+from ..checkpoint.saved import SavedPlan
+from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.errors import InputError
 from ..runtime.streams import Journal
 from .gradients import Gradient, signature, value_and_grad
+from .machine import budget_bytes
 from .report import Report
 
 
@@ -24,7 +26,7 @@ def accumulate(
     *,
     microbatch: int | str = "auto",
     memory_budget: int | str | None = None,
-    planner: str = "best",
+    planner: str | SavedPlan = "best",
 ) -> Accumulate:
     """Return a function like `value_and_grad(f)` that runs a batch as microbatches and adds up their gradients.
 
@@ -54,16 +56,16 @@ class Accumulate:
         *,
         microbatch: int | str,
         memory_budget: int | str | None,
-        planner: str,
+        planner: str | SavedPlan,
     ) -> None:
         if microbatch != "auto" and (not isinstance(microbatch, int) or microbatch < 1):
             raise ValueError(f"microbatch={microbatch!r} must be a positive number of rows or 'auto'")
         functools.update_wrapper(self, f, updated=())
         self.microbatch = microbatch
-        self.budget_bytes = None if memory_budget is None else parse_bytes(memory_budget)
+        self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
         self.report: Report | None = None
         self._make = functools.partial(value_and_grad, f, argnums, planner=planner)
-        self._whole = self._make(memory_budget=memory_budget)
+        self._whole = self._make(memory_budget=self.budget_bytes)
         self._partial: dict[int, Gradient] = {}
         self._chosen: dict[Any, int] = {}
 
@@ -140,6 +142,7 @@ class Accumulate:
             projected_bytes=max(report.projected_bytes for report in reports) + held,
             peak_bytes=max(report.peak_bytes for report in reports) + held,
             microbatch=size,
+            seconds=sum(report.seconds for report in reports),
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.residency import Residency, Step
+from ..checkpoint.saved import SavedPlan
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
@@ -21,6 +22,7 @@ from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
 from .buffers import Ledger
 from .captures import Captures
+from .events import Subscriber
 from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
@@ -40,7 +42,7 @@ class Request:
     keywords: dict
     argnums: int | Sequence[int]
     budget: int
-    planner: str
+    planner: str | SavedPlan
     effort: int | None = None
     has_aux: bool = False
     allow_int: bool = False
@@ -79,7 +81,7 @@ def complete(
     return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
-def run(request: Request, known: Known | None) -> Outcome:
+def run(request: Request, known: Known | None, subscriber: Subscriber | None = None) -> Outcome:
     """Compute a function's value and gradient by the plan of a known program, or find out what the program is.
 
     Raises `MemoryBudgetError`, `InputError`, `DisconnectedError`, `ChangedError`.
@@ -94,7 +96,7 @@ def run(request: Request, known: Known | None) -> Outcome:
     arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
-    executor = Executor(tape, Ledger())
+    executor = Executor(tape, Ledger(), subscriber)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
@@ -203,9 +205,11 @@ class _Call:
         """Return the cheaper of going on from what is in memory and of starting over by a plan; checked without arrays.
 
         Whatever the plan, starting over costs every value once more: a rest that takes no more work than that is not
-        compared. Raises `MemoryBudgetError` when neither fits.
+        compared, except with a saved plan, which is refused at once where it is another program's. Raises
+        `MemoryBudgetError` when neither fits.
         """
-        if rest is not None and rest.work_seconds > new.program.work_seconds():
+        is_given = isinstance(self.request.planner, SavedPlan)
+        if rest is not None and (is_given or rest.work_seconds > new.program.work_seconds()):
             try:
                 whole = new.settle(self.request.budget, self.request.planner, self.request.effort)
             except MemoryBudgetError:

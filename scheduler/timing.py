@@ -23,28 +23,28 @@ _NUMBERS = np.linspace(0.05, 0.95, 61)
 _OVERHEAD_SECONDS = 4e-6  # of recording, of the plan and of the ledger, a call
 
 
-def projected_seconds(plan: Plan, lowering: Lowering) -> float:
+def projected_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] | None = None) -> float:
     """Return the seconds that `plan` takes by measured times of the calls of its program, each on arrays of its own shape.
 
     Calls of one kind are measured together, the fastest of a few counts; whether the result goes into a buffer that was in
     use before or into fresh memory makes a difference. What half a second is not enough for, or what does not run on
     stand-ins (a factorisation), is taken from its estimate, in the proportion found for other calls. The memory is that of
-    one call at a time.
+    one call at a time. `kinds` keeps what was measured for the next plan of the program.
     """
     pin_allocator()
     tape, costs = lowering.tape, plan.program.costs
-    measured_kinds: dict[Any, float | None] = {}
+    kinds = {} if kinds is None else kinds
     left = _MOST_SECONDS
     measured = estimated = unmeasured = 0.0
     for (value, is_fresh), count in Counter(_made(plan)).items():
         op, inputs, parameters, output = tape.calls[lowering.call_of[value]]
         phantoms = [tape.phantoms[slot] for slot in inputs]
         kind = (op, is_fresh, *map(_layout, phantoms), repr(parameters))
-        if kind not in measured_kinds and left > 0:
+        if kind not in kinds and left > 0:
             start = time.perf_counter()
-            measured_kinds[kind] = _measured(op, phantoms, parameters, None if is_fresh else tape.phantoms[output])
+            kinds[kind] = _measured(op, phantoms, parameters, None if is_fresh else tape.phantoms[output])
             left -= time.perf_counter() - start
-        seconds = measured_kinds.get(kind)
+        seconds = kinds.get(kind)
         if seconds is None:
             unmeasured += count * costs[value]
         else:

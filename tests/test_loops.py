@@ -8,6 +8,7 @@ import pytest
 import retape as rt
 from retape.checkpoint.loops.binomial import forward_steps
 from retape.checkpoint.loops.mixed import least_runs
+from retape.runtime.loops import on_trail
 
 GENERATOR = np.random.default_rng(3)
 W = GENERATOR.standard_normal((4, 4)) * 0.5
@@ -173,6 +174,18 @@ def test_the_gradient_is_that_of_the_python_loop(program, k):
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_the_gradient_is_the_same_when_every_step_is_taped_alone(program, monkeypatch):
+    monkeypatch.setattr(on_trail, "_MOST_STEPS", 1)
+    _, expected = gradients(program(Python, None))
+    for k in (1, 3, None):
+        for a, b in zip(expected, gradients(program(rt, k))[1], strict=True):
+            assert np.array_equal(a, b) or program in (nested, until_large) and np.allclose(a, b, rtol=1e-13, atol=0)
+        again = rt.grad(lambda w, k=k: np.sum(rt.grad(program(rt, k))(w, V, X) ** 2))(W)
+        other = rt.grad(lambda w: np.sum(rt.grad(program(Python, None))(w, V, X) ** 2))(W)
+        assert np.allclose(again, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_every_other_transform_goes_through_a_loop_as_through_a_python_loop(program):
     f, g = program(rt, 2), program(Python, None)
     directions = (np.ones_like(W), np.ones_like(V), np.ones_like(X))
@@ -272,6 +285,24 @@ def test_a_long_loop_holds_neither_tapes_nor_states_of_all_its_steps():
         tracemalloc.stop()
     # Eight states, and a step's tape and cotangents; the plain loop holds 160 arrays.
     assert peak < 17 * x.nbytes
+
+
+def test_a_step_may_write_into_a_plain_carry_and_the_callers_array_stays_as_it_is():
+    start = np.zeros(4)
+
+    def f(x):
+        def step(carry, row):
+            total, seen = carry
+            seen += row
+            return (total + np.sum(x * (seen + 0.0)), seen), seen  # a factor itself could not be written to any more
+
+        (total, _), y = rt.scan(step, (0.0, start), X, checkpoints=2)
+        return total + np.sum(y * x)
+
+    gradient = rt.grad(f)(V)
+    assert not start.any()
+    assert np.allclose(gradient, 2.0 * np.sum(np.cumsum(X, axis=0), axis=0), rtol=1e-13)
+    assert np.isclose(f(V), np.sum(gradient * V)) and not start.any()
 
 
 def test_random_numbers_are_drawn_again_as_they_were():

@@ -2,8 +2,10 @@
 
 import os
 
+import numpy as np
 import pytest
 
+import retape as rt
 from retape.scheduler.machine import automatic_budget, available_bytes
 
 MIB = 2**20
@@ -84,3 +86,17 @@ def test_where_nothing_is_told_the_error_says_to_name_a_size(tmp_path, monkeypat
 def test_no_workers_share_nothing():
     with pytest.raises(ValueError, match="at least one"):
         automatic_budget(0)
+
+
+def test_an_automatic_budget_is_what_is_free_and_holds_for_every_way_to_give_one():
+    def f(x):
+        return np.sum(np.sin(x) ** 2)
+
+    x = np.linspace(0.0, 1.0, 1000)
+    free = available_bytes()
+    for step in (rt.grad(f, memory_budget="auto"), rt.accumulate(lambda p, b: f(p * b), memory_budget="auto")):
+        assert step.budget_bytes is not None and 0.5 * free < step.budget_bytes < 1.5 * free
+    step = rt.grad(f, memory_budget="auto")
+    assert step(x).tobytes() == rt.grad(f)(x).tobytes()
+    assert step.report is not None and step.report.budget_bytes == step.budget_bytes
+    assert rt.plan(f, x, memory_budget="auto").extra_work == 0

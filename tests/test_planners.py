@@ -110,7 +110,8 @@ def test_every_plan_that_is_made_replays_within_its_budget(planner, name, share)
     if plan is None:
         is_uncut = planner in ("uniform", "boundaries") and len(program) < 4
         is_too_large = planner == "exact" and len(program) > 40
-        assert share < 1.0 or is_uncut or is_too_large, "every planner finds a plan when everything fits"
+        is_no_chain = planner in ("binomial", "chain")
+        assert share < 1.0 or is_uncut or is_too_large or is_no_chain, "every planner finds a plan when everything fits"
         return
     peak = replay(schedule(plan, list(range(len(program)))))
     assert peak == plan.projected_peak_bytes <= budget
@@ -239,7 +240,9 @@ def test_a_schedule_reads_as_sentences():
 
 
 def test_an_unknown_planner_lists_the_known_ones():
-    with pytest.raises(ValueError, match="keep_all, exact, uniform, boundaries, next_use, ancestors, staleness, search"):
+    with pytest.raises(
+        ValueError, match="keep_all, binomial, exact, chain, uniform, boundaries, next_use, ancestors, staleness, search"
+    ):
         best(chain(3), 10_000, "magic")
 
 

@@ -9,7 +9,9 @@ from ..plan import Plan
 from ..program import Program
 from ..units import format_bytes
 from .ancestors import ancestors
+from .binomial import binomial
 from .boundaries import boundaries
+from .chain import chain
 from .exact import exact
 from .floor import smallest_budget
 from .keep_all import keep_all
@@ -22,7 +24,9 @@ __all__ = ["PLANNERS", "best", "check_name", "refusal", "smallest_budget"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
+    "binomial": binomial,
     "exact": exact,
+    "chain": chain,
     "uniform": uniform,
     "boundaries": boundaries,
     "next_use": next_use,
@@ -50,7 +54,7 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
         if plan is None:
             raise refusal(program, budget, planner)
         return plan
-    plan = keep_all(program, budget) or exact(program, budget)
+    plan = keep_all(program, budget) or binomial(program, budget) or exact(program, budget)
     if plan is not None and (plan.is_optimal or not plan.extra_work):
         return plan
     searched = search(program, budget, effort=effort)

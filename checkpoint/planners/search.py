@@ -3,9 +3,9 @@
 Three devices. (1) An ensemble: no single rule wins everywhere. (2) Moves: a plan that fits still repeats computations that
 its free memory would spare; they are taken out one by one, dearest per byte first, together with all that only served
 them (see `moves`). A plan made for somewhat less memory and filled up is often better than one made for the budget
-itself. The best is bettered by exchanges: dear repetitions for cheap ones. (3) Weights: values are made dearer or cheaper at random, a run of neighbours at a time, and what helps is
-kept. All of it is seeded and its effort is counted in steps: the same program and budget give the same plan on any
-machine, however busy. No optimality guarantee.
+itself. The best is bettered by exchanges: dear repetitions for cheap ones. (3) Weights: values are made dearer or cheaper
+at random, a run of neighbours at a time, and what helps is kept. All of it is seeded and its effort is counted in steps:
+the same program and budget give the same plan on any machine, however busy. No optimality guarantee.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ..residency import MOST_STEPS, Compute, Hold, Residency, Rule, run_through
 from ..timeline import Timeline
 from .ancestors import RULE as PER_BYTE
 from .boundaries import boundary_sets
+from .chain import chain
 from .moves import exchange, fill
 from .next_use import RULE as NEXT_USE
 from .staleness import RULE as STALENESS
@@ -133,10 +134,10 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
     if state.order is None:
         return None
     if state.effort > 0 and not state.is_done():
-        cut = uniform(program, budget)
-        state.effort -= 4 * len(program)
-        if cut is not None:
-            state.take([step.value for step in cut.steps if type(step) is Compute])
+        for cut in (uniform(program, budget), chain(program, budget)):
+            state.effort -= 4 * len(program)
+            if cut is not None:
+                state.take([step.value for step in cut.steps if type(step) is Compute])
     state.exchange()
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
     return _plan(state)
@@ -150,7 +151,7 @@ def filled(plan: Plan, budget: float) -> Plan:
 
 
 def _rung(budget: float) -> float:
-    """Return the next lower of fixed budgets: neighbouring budgets share attempts, so that more memory is hardly ever worse."""
+    """Return the next lower of fixed budgets: budgets near each other share attempts, so more memory is hardly ever worse."""
     return budget if budget == math.inf else _RATIO ** math.floor(math.log(max(budget, 1)) / math.log(_RATIO))
 
 

@@ -10,9 +10,15 @@ from .sums import Expression
 BLOCK_BYTES = 2**17
 
 
-def add_up(expression: Expression, sources: Sequence[np.ndarray], out: np.ndarray, divisor: float = 1.0) -> None:
+def add_up(
+    expression: Expression,
+    sources: Sequence[np.ndarray],
+    out: np.ndarray,
+    divisor: float = 1.0,
+    combine: np.ufunc = np.add,
+) -> None:
     """Writes the sum that ``expression`` makes of ``sources`` into ``out``, divided by ``divisor``; all are flat, of one
-    dtype.
+    dtype. ``combine`` makes another thing than a sum of two.
 
     ``out`` may be none of the sources. It costs one pass over the memory, whatever the tree's depth.
 
@@ -24,21 +30,23 @@ def add_up(expression: Expression, sources: Sequence[np.ndarray], out: np.ndarra
     spares = [np.empty(min(block, out.size), out.dtype) for _ in range(_depth(expression))]
     for start in range(0, out.size, block):
         target = out[start : start + block]
-        made = _evaluate(expression, [source[start : start + block] for source in sources], target, spares)
+        made = _evaluate(expression, [source[start : start + block] for source in sources], target, spares, combine)
         if divisor != 1.0:
             np.divide(made, divisor, out=target)
         elif made is not target:
             np.copyto(target, made)
 
 
-def _evaluate(expression: Any, sources: list[np.ndarray], out: np.ndarray, spares: Sequence[np.ndarray]) -> np.ndarray:
+def _evaluate(
+    expression: Any, sources: list[np.ndarray], out: np.ndarray, spares: Sequence[np.ndarray], combine: np.ufunc
+) -> np.ndarray:
     if isinstance(expression, int):
         return sources[expression]
-    left = _evaluate(expression[0], sources, out, spares)
+    left = _evaluate(expression[0], sources, out, spares, combine)
     # While the left sum waits in `out`, the right one is made in a spare block.
     right = expression[1]
-    made = sources[right] if isinstance(right, int) else _evaluate(right, sources, spares[0][: out.size], spares[1:])
-    return np.add(left, made, out=out)
+    made = sources[right] if isinstance(right, int) else _evaluate(right, sources, spares[0][: out.size], spares[1:], combine)
+    return combine(left, made, out=out)
 
 
 def _depth(expression: Any) -> int:

@@ -149,7 +149,7 @@ class Group:
         for into, other in put.merges:
             np.add(self.slots[into][leaf], self.slots[other][leaf], out=self.slots[into][leaf])
 
-    def reduce(self, spans: Sequence[Span] | None = None, *, divisor: float = 1.0) -> None:
+    def reduce(self, spans: Sequence[Span] | None = None, *, divisor: float = 1.0, combine: np.ufunc = np.add) -> None:
         """Adds up the spans (all, unless said) of all ranks, divided by ``divisor``; the sum is there after
         :meth:`finish`."""
         arena = self.arena
@@ -160,7 +160,7 @@ class Group:
             for span in spans:
                 share = span.share(self.local, local_world)
                 sources = [arena.view(slot, share) for slot in self._sources]
-                add_up(self._expressions[0], sources, arena.view(self._result, share), divisor)
+                add_up(self._expressions[0], sources, arena.view(self._result, share), divisor, combine)
             return
         partials = [
             self._sources[made] if isinstance(made, int) else arena.extra(1 + number)
@@ -170,12 +170,14 @@ class Group:
             if not isinstance(made, int):
                 for span in spans:
                     share = span.share(self.local, local_world)
-                    add_up(made, [arena.view(source, share) for source in self._sources], arena.view(slot, share))
+                    add_up(
+                        made, [arena.view(source, share) for source in self._sources], arena.view(slot, share), 1.0, combine
+                    )
         arena.barrier("add up its share")
         if self._net is not None:
             parts = [[arena.view(slot, span) for slot in partials] for span in spans]
             results = [arena.view(self._result, span) for span in spans]
-            self._net.all_reduce(spans, parts, results, divisor=divisor)
+            self._net.all_reduce(spans, parts, results, divisor=divisor, combine=combine)
 
     def finish(self, figures: Sequence[float] = ()) -> np.ndarray:
         """Waits until everybody's part of the sum is in ``result``; returns every rank's figures, (world, columns)

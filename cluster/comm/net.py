@@ -46,8 +46,9 @@ class _Peer:
     outgoing: deque[_Piece] = field(default_factory=deque)
     sending: list[memoryview] = field(default_factory=list)
     header: bytearray = field(default_factory=lambda: bytearray(HEADER_BYTES))
-    payload: bytearray = field(default_factory=bytearray)
     frame: Frame | None = None
+    into: np.ndarray | None = None
+    buffer: np.ndarray | None = None
     filled: int = 0
 
     @property
@@ -64,6 +65,11 @@ class _Share:
     came: dict[tuple[int, int], int]
     source_of: dict[tuple[int, int], int]
     done: int = 0
+
+
+# Where the values of a frame from a node go, and what to do when they have come; it returns how many bytes that makes.
+Place = Callable[[int, Frame], np.ndarray]
+Came = Callable[[int, Frame, np.ndarray], int]
 
 
 class Net:
@@ -103,6 +109,7 @@ class Net:
         results: Sequence[np.ndarray],
         *,
         divisor: float = 1.0,
+        combine: np.ufunc = np.add,
     ) -> None:
         """Adds up this node's ``parts[span][k]`` and those of all others into ``results[span]``, divided by ``divisor``.
 
@@ -124,45 +131,53 @@ class Net:
                         values = part[here][start : start + block]
                         state.outgoing.append(_Piece(PART, slot, number, start * span.dtype.itemsize, values))
 
-        def take(peer: int, frame: Frame, payload: memoryview) -> int:
-            span = spans[frame.span]
-            values = self._decoded(payload, span.dtype)
+        def place(peer: int, frame: Frame) -> np.ndarray:
+            if frame.kind == FIGURES or frame.span >= len(spans):
+                raise MessageError(f"a message of kind {frame.kind}, span {frame.span} came from node {peer} out of turn")
+            span, share = spans[frame.span], shares[frame.span]
             if frame.kind == SUM:
                 into = results[frame.span][_within(span, span.share(peer, self.nodes))]
             else:
-                share = shares[frame.span]
                 into = share.sources[share.source_of[peer, frame.slot]]
             start = frame.offset // span.dtype.itemsize
-            if start + values.size > into.size:
+            count = frame.length // (2 if self._is_rounded(span.dtype) else span.dtype.itemsize)
+            if start + count > into.size or (frame.kind == PART and start != share.came[peer, frame.slot]):
                 raise MessageError(f"a message from node {peer} does not fit its place in span {frame.span}")
-            into[start : start + values.size] = values
+            return into[start : start + count]
+
+        def came(peer: int, frame: Frame, values: np.ndarray) -> int:
             if frame.kind == PART:
                 shares[frame.span].came[peer, frame.slot] += values.size
-                self._add_what_came(shares[frame.span], frame.span, peers, divisor)
+                self._add_what_came(shares[frame.span], frame.span, peers, divisor, combine)
             return values.nbytes
 
-        self._exchange(peers, take)
+        self._exchange(peers, place, came)
 
     def gather(self, figures: np.ndarray) -> dict[int, np.ndarray]:
         """Every other node's ``figures``, flat float64, by node; each node may bring another number of them."""
         peers = {peer: _Peer(link, -1) for peer, link in self._links.items()}
         for state in peers.values():
             state.outgoing.append(_Piece(FIGURES, 0, 0, 0, np.ascontiguousarray(figures, np.float64).ravel()))
-        came: dict[int, np.ndarray] = {}
+        found: dict[int, np.ndarray] = {}
 
-        def take(peer: int, frame: Frame, payload: memoryview) -> int:
-            came[peer] = np.frombuffer(payload, np.float64).copy()
-            return -1
+        def place(peer: int, frame: Frame) -> np.ndarray:
+            if frame.kind != FIGURES:
+                raise MessageError(f"a message of kind {frame.kind} came from node {peer} where figures were due")
+            found[peer] = np.empty(frame.length // 8, np.float64)
+            return found[peer]
 
-        self._exchange(peers, take)
-        return came
+        self._exchange(peers, place, lambda peer, frame, values: -1)
+        return found
 
     def close(self) -> None:
         """Closes all connections; the other nodes' waits end with ``AbortedError``."""
         close(self._links)
 
-    def _exchange(self, peers: dict[int, _Peer], take: Callable[[int, Frame, memoryview], int]) -> None:
-        """Sends everything that is queued and receives until no node's bytes are missing; ``take`` says how many came."""
+    def _exchange(self, peers: dict[int, _Peer], place: Place, came: Came) -> None:
+        """Sends everything that is queued and receives until no node's bytes are missing.
+
+        ``place`` says where a frame's values go, ``came`` how many of the missing bytes they were.
+        """
         self._operation += 1
         with selectors.DefaultSelector() as selector:
             watched = dict.fromkeys(peers, 0)
@@ -188,10 +203,11 @@ class Net:
                     if events & selectors.EVENT_WRITE:
                         self._send(peer, state)
                     if events & selectors.EVENT_READ:
-                        for frame, payload in self._receive(peer, state):
-                            state.missing_bytes -= take(peer, frame, payload)
-                            if not state.missing_bytes:
-                                break
+                        # One frame a turn: while more is added up, the way out must not run dry.
+                        for frame in self._receive(peer, state, place):
+                            assert state.into is not None
+                            state.missing_bytes -= came(peer, frame, state.into)
+                            break
                     until = self._waiting.until()
 
     def _share(self, span: Span, parts: Sequence[np.ndarray], result: np.ndarray) -> _Share:
@@ -208,13 +224,13 @@ class Net:
                     sources.append(np.empty(here.stop - here.start, span.dtype))
         return _Share(result[here], sources, came, source_of)
 
-    def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float) -> None:
+    def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float, combine: np.ufunc) -> None:
         ready = min(share.came.values())
         if ready <= share.done:
             return
         here = slice(share.done, ready)
         out = share.out[here]
-        add_up(self._total, [source[here] for source in share.sources], out, divisor)
+        add_up(self._total, [source[here] for source in share.sources], out, divisor, combine)
         piece = _Piece(SUM, 0, span, share.done * out.itemsize, out)
         if self._is_rounded(out.dtype):
             # This node, too, goes on with the rounded sum: all replicas have the same bits.
@@ -234,9 +250,6 @@ class Net:
         if error is None or error.size != piece.values.size:
             error = self._errors[place] = np.zeros(piece.values.size, np.float32)
         return rounded(piece.values, error)
-
-    def _decoded(self, payload: memoryview, dtype: np.dtype) -> np.ndarray:
-        return widened(np.frombuffer(payload, np.uint16)) if self._is_rounded(dtype) else np.frombuffer(payload, dtype)
 
     def _send(self, peer: int, state: _Peer) -> None:
         try:
@@ -268,31 +281,45 @@ class Net:
         except OSError as error:
             raise lost(peer, error) from None
 
-    def _receive(self, peer: int, state: _Peer) -> Iterator[tuple[Frame, memoryview]]:
-        """The frames that are complete, one after the other, until nothing more is there to read."""
+    def _receive(self, peer: int, state: _Peer, place: Place) -> Iterator[Frame]:
+        """The frames that are complete, one after the other, until nothing more is there to read; their values are in
+        ``state.into``."""
         while True:
-            buffer = state.header if state.frame is None else state.payload
-            while state.filled < len(buffer):
-                try:
-                    count = state.link.connection.recv_into(memoryview(buffer)[state.filled :])
-                except BlockingIOError:
-                    return
-                except OSError as error:
-                    raise lost(peer, error) from None
-                if not count:
-                    raise lost(peer)
-                state.filled += count
-            state.filled = 0
             if state.frame is None:
-                state.frame = unpack(state.header, state.link.key, generation=self._generation, operation=self._operation)
-                state.payload = bytearray(state.frame.length)
-                continue
-            frame, payload, state.frame = state.frame, memoryview(state.payload), None
+                if not self._filled(peer, state, memoryview(state.header)):
+                    return
+                frame = unpack(state.header, state.link.key, generation=self._generation, operation=self._operation)
+                state.frame, state.into = frame, place(peer, frame)
+                # What is not rounded is received where it belongs.
+                is_rounded = frame.length != state.into.nbytes
+                state.buffer = np.empty(frame.length // 2, np.uint16) if is_rounded else state.into
+            assert state.buffer is not None and state.into is not None
+            payload = state.buffer.view(np.uint8).data
+            if not self._filled(peer, state, payload):
+                return
+            frame, state.frame = state.frame, None
             if checksum(payload) != frame.checksum:
                 raise MessageError(
                     f"a message of {frame.length} bytes from node {peer} is damaged: its checksum does not match"
                 )
-            yield frame, payload
+            if state.buffer is not state.into:
+                state.into[...] = widened(state.buffer)
+            yield frame
+
+    def _filled(self, peer: int, state: _Peer, buffer: memoryview) -> bool:
+        """Whether ``buffer`` is full now; receives what is there."""
+        while state.filled < len(buffer):
+            try:
+                count = state.link.connection.recv_into(buffer[state.filled :])
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                raise lost(peer, error) from None
+            if not count:
+                raise lost(peer)
+            state.filled += count
+        state.filled = 0
+        return True
 
 
 def _within(span: Span, share: Span) -> slice:

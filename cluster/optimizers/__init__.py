@@ -1,9 +1,33 @@
 """Makes parameter updates from gradients: one optimizer a file, each a pair of functions."""
 
 from .adamw import adamw
-from .clipping import clip_by_global_norm, global_norm
+from .clipping import clip_by_global_norm
+from .lamb import lamb
+from .lars import lars
+from .momentum import momentum
+from .norms import global_norm
 from .protocol import Optimizer
-from .rates import constant, warmup_cosine
+from .rates import constant, cosine, linear_scaling, square_root_scaling, staircase, warmup, warmup_cosine
 from .sgd import sgd
 
-__all__ = ["Optimizer", "adamw", "clip_by_global_norm", "constant", "global_norm", "sgd", "warmup_cosine"]
+# What the command line can choose from: each takes `weight_decay`.
+OPTIMIZERS = {"adamw": adamw, "lamb": lamb, "lars": lars, "momentum": momentum, "sgd": sgd}
+
+__all__ = [
+    "OPTIMIZERS",
+    "Optimizer",
+    "adamw",
+    "clip_by_global_norm",
+    "constant",
+    "cosine",
+    "global_norm",
+    "lamb",
+    "lars",
+    "linear_scaling",
+    "momentum",
+    "sgd",
+    "square_root_scaling",
+    "staircase",
+    "warmup",
+    "warmup_cosine",
+]

@@ -4,17 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.trees import flatten, map_leaves
-
-
-def global_norm(grads: Any) -> float:
-    """The Euclidean norm of all leaves of ``grads`` together, added up in float64 leaf by leaf.
-
-    >>> import numpy as np
-    >>> global_norm({"a": np.array([3.0]), "b": np.array([[4.0]])})
-    5.0
-    """
-    return float(np.sqrt(sum(_sum_of_squares(leaf) for leaf in flatten(grads)[0])))
+from ...runtime.trees import map_leaves
+from .norms import global_norm
 
 
 def clip_by_global_norm(grads: Any, limit: float) -> tuple[Any, float]:
@@ -31,14 +22,3 @@ def clip_by_global_norm(grads: Any, limit: float) -> tuple[Any, float]:
         return grads, norm
     scale = limit / norm
     return map_leaves(lambda leaf: np.multiply(leaf, scale, out=np.empty_like(leaf)), grads), norm
-
-
-def _sum_of_squares(leaf: np.ndarray) -> float:
-    flat = np.ravel(leaf)
-    # float32 squares overflow at 1.8e19; blocks bound the memory of the float64 copy.
-    block = 65536
-    total = 0.0
-    for start in range(0, flat.size, block):
-        part = flat[start : start + block].astype(np.float64)
-        total += float(np.dot(part, part))
-    return total

@@ -91,6 +91,11 @@ def form_of(name: str, carry: Any) -> tuple[Form, list]:
     return Form(name, treedef, [kind_of(leaf) for leaf in leaves]), leaves
 
 
+def copied(leaf: Any) -> Any:
+    """Return a plain array as one of the loop's own, which its steps may write into; anything else as it is."""
+    return leaf.copy() if type(leaf) is np.ndarray else leaf
+
+
 def kind_of(leaf: Any) -> tuple:
     """Return the shape and dtype of an array; of anything else, its type."""
     if isinstance(leaf, (Array, np.ndarray, np.generic)):

@@ -23,7 +23,7 @@ from ..region import step_back_result
 from ..streams import Journal
 from ..trail import Trail, inactive
 from ..views import as_given
-from .body import Body, Form, Outputs, flat
+from .body import Body, Form, Outputs, copied, flat
 
 
 class LoopSchedule(Protocol):
@@ -101,7 +101,7 @@ class LoopOnTrail:
         """Run all steps; return the last carry and the stacked outputs, traced where they have a derivative."""
         body, trail = self.body, self.trail
         self._starts = [_slot_on(trail, leaf) for leaf in leaves]
-        for value, slot in zip((*leaves, *self._xs), (*self._starts, *self._xs_slots), strict=True):
+        for value, slot in zip(self._xs, self._xs_slots, strict=True):
             if slot is None:
                 trail.freeze(value)
         state = before = _State([_value_on(trail, leaf) for leaf in leaves], [slot is not None for slot in self._starts])
@@ -196,10 +196,14 @@ class LoopOnTrail:
         begin, end = self._begin(number), self._end(number)
         journal = self._journals.get(number) or Journal()
         with Trail() as inner, journal:
-            carry = [_given(inner, v, active) for v, active in zip(state.values, state.is_active, strict=True)]
+            # Steps may write into a plain carry; the state is to be read again.
+            carry = [
+                as_given(inner.input(value), value) if active else copied(value)
+                for value, active in zip(state.values, state.is_active, strict=True)
+            ]
             slots = [_slot_on(inner, leaf) for leaf in carry]
             rows = [
-                [_given(inner, x[k], slot is not None) for x, slot in zip(self._xs, self._xs_slots, strict=True)]
+                [_row(inner, x[k], slot is not None) for x, slot in zip(self._xs, self._xs_slots, strict=True)]
                 for k in range(begin, end)
             ]
             row_slots = [[_slot_on(inner, row) for row in step_rows] for step_rows in rows]
@@ -227,7 +231,7 @@ class LoopOnTrail:
             leaves, output = form.split(body.step(tree, body.item(begin + k, step_rows)), begin + k)
             leaves = [entered(leaf) for leaf in leaves]
             values, treedef = flat(output)
-            outputs.append(([_out(inner, entered(value)) for value in values], treedef))
+            outputs.append(([_out(inner, entered(copied(value))) for value in values], treedef))
         return leaves, outputs
 
     def reverse(self, cotangents: dict[int, Any], sums: dict) -> None:
@@ -348,11 +352,11 @@ def _value_on(trail: Trail, leaf: Any) -> Any:
     return leaf._value if type(leaf) is Array and leaf._level is trail else leaf
 
 
-def _given(inner: Trail, value: Any, is_active: bool) -> Any:
-    """Return what a step gets for a value: traced where a cotangent goes back, else as it is, guarded from writes."""
+def _row(inner: Trail, value: Any, is_active: bool) -> Any:
+    """Return a row of the xs as a step gets it: traced where a cotangent goes back, else guarded from writes."""
     if is_active:
         return as_given(inner.input(value), value)
-    inner.freeze(value)  # it will be read again
+    inner.freeze(value)
     return value
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from .. import trees
-from ..array import Array
+from ..array import Array, entered
 from ..levels import innermost
 from ..trail import Trail
-from .body import Body, Outputs, flat, form_of
+from .body import Body, Outputs, copied, flat, form_of
 from .on_trail import Choose, LoopOnTrail
 
 
@@ -21,6 +22,9 @@ def run(body: Body, carry: Any, choose: Choose) -> tuple[Any, Any]:
     a budget the keeper decides about every value, so the steps are recorded as they stand; in forward mode too.
     """
     form, leaves = form_of(body.name, carry)
+    # In a step of another loop, what comes from around that one is an input of the step.
+    leaves = [entered(copied(leaf)) for leaf in leaves]
+    body = replace(body, xs=[entered(x) for x in body.xs])
     level = innermost()
     if type(level) is Trail and body.length != 0:
         return LoopOnTrail(level, body, form, choose).forward(leaves)

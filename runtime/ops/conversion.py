@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..array import Array
+from ..array import Array, tied
 from ..op import HOOKS
 from ..python_numbers import as_array
 
@@ -116,4 +116,4 @@ def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = 
     if {"C", "F"} <= letters:
         raise ValueError("Cannot specify both 'C' and 'F' order")
     made = asarray(a, dtype, "F" if "F" in letters else "C" if "C" in letters else None)
-    return np.copy(made) if "O" in letters and getattr(made, "_link", None) is not None else made
+    return np.copy(made) if "O" in letters and tied(made).link is not None else made

@@ -18,7 +18,7 @@ from ..op import OPS, Op, implements
 from ..views import as_memory
 from .conversion import array as converted
 from .conversion import asanyarray, asarray, ascontiguousarray, asfortranarray, holds_traced, require
-from .indexing import ONES, ZEROS
+from .fills import ONES, ZEROS
 from .views import transposed_fresh
 
 __all__ = [

@@ -14,8 +14,8 @@ import numpy as np
 from .. import phantom
 from ..array import apply
 from ..errors import MissingRuleError
+from ..layouts import in_c_order
 from ..op import define, implements
-from ..views import in_c_order
 from .lapack import adjoint, c_ordered, check_matrices, onto_triangle, part, real_dtype, result_dtype, workspace
 from .linear_algebra import conjugated
 from .solving import pinv, solve

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..array import Array
+from ..layouts import in_order_of, layout
 from ..op import implements
-from ..views import in_order_of, layout
 from .axes import as_operand
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from .. import phantom
 from ..array import Array
+from ..layouts import in_order_of, layout
 from ..op import implements
-from ..views import in_order_of, layout
 from .axes import as_operand
 from .linear_algebra import matmul
 from .views import laid_out

@@ -13,7 +13,8 @@ from .. import phantom
 from ..array import Array, apply, read
 from ..op import define, implements
 from .elementwise import stop_gradient
-from .indexing import Slot, gather
+from .index_templates import Slot
+from .indexing import gather
 
 
 def _sums_by_bin(values: Any, indices: np.ndarray, length: int) -> np.ndarray:

@@ -15,8 +15,8 @@ import numpy as np
 
 from .. import phantom
 from ..array import Array, apply
+from ..layouts import lies_as
 from ..op import OPS
-from ..views import lies_as
 from .indexing import gather
 from .linear_algebra import conjugated
 

@@ -12,7 +12,7 @@ from ..levels import Level, innermost
 from ..op import OPS, Op, implements
 from ..views import as_memory
 from .conversion import asarray
-from .indexing import ONES, ZEROS
+from .fills import ONES, ZEROS
 from .views import memory_axes, resolved_order, transposed_fresh
 
 

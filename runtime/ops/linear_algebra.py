@@ -13,9 +13,10 @@ import numpy as np
 
 from .. import phantom
 from ..array import Array, apply
+from ..layouts import in_c_order
 from ..op import define, implements
 from ..recorders import takes_over
-from ..views import as_number, in_c_order
+from ..views import as_number
 from .axes import as_operand
 
 

@@ -11,11 +11,13 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..array import Array, apply, read
+from ..array import Array, apply, read, tied
 from ..errors import MissingRuleError, NotDifferentiableError
+from ..layouts import layout
 from ..op import OPS
 from ..python_numbers import as_python_number, is_python_number
-from ..views import as_view, is_number, layout, repoint
+from ..views import as_view, is_number
+from ..writes import repoint
 from .elementwise import cast
 from .views import ravel, reshape, squeeze, swapaxes, transpose
 
@@ -39,7 +41,7 @@ def _transpose(self: Array, *given: Any) -> Any:
 
 def _flatten(self: Array, order: str = "C") -> Any:
     flat = ravel(self, order)
-    return np.copy(flat) if flat is self or getattr(flat, "_link", None) is not None else flat
+    return np.copy(flat) if flat is self or tied(flat).link is not None else flat
 
 
 def _astype(self: Array, dtype: Any, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True) -> Any:
@@ -212,7 +214,7 @@ def _set_flat(self: Array, value: Any) -> None:
 
 def _base(self: Array) -> Any:
     """The array that this one is a view of, or None."""
-    return None if getattr(self, "_link", None) is None else self._family.root
+    return None if tied(self).link is None else self._ties.family.root
 
 
 def _flags(self: Array) -> Any:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
+from ..layouts import in_order_of, layout
 from ..op import implements
-from ..views import in_order_of, layout
 from .axes import as_operand, checked_axis, is_kept, plain_value, reduced, reduced_first, reduced_shape
 from .statistics import in_given_order
 

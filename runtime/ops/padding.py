@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import phantom
 from ..array import apply
+from ..layouts import in_same_order
 from ..op import define, implements
-from ..views import in_same_order
 from .conversion import asarray, holds_traced
 from .views import transposed_fresh
 

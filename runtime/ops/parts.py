@@ -13,8 +13,9 @@ import numpy as np
 
 from .. import phantom
 from ..array import Array, apply
+from ..layouts import layout, lies_as
 from ..op import UFUNCS, by_rules, define, elementwise, implements
-from ..views import as_view, layout, lies_as
+from ..views import as_view
 from .masked import over
 
 by_rules(np.conjugate, "x", lambda g: np.conjugate(g), jvp="linear")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..array import Array, plain
+from ..array import Array, plain, tied
 from ..op import FUNCTIONS, implements
 from ..views import Link, family_of
 from .elementwise import stop_gradient
@@ -109,7 +109,7 @@ def shares_memory(a: Any, b: Any, /, max_work: int | None = -1) -> bool:
     numbers = np.arange(root.size).reshape(root.shape)
 
     def places(view: Array) -> np.ndarray:
-        link: Link | None = getattr(view, "_link", None)
+        link: Link | None = tied(view).link
         return numbers if link is None else link.derive(numbers)
 
     return bool(np.isin(places(a), places(b)).any())

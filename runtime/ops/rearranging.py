@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ..array import Array, read
+from ..array import Array, read, tied
+from ..layouts import in_same_order
 from ..op import implements
-from ..views import in_same_order
 from .conversion import asarray
 from .elementwise import stop_gradient
 
@@ -59,7 +59,7 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Any:
 
 def _copied(a: Any) -> Any:
     """Return `a`, copied where it may still share a broadcast's memory."""
-    return a if getattr(a, "_link", None) is None else np.copy(a, "C")
+    return a if tied(a).link is None else np.copy(a, "C")
 
 
 @implements(np.tile)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..array import Array, apply
+from ..array import Array, apply, tied, ties_of
 from ..op import define, implements
 from ..recorders import recorder
 from ..views import alias
@@ -135,7 +135,7 @@ def norm_over(x: Any, axis: tuple[int, ...], keepdims: bool, count: float = 1.0)
 def of_square(y: Any, square: Callable) -> Any:
     """Note of a traced root what it is the root of: `square` returns that, with its derivatives."""
     if type(y) is Array:
-        y._square = (y._slot, y._value, square)
+        ties_of(y).square = (y._slot, y._value, square)
     return y
 
 
@@ -168,7 +168,7 @@ def _power(base: Any, square: Any, exponent: Any) -> Any:
 
 def power_of_root(y: Array, exponent: Any) -> Any:
     """Return ``y ** exponent`` where `y` is a root of a square and the exponent 2 or more, else None."""
-    known = getattr(y, "_square", None)
+    known = tied(y).square
     if known is None or exponent < 2 or known[0] is not y._slot or known[1] is not y._value:
         return None
     square = known[2]()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy._core.umath import clip as CLIP  # pyright: ignore[reportAttributeAccessIssue]
 
 from .. import phantom
-from ..array import apply
+from ..array import Array, apply
 from ..errors import MissingRuleError
 from ..op import FUNCTIONS, HOOKS, by_rules, define, implements
 from ..python_numbers import cast_together
@@ -43,7 +43,9 @@ def where(condition: Any, *values: Any) -> Any:
         return np.nonzero(condition)
     if len(values) != 2:
         raise ValueError("either both or neither of x and y should be given")
-    condition, *choices = [asarray(a) if isinstance(a, (list, tuple)) else a for a in (condition, *values)]
+    condition, *choices = [
+        asarray(a) if type(a) is not Array and isinstance(a, (list, tuple)) else a for a in (condition, *values)
+    ]
     return apply(WHERE, (condition, *cast_together(choices)))
 
 

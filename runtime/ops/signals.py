@@ -11,11 +11,12 @@ from numpy.lib.array_utils import normalize_axis_index
 from .. import phantom
 from ..array import Array, apply
 from ..errors import MissingRuleError
+from ..layouts import in_c_order
 from ..op import define, implements
-from ..views import in_c_order
 from .axes import as_operand
 from .histograms import sums_by_bin
-from .indexing import Slot, gather
+from .index_templates import Slot
+from .indexing import gather
 
 
 def _convolved_length(n: int, m: int, mode: str) -> int:

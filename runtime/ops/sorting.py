@@ -10,7 +10,7 @@ from .. import phantom
 from ..array import apply
 from ..op import define, implements
 from .axes import as_operand, checked_axis
-from .indexing import _piecewise_constant
+from .taking import piecewise_constant
 
 
 def _put(g: np.ndarray, order: np.ndarray, axis: int) -> np.ndarray:
@@ -134,4 +134,4 @@ def sort_complex(a: Any) -> Any:
     return y if y.dtype.kind == "c" else y.astype(np.sort_complex(np.empty(0, y.dtype)).dtype)
 
 
-_piecewise_constant(np.lexsort, np.isin)
+piecewise_constant(np.lexsort, np.isin)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..array import Array
 from ..op import implements
 from .axes import as_operand, axes_of, checked_axis, count, is_given, is_kept, is_mask, masked
 from .roots import norm_over, root, squares
@@ -34,6 +35,8 @@ def _counted(a: Any, axis: Any, keepdims: Any, where: Any) -> Any:
 @implements(np.mean)
 def mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True) -> Any:
     """Compose a mean of a sum."""
+    if type(a) is Array and axis is None and dtype is None and where is True and a.dtype.itemsize > 2 and a.size:
+        return total(a, keepdims=keepdims) / a.size
     a = as_operand(a)
     checked_axis(axis, a.ndim)
     if is_given(dtype) and np.dtype(dtype).kind not in "fc":

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..array import apply
+from ..array import Array, apply
 from ..op import define, implements
+from ..rules import spread
 from .axes import as_operand, checked_axis, expand, is_given, is_kept, is_mask, masked, reduced
 
 
@@ -28,7 +29,7 @@ SUM = define(
     lambda x, axis, keepdims, dtype=None: np.add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims),
     inputs="x",
     parameters=("axis", "keepdims", "dtype"),
-    rules=lambda g, x_shape, axis, keepdims: np.broadcast_to(expand(g, x_shape, axis, keepdims), x_shape),
+    rules=lambda g, x_shape, axis, keepdims: spread(g if not g.shape else expand(g, x_shape, axis, keepdims), x_shape),
     infer=lambda x, axis, keepdims, dtype=None: reduced(x, axis, keepdims, dtype or sum_dtype(np.result_type(x))),
     flops=lambda out, x, axis, keepdims, dtype=None: float(x.size),
     workspace=_sum_bytes,
@@ -66,6 +67,8 @@ def with_initial(ufunc: np.ufunc, y: Any, initial: Any) -> Any:
 @implements(np.sum)
 def total(a, axis=None, dtype=None, out=None, keepdims=False, initial=np._NoValue, where=True) -> Any:
     """Record a sum."""
+    if type(a) is Array and axis is None and dtype is None and where is True and initial is np._NoValue:
+        return apply(SUM, (a,), {"axis": None, "keepdims": is_kept(keepdims)})
     a = as_operand(a)
     if is_mask(where):
         a = masked(a, where, 0)

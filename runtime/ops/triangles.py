@@ -12,7 +12,8 @@ from .. import phantom
 from ..array import apply
 from ..op import define, implements
 from ..views import as_view
-from .indexing import Slot, index_add
+from .index_templates import Slot
+from .indexing import index_add
 
 
 @implements(np.tril)

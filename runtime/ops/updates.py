@@ -9,10 +9,10 @@ import numpy as np
 from ..array import Array, any_active, read
 from ..dispatch import plainly
 from ..op import FUNCTIONS, HOOKS, UFUNCS
-from ..views import repoint
+from ..writes import repoint
 from .axes import as_operand, plain_value
 from .folds import ASSOCIATIVE
-from .indexing import updated
+from .subscripts import updated
 
 
 def at(ufunc: np.ufunc, a: Any, indices: Any, *operands: Any) -> None:

@@ -11,8 +11,9 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .. import phantom
 from ..array import Array, apply
+from ..layouts import layout
 from ..op import OPS, define, implements
-from ..views import as_memory, as_view, is_number, layout
+from ..views import as_memory, as_view, is_number
 from .conversion import asarray
 
 
