@@ -40,7 +40,7 @@ from .optimizers import (  # noqa: E402
     warmup_cosine,
 )
 from .run import TrainResult, train  # noqa: E402
-from .snapshot import Snapshot  # noqa: E402
+from .snapshot import Snapshot, export_parameters  # noqa: E402
 from .snapshot import latest as latest_snapshot  # noqa: E402
 from .snapshot import load as load_snapshot  # noqa: E402
 from .snapshot import save as save_snapshot  # noqa: E402
@@ -70,6 +70,7 @@ __all__ = [
     "clip_by_global_norm",
     "constant",
     "cosine",
+    "export_parameters",
     "global_norm",
     "lamb",
     "lars",

@@ -123,6 +123,15 @@ def take(order: Order, count: int, total: int) -> tuple[np.ndarray, Order]:
     return indices, Order(order.seed, order.epoch, order.position + count)
 
 
+def check_length(source: Source, expected: int) -> None:
+    """Raises ``DataError`` when ``source`` no longer holds ``expected`` examples: its data order would be another."""
+    if len(source) != expected:
+        raise DataError(
+            f"the data held {expected} examples when the run began and holds {len(source)} now: data must not change "
+            "during a run, for its order follows from its length"
+        )
+
+
 @lru_cache(maxsize=2)
 def permutation(seed: int, epoch: int, total: int) -> np.ndarray:
     """All example indices in the order of one epoch: a read-only int64 array of shape (total,)."""

@@ -210,6 +210,8 @@ def finished(g: Any, value: Any, seen: set[int]) -> Any:
         return np.zeros(np.shape(value), np.result_type(value))
     if type(g) is Array:
         return g
+    if g.dtype != value.dtype:  # of an array with swapped bytes, a sum of shares has them in this machine's order
+        g = g.astype(value.dtype)
     if isinstance(g, np.ndarray) and (g.base is not None or not g.flags.writeable or id(g) in seen):
         g = np.array(g, order="C")
     seen.add(id(g))

@@ -61,7 +61,10 @@ def operators(ufunc: np.ufunc) -> tuple[Callable, Callable]:
 def _keeping_numbers(found: Callable) -> Callable:
     def general(*operands: Any) -> Any:
         result = found(*operands)
-        return as_python_number(result) if all([is_python_number(a) for a in operands]) else result
+        for a in operands:
+            if not is_python_number(a):
+                return result
+        return as_python_number(result)
 
     return general
 

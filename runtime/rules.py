@@ -58,22 +58,30 @@ def in_dtype(g: Any, dtype: Any) -> Any:
 
 
 def spread(g: Any, shape: tuple[int, ...]) -> Any:
-    """Return a read-only view of `g` broadcast to `shape`; of a scalar, many times faster than `np.broadcast_to`."""
-    if type(g) is np.ndarray and not g.shape or isinstance(g, np.generic):
-        view = np.ndarray(shape, g.dtype, np.asarray(g), 0, (0,) * len(shape))
-        view.flags.writeable = False
-        return view
-    return np.broadcast_to(g, shape)
+    """Return a read-only view of `g` broadcast to `shape`, several times faster than `np.broadcast_to` does."""
+    if type(g) is Array or len(g.shape) not in (0, len(shape)) or not g.flags.c_contiguous:
+        return np.broadcast_to(g, shape)
+    if g.shape:
+        strides = tuple([stride if n == m else 0 for n, m, stride in zip(g.shape, shape, g.strides, strict=True)])
+        if any([n != m and n != 1 for n, m in zip(g.shape, shape, strict=True)]):
+            return np.broadcast_to(g, shape)  # for its error
+    else:
+        strides = (0,) * len(shape)
+    view = np.ndarray(shape, g.dtype, np.asarray(g), 0, strides)
+    view.flags.writeable = False
+    return view
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Return `g` summed over the axes along which an input of `shape` was broadcast."""
     lead = len(g.shape) - len(shape)
-    if lead < 0 or any(n != m and m != 1 for n, m in zip(g.shape[lead:], shape, strict=True)):
-        return spread(g, shape)
-    axes = tuple(range(lead)) + tuple(k + lead for k, n in enumerate(shape) if n == 1 and g.shape[k + lead] != 1)
+    axes = tuple(range(lead))
+    if lead < 0 or g.shape[lead:] != shape:
+        if lead < 0 or any(n != m and m != 1 for n, m in zip(g.shape[lead:], shape, strict=True)):
+            return spread(g, shape)
+        axes += tuple(k + lead for k, n in enumerate(shape) if n == 1 and g.shape[k + lead] != 1)
     if axes:
-        g = np.sum(g, axis=axes)
+        g = np.add.reduce(g, axes) if type(g) is np.ndarray else np.sum(g, axis=axes)
     return g if g.shape == shape else np.reshape(g, shape)
 
 

@@ -118,7 +118,7 @@ class Tape(Level):
         if self.closed or self.thread != get_ident():
             self.require_open()
         for a in args:
-            if isinstance(a, (list, tuple)):
+            if type(a) is not Array and isinstance(a, (list, tuple)):
                 args = [HOOKS["asarray"](a) if isinstance(a, (list, tuple)) else a for a in args]
                 break
         keeper = self.keeper

@@ -53,14 +53,13 @@ class Trail(Level):
         Unlike those from `input`, its cotangent ends up under the inverted slot, for it may come after calls.
         """
         outer = array._slot
-        if outer is None:
-            return traced(self, None, array._value)
-        if outer in self.entered:
-            return traced(self, self.entered[outer], array._value)
-        if self.closed:
-            raise TapeError("a loop's step took another path when it was run again: it must do the same each time")
-        made = self.add(_arrive, len(self.calls), array._value)
-        self.entered[outer] = made._slot
+        if outer is not None and outer not in self.entered:
+            if self.closed:
+                raise TapeError("a loop's step took another path when it was run again: it must do the same each time")
+            self.entered[outer] = self.add(_arrive, len(self.calls), array._value)._slot
+        made = traced(self, None if outer is None else self.entered[outer], array._value)
+        if array._kind is NUMBER:
+            made._kind = NUMBER
         return made
 
     def held_bytes(self) -> int:
@@ -97,15 +96,23 @@ class Trail(Level):
             return self._record_one(op, args[0], parameters)
         slots: list[int | None] = []
         values = []
+        is_nested = False
         for a in args:
             kind = type(a)
             if kind is Array and a._level is self:
                 slots.append(a._slot)
-                values.append(a._value)
+                value = a._value
             else:
                 slots.append(None)
-                values.append(a if kind is float or kind is int else constant(a))
-        y = run_over(op, values, parameters) if gives_up else apply(op, values, parameters)
+                value = a if kind is float or kind is int else constant(a)
+            values.append(value)
+            is_nested = is_nested or type(value) is Array
+        if gives_up:
+            y = run_over(op, values, parameters)
+        elif is_nested:
+            y = apply(op, values, parameters)
+        else:
+            y = op.run(*values, **parameters) if parameters else op.run(*values)
         return self.finish(op, slots, values, parameters, y)
 
     def _record_one(self, op: Op, a: Array, parameters: dict | None) -> Any:
@@ -146,9 +153,13 @@ class Trail(Level):
                         self.freeze(residual)
                     arguments.append(residual)
             else:
-                for k in (*rule.residuals, *range(len(op.inputs) - 1, len(values) if rule.reads_rest else 0)):
+                for k in rule.residuals:
                     if k != OUTPUT and slots[k] is None:
                         self.freeze(values[k])
+                if rule.reads_rest:
+                    for k in range(len(op.inputs) - 1, len(values)):
+                        if slots[k] is None:
+                            self.freeze(values[k])
                 arguments = fetch(rule, position, values, y, parameters)
             shares.append((slots[position], rule, arguments, value.shape, value.dtype))
         return self.add(_step_back, tuple(shares), y)

@@ -36,6 +36,7 @@ class Follower:
         self._handed: list[ref[Array]] = []
         self._given: list[int] = []  # numbers of the arrays that the next call may overwrite
         tape.share(known.tape)
+        executor.hold(known.record_bytes, self.limit)
 
     def follow(self, op: Op, args: Any, parameters: dict | None) -> int:
         """Carry out a call and return its output's slot, or leave the plan and return -1."""
@@ -100,7 +101,7 @@ class Follower:
         self.tape.values[slot] = a
         nbytes = self.captures.weigh(slot, a)
         if nbytes:
-            if self.captures.held_bytes > self.known.program.held_bytes:
+            if self.captures.held_bytes > self.known.program.held_bytes - self.known.record_bytes:
                 return False
             self.executor.hold(nbytes, self.limit)
         return True
@@ -110,7 +111,7 @@ class Follower:
         tape, executor = self.tape, self.executor
         lowering = self.known.lowering.until(self.cursor, tape)
         tape.cut(self.cursor)
-        keeper = OnlineKeeper(tape, self.budget, lowering, executor, self.captures)
+        keeper = OnlineKeeper(tape, self.budget, lowering, executor, self.captures, self.known.record_bytes)
         tape.keeper = keeper
         given = set(self._given)
         for handed in self._handed:

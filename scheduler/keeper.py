@@ -16,22 +16,34 @@ from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
 from .captures import Captures
 from .executor import Executor
-from .lowering import Lowering
+from .lowering import Lowering, record_bytes
+
+_CALLS_AT_ONCE = 256
 
 
 class OnlineKeeper:
     """Computes every recorded call within `budget` bytes, and makes again what was dropped when the program needs it.
 
-    It starts where the tape, its lowering and the executor stand: at nothing, or where a known program's plan was left.
+    It starts where the tape, its lowering and the executor stand: at nothing, or where a known program's plan was left, of
+    whose records `record_bytes` are counted already.
     Where a call does not fit, `Refused` takes its place.
     """
 
-    def __init__(self, tape: Tape, budget: int, lowering: Lowering, executor: Executor, captures: Captures) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        budget: int,
+        lowering: Lowering,
+        executor: Executor,
+        captures: Captures,
+        record_bytes: int = 0,
+    ) -> None:
         self.tape = tape
         self.budget = budget
         self.lowering = lowering
         self.executor = executor
         self.captures = captures
+        self.record_bytes = record_bytes
         self._handles: dict[int, _Handle] = {}
         self._uses: list[int] = []  # by value: the traced arrays that the program holds of it
         self._residual = bytearray()  # by value: whether the reverse sweep reads it
@@ -59,6 +71,10 @@ class OnlineKeeper:
 
     def admit(self, call: int) -> None:
         """Make the output of a call exist, if it is not a view."""
+        if call % _CALLS_AT_ONCE == 0:
+            self._count_records(call + _CALLS_AT_ONCE)
+            if self.tape.keeper is not self:
+                return
         value = self.lowering.add_call(call)
         if value < 0:
             return
@@ -94,7 +110,7 @@ class OnlineKeeper:
         residency = Residency(program, self.budget, knows_future=False)
         for v in range(len(program)):
             residency.wanted[v] = bool(self._residual[v] or self._uses[v])
-        residency.live = self.captures.held_bytes
+        residency.live = self.captures.held_bytes + self.record_bytes
         residency.adopt([v for v in range(len(program)) if self._is_here(v)], len(program))
         residency.peak = max(residency.peak, self.executor.ledger.peak)
         self.layout.note_views(self.tape.values)
@@ -129,7 +145,16 @@ class OnlineKeeper:
 
     def capture(self, slot: int) -> None:
         """Count a constant that the call itself has made; what the caller passed in or already held is not counted."""
-        nbytes = self.captures.weigh(slot, self.tape.values[slot])
+        self._hold(self.captures.weigh(slot, self.tape.values[slot]))
+
+    def _count_records(self, calls: int) -> None:
+        more = record_bytes(calls) - self.record_bytes
+        if more > 0:
+            self.record_bytes += more
+            self._hold(more)
+
+    def _hold(self, nbytes: int) -> None:
+        """Make room for bytes that stay to the end."""
         if not nbytes:
             return
         self._drop_released()

@@ -14,7 +14,7 @@ from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
-from .lowering import Lowering
+from .lowering import Lowering, record_bytes
 from .schedule import replay, schedule
 
 # What the program is expected to call, and what is done then: op, input slots, parameters, output slot, actions.
@@ -44,6 +44,7 @@ class Known:
         self.ends = ends
         self.gradients = gradients
         self.disconnected = disconnected
+        self.record_bytes = record_bytes(len(tape.calls))
         self.constants = {k: value for k, value in enumerate(tape.values) if k >= forward_slots and value is not None}
         self.is_constant = bytearray(b"\1") * len(tape.values)
         for slot in (*tape.inputs, *tape.calls.outputs):

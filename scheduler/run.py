@@ -27,7 +27,7 @@ from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
 from .known import Known
-from .lowering import Lowering
+from .lowering import Lowering, record_bytes
 from .memory import pin_allocator
 from .report import Report
 from .schedule import replay, schedule
@@ -74,6 +74,7 @@ def complete(
     gradients, disconnected = record_reverse(tape, end, slots)
     lowering.add_calls()
     held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
+    held_bytes += record_bytes(len(tape.calls))
     ends = tuple(slot for slot in (end, *kept) if slot is not None)
     value_of = lowering.value_of
     returned = dict.fromkeys(v for slot in (*ends, *gradients) if slot < len(value_of) and (v := value_of[slot]) >= 0)
@@ -183,14 +184,15 @@ class _Call:
             keeper = keeper.leave()
         assert isinstance(keeper, (OnlineKeeper, Refused))
         new = complete(self.tape, keeper.lowering, end, kept, slots, self.captures.held_bytes)
-        rest = None
+        rest, more = None, 0
         if isinstance(keeper, OnlineKeeper):
             keeper.close()
-            rest = going_on(new, keeper.residency, request.budget, new.program.held_bytes - self.captures.held_bytes)
+            more = new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes
+            rest = going_on(new, keeper.residency, request.budget, more)
         plan = self._cheaper(new, rest)
         if rest is not None and plan is rest:
             layout = keeper.layout
-            self.executor.hold(new.program.held_bytes - self.captures.held_bytes, plan.projected_peak_bytes)
+            self.executor.hold(more, plan.projected_peak_bytes)
         else:
             self.executor.drop_all(new.program.held_bytes)
             layout = Layout(new.lowering, keeper.layout.runs)
@@ -208,18 +210,31 @@ class _Call:
         compared, except with a saved plan, which is refused at once where it is another program's. Raises
         `MemoryBudgetError` when neither fits.
         """
+        if rest is None and new.record_bytes and new.program.lower_bound_bytes() > self.request.budget:
+            raise self._too_many_records(new)
         is_given = isinstance(self.request.planner, SavedPlan)
-        if rest is not None and (is_given or rest.work_seconds > new.program.work_seconds()):
+        if rest is None or is_given or rest.work_seconds > new.program.work_seconds():
             try:
                 whole = new.settle(self.request.budget, self.request.planner, self.request.effort)
             except MemoryBudgetError:
-                whole = rest
-            if whole.work_seconds < rest.work_seconds:
-                return whole
-        elif rest is None:
-            return new.settle(self.request.budget, self.request.planner, self.request.effort)
+                if rest is None:
+                    raise
+            else:
+                if rest is None or whole.work_seconds < rest.work_seconds:
+                    return whole
+            assert rest is not None
         replay(schedule(rest, new.lowering.call_of))
         return rest
+
+    def _too_many_records(self, new: Known) -> MemoryBudgetError:
+        budget, needed = self.request.budget, new.program.lower_bound_bytes()
+        return MemoryBudgetError(
+            f"the program needs at least {format_bytes(needed)} ({needed} bytes), the budget is {format_bytes(budget)} "
+            f"({budget} bytes). {format_bytes(new.record_bytes)} of that are the records of {len(self.tape.calls)} calls: "
+            "loop with retape.scan or retape.fori_loop, which record one step at a time, or raise the budget",
+            needed_bytes=needed,
+            budget_bytes=budget,
+        )
 
 
 def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:

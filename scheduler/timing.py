@@ -6,6 +6,7 @@ import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ _OVERHEAD_SECONDS = 4e-6  # of recording, of the plan and of the ledger, a call
 def projected_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] | None = None) -> float:
     """Return the seconds that `plan` takes by measured times of the calls of its program, each on arrays of its own shape.
 
-    Calls of one kind are measured together, the fastest of a few counts; whether the result goes into a buffer that was in
+    Calls of one kind are measured together, the median of a few counts; whether the result goes into a buffer that was in
     use before or into fresh memory makes a difference. What half a second is not enough for, or what does not run on
     stand-ins (a factorisation), is taken from its estimate, in the proportion found for other calls. The memory is that of
     one call at a time. `kinds` keeps what was measured for the next plan of the program.
@@ -83,7 +84,7 @@ def _layout(phantom: Any) -> Any:
 
 
 def _measured(op: Op, phantoms: list, parameters: dict | None, made: Any) -> float | None:
-    """Return the least seconds of a few runs of `op`, into an array like `made` unless None; None where it does not run.
+    """Return the median seconds of a few runs of `op`, into an array like `made` unless None; None where it does not run.
 
     Nothing of the user's own is run.
     """
@@ -94,7 +95,7 @@ def _measured(op: Op, phantoms: list, parameters: dict | None, made: Any) -> flo
         call = functools.partial(op.run_into, np.full_like(made, 0), *args, **(parameters or {}))
     else:
         call = functools.partial(op.run, *args, **(parameters or {}))
-    best = None
+    times = []
     with np.errstate(all="ignore"):
         for _ in range(_ROUNDS):
             start = time.perf_counter()
@@ -102,9 +103,8 @@ def _measured(op: Op, phantoms: list, parameters: dict | None, made: Any) -> flo
                 call()
             except (ArithmeticError, IndexError, TypeError, ValueError, np.linalg.LinAlgError):
                 return None
-            took = time.perf_counter() - start
-            best = took if best is None else min(best, took)
-    return best
+            times.append(time.perf_counter() - start)
+    return median(times)
 
 
 def _is_ours(function: Callable) -> bool:

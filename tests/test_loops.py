@@ -407,3 +407,14 @@ def test_an_array_of_a_step_that_got_out_is_refused():
 
     with pytest.raises(rt.EscapedError):
         rt.grad(lambda x: np.sum(rt.scan(step, x, length=3)[0]) * kept[0][0])(V)
+
+
+@pytest.mark.parametrize("options", [{}, {"memory_budget": "1MiB"}])
+def test_a_python_number_from_around_a_loop_takes_on_the_dtype_of_what_it_meets(options):
+    x = np.ones(3, np.float32)
+
+    def f(s):
+        return np.sum(rt.scan(lambda c, _: (rt.checkpoint(lambda c, s: c * (s * 0.5))(c, s), None), x, length=3)[0])
+
+    value, gradient = rt.value_and_grad(f, **options)(4.0)
+    assert value.dtype == np.float32 and value == 24.0 and gradient == 18.0

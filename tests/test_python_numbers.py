@@ -143,6 +143,16 @@ def test_a_numpy_scalar_keeps_a_dtype_of_its_own():
     assert value.dtype == np.float64
 
 
+@pytest.mark.parametrize("dtype", [">f4", "<f4", ">f8", "<f8"])
+def test_the_gradient_of_an_array_has_its_order_of_bytes(dtype):
+    x = np.array([0.5, 1.25, 2.0], dtype)
+    for f in (lambda x: x * 2.0 + x, lambda x: np.sin(x) * x, lambda x: x / x[0] - x, lambda x: 2 - x, lambda x: x[1:]):
+        g = rt.grad(lambda x: np.sum(f(x)))(x)  # noqa: B023
+        assert g.dtype == x.dtype and g.dtype.byteorder == x.dtype.byteorder
+        native = np.array([0.5, 1.25, 2.0], dtype[1:])
+        np.testing.assert_array_equal(g, rt.grad(lambda x: np.sum(f(x)))(native))  # noqa: B023
+
+
 def test_the_derivatives_by_python_numbers_are_right_through_their_casts():
     x = np.array([0.5, 1.25, 2.0])
     rt.check_grads(lambda s, t: np.sum((x * s + t**2) ** s / (1 + s * t) - np.maximum(x, s * t)), 1.5, 0.75, order=2)

@@ -1,8 +1,10 @@
 """Running under a budget: what a call records and computes, first time and planned; errors and interrupts on the way."""
 
 import itertools
+import sys
 import tracemalloc
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import retape as rt
 from retape.runtime.parameters import is_same
 from retape.runtime.tape import Tape
+from retape.scheduler import lowering
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal(4000)
@@ -17,6 +20,11 @@ X = GENERATOR.standard_normal(4000)
 
 def same_bits(a, b):
     return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+
+
+def report_of(step):
+    assert step.report is not None
+    return step.report
 
 
 def chain(x, steps=40):
@@ -41,13 +49,13 @@ def test_a_planned_call_records_nothing(monkeypatch):
 
 
 def test_a_planned_call_reads_new_values_of_constants_and_leaves_where_their_kind_changes():
-    factor = [2.0]
+    factor: list[Any] = [2.0]
     step = rt.grad(lambda x: np.sum(np.sin(x * factor[0]) * factor[0]), memory_budget="1MiB")
     planners = []
     for value in (2.0, 3.0, -0.0, np.float64(3.0), 3, True, np.full(4000, 2.0), np.float32(2.0), 5.0):
         factor[0] = value
         assert same_bits(step(X), rt.grad(lambda x, f=value: np.sum(np.sin(x * f) * f))(X))
-        planners.append(step.report.planner)
+        planners.append(report_of(step).planner)
     assert planners[:3] == ["online", "keep_all", "keep_all"]
     assert planners[3] == planners[4] == "online"
 
@@ -73,7 +81,7 @@ def test_a_program_that_catches_an_op_s_error_goes_on_as_without_a_budget():
     step = rt.grad(catching, memory_budget="1MiB")
     for _ in range(3):
         assert same_bits(step(x), expected)
-        assert step.report.peak_bytes <= step.report.projected_bytes <= 2**20
+        assert report_of(step).peak_bytes <= report_of(step).projected_bytes <= 2**20
 
 
 def test_an_error_that_comes_only_in_a_later_call_is_caught_there_as_without_a_budget():
@@ -104,8 +112,41 @@ def test_an_op_that_nobody_reads_is_run_in_a_planned_call_too_for_it_may_fail():
         step = rt.grad(checked, memory_budget=int(share * rt.plan(checked, x, np.eye(3)).projected_peak_bytes))
         for sign in (1.0, 1.0, -1.0, 1.0):
             assert same_bits(step(x, sign * np.eye(3)), rt.grad(checked)(x, sign * np.eye(3)))
-            planners.add(step.report.planner)
+            planners.add(report_of(step).planner)
     assert len(planners) > 2  # planned, and more than one way
+
+
+def test_the_records_of_a_program_take_no_more_than_they_count_for(monkeypatch):
+    monkeypatch.setattr(lowering, "_UNCOUNTED_BYTES", 0)
+    x = GENERATOR.standard_normal(10)
+    steps = 300
+
+    def measured(call):
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            call()
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
+
+    rt.grad(chain, memory_budget="64MiB")(x, 5)
+    header = sys.getsizeof(np.empty(0))
+    step = rt.grad(chain, memory_budget="64MiB")
+    for _ in range(2):
+        taken = measured(lambda: step(x, steps))
+        calls = report_of(step).peak_bytes // 1024
+        assert calls > 3 * steps  # what is counted is the records, mostly
+        assert taken < report_of(step).peak_bytes + calls * header
+
+
+def test_a_program_of_very_many_calls_is_refused_when_its_records_alone_pass_the_budget(monkeypatch):
+    monkeypatch.setattr(lowering, "_UNCOUNTED_BYTES", 2**18)
+    step = rt.grad(chain, memory_budget="400KiB")
+    x = np.ones(10)
+    assert same_bits(step(x, 20), rt.grad(chain)(x, 20))
+    with pytest.raises(rt.MemoryBudgetError, match=r"records of \d+ calls.*retape.scan"):
+        step(x, 400)
 
 
 def count_warnings(call):
@@ -128,7 +169,7 @@ def test_what_numpy_warns_of_is_said_as_often_as_without_a_budget_though_values_
     assert expected > 0
     for _ in range(3):
         assert count_warnings(lambda: step(x)) == expected
-        assert step.report.extra_work > 0
+        assert report_of(step).extra_work > 0
 
 
 @pytest.mark.parametrize(
@@ -306,4 +347,4 @@ def test_transforms_inside_hold_the_budget_of_the_outermost_one(name, share):
             assert share < 0.5 and refused.needed_bytes > budget
             return
         assert same_bits(found, expected)
-        assert step.report.peak_bytes <= step.report.projected_bytes <= budget
+        assert report_of(step).peak_bytes <= report_of(step).projected_bytes <= budget

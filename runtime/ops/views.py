@@ -119,6 +119,8 @@ def reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None
 
 def _wanted_shape(shape: tuple[int, ...], wanted: Any) -> tuple[int, ...]:
     """Return `wanted` with its -1 worked out. What is not plainly right goes to NumPy, for its meaning or its error."""
+    if type(wanted) is int and wanted == -1:
+        return (math.prod(shape),)
     given = (wanted,) if type(wanted) is int else wanted
     if type(given) is tuple and all(type(n) is int and n >= -1 for n in given):
         size, product = math.prod(shape), math.prod(given)
