@@ -75,10 +75,12 @@ def fingerprint(program: Program) -> str:
 def save_plan(plan: Plan, path: Any) -> None:
     """Write a plan into the file `path` (JSON), to be read by `load_plan`; an existing file is replaced at once.
 
-    Raises `FileNotFoundError` for a missing folder, `ValueError` for a plan that goes on from the middle of a run.
+    Raises `FileNotFoundError` for a missing folder, `ValueError` for a plan that goes on from the middle of a run or spills.
     """
     if plan.start_position:
         raise ValueError("only whole plans are saved: this one goes on from the middle of a run")
+    if plan.spilled_bytes:
+        raise ValueError("a plan that spills holds for one disk, and is not saved")
     target = Path(path)
     record = {
         "format": _FORMAT,
@@ -128,6 +130,8 @@ def is_sound(plan: Plan) -> bool:
                 return False
             live.discard(step.value)
             continue
+        if not isinstance(step, Compute):
+            return False
         victim = step.overwrites
         if step.value in live or not live.issuperset(program.inputs[step.value]):
             return False
@@ -142,6 +146,7 @@ def is_sound(plan: Plan) -> bool:
 def _number(step: Step) -> Any:
     if isinstance(step, Drop):
         return -1 - step.value
+    assert isinstance(step, Compute)
     return step.value if step.overwrites < 0 else (step.value, step.overwrites)
 
 

@@ -75,9 +75,10 @@ def train(
     """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
 
     ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
-    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, or
-    a list of examples. ``memory_budget`` (bytes, or "512MiB") bounds one worker's gradient call. ``rate`` is a number or a
-    function of the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the run goes on
+    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
+    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
+    gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
+    ``out``, or a file or folder: the run goes on
     bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where
     there is none, so that the same call, made again after the driver was lost, completes the run. ``evaluate(params,
     batch)`` returns means by name for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, check_name
 from ..checkpoint.saved import SavedPlan, make_plan
+from ..checkpoint.units import parse_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
@@ -29,6 +31,7 @@ from .known import Known
 from .machine import budget_bytes
 from .report import Report
 from .run import Request, complete, run
+from .spill import spill_folder
 from .timing import projected_seconds
 
 _MOST_KNOWN = 32
@@ -44,6 +47,8 @@ def grad(
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
     planning_effort: int | None = None,
+    spill: str | PathLike | None = None,
+    spill_budget: int | str | None = None,
     subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
@@ -58,21 +63,25 @@ def grad(
     single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). "auto" is what this
     machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
     plan from `load_plan`; a search for one takes about `planning_effort` simulated steps (100,000 by default, which are
-    about a second; more may find a plan with less extra work). `subscriber` is called with the events of a call under a
-    budget (`scheduler/events.py`), as it goes on; an error that it raises ends the call. See `.report` of the returned
-    function.
+    about a second; more may find a plan with less extra work).
 
-    Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for arguments or outputs that
-    have no derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a
-    budget that cannot be read.
+    With `spill`, a folder, what does not fit goes to disk and back instead where that is faster, up to `spill_budget`
+    bytes (without one, half of what is free there); the file has no name and is gone however the call ends. `subscriber`
+    is called with the events of a call under a budget (`scheduler/events.py`), as it goes on; an error that it raises
+    ends the call. See `.report` of the returned function.
+
+    Raises `MemoryBudgetError` before the memory is taken when no plan fits, `SpillError` for a folder that cannot be
+    written to and for a disk that fails while values are on it, `InputError` for arguments or outputs that have no
+    derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a budget
+    that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()
     [0.0, 0.0]
     """
     options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    options |= {"planner": planner, "planning_effort": planning_effort, "subscriber": subscriber}
-    return Gradient(f, argnums, memory_budget=memory_budget, with_value=False, **options)
+    options |= {"planning_effort": planning_effort, "spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
+    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, **options)
 
 
 def value_and_grad(
@@ -85,6 +94,8 @@ def value_and_grad(
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
     planning_effort: int | None = None,
+    spill: str | PathLike | None = None,
+    spill_budget: int | str | None = None,
     subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
@@ -95,8 +106,8 @@ def value_and_grad(
     (9.0, 6.0)
     """
     options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    options |= {"planner": planner, "planning_effort": planning_effort, "subscriber": subscriber}
-    return Gradient(f, argnums, memory_budget=memory_budget, with_value=True, **options)
+    options |= {"planning_effort": planning_effort, "spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
+    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, **options)
 
 
 class Gradient:
@@ -115,8 +126,10 @@ class Gradient:
         disconnected: str,
         memory_budget: int | str | None,
         planner: str | SavedPlan,
-        planning_effort: int | None,
         with_value: bool,
+        planning_effort: int | None = None,
+        spill: str | PathLike | None = None,
+        spill_budget: int | str | None = None,
         subscriber: Subscriber | None = None,
     ) -> None:
         if not callable(f):
@@ -130,6 +143,14 @@ class Gradient:
         self.has_aux = has_aux
         self.options: dict[str, Any] = {"allow_int": allow_int, "disconnected": disconnected}
         self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
+        self.spill = None
+        if spill is not None:
+            if memory_budget is None:
+                raise ValueError("spill= says where values go that a memory_budget has no room for: give a memory_budget too")
+            most_bytes = None if spill_budget is None else parse_bytes(spill_budget, name="spill_budget")
+            self.spill = spill_folder(spill, most_bytes)
+        elif spill_budget is not None:
+            raise ValueError("spill_budget= bounds what spill= writes: name a folder with spill= too")
         self.planner = planner
         self.planning_effort = planning_effort
         self.with_value = with_value
@@ -152,8 +173,8 @@ class Gradient:
     def _within_budget(self, args: tuple, keywords: dict, budget: int) -> tuple[Any, Any, Any]:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
-        how = budget, self.planner, self.planning_effort
-        request = Request(self.function, args, keywords, self.argnums, *how, self.has_aux, **self.options)
+        more = {"effort": self.planning_effort, "spill": self.spill, **self.options}
+        request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **more)
         start = time.perf_counter()
         outcome = run(request, None if known is None else self._planned(known, budget), self.subscriber)
         self.report = replace(outcome.report, seconds=time.perf_counter() - start)
@@ -173,7 +194,7 @@ class Gradient:
         if known.script:
             return known
         try:
-            known.settle(budget, self.planner, self.planning_effort)
+            known.settle(budget, self.planner, self.spill, effort=self.planning_effort)
         except MemoryBudgetError:
             if self.planner != "best":
                 raise
@@ -239,7 +260,7 @@ def recorded(
     except NeedsValueError:
         most = budget if budget is not None else 2**62
         with Rehearsal():
-            known = run(Request(f, args, {}, argnums, most, planner, effort=0, has_aux=has_aux), None).known
+            known = run(Request(f, args, {}, argnums, most, planner, has_aux, effort=0), None).known
         assert known is not None
         return known
 
