@@ -31,7 +31,7 @@ from .optimizers import clip_by_global_norm, global_norm
 from .processes import own_process
 from .rows import Row, Rows
 from .shards import by_shard, cut
-from .verdicts import check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
+from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
 
 SNAPSHOT_FOLDER = "snapshots"
 _INTERRUPT, _REGROUP = 2, 1
@@ -338,6 +338,7 @@ class Worker:
             figures += [sums[name] for name in names] + [0.0] * (_NAMES - len(names))
         table = group.finish((name_word(names), *figures))
         check_names(table[:, 0], names, self.rank)
+        check_best(self.config.best, names)
         means = np.sum(by_shard(group.formation.runs, table[:, 1:], _NAMES), axis=0) / count
         row = {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}
         self._scores = row

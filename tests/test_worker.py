@@ -6,11 +6,13 @@ import secrets
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from retape.cluster import (
+    ConfigError,
     MismatchError,
     ReplicaMismatchError,
     TrainConfig,
@@ -63,7 +65,7 @@ def crew(count, made):
 def together(workers, generation=1, meanwhile=lambda: None, **settings):
     """Lets the workers train in one formation; returns their outcomes."""
     formation = Formation(secrets.token_hex(16), generation, SHARDS, (len(workers),), deadline_seconds=20, **settings)
-    outcomes = [None] * len(workers)
+    outcomes: list[Any] = [None] * len(workers)
 
     def one(rank):
         outcomes[rank] = workers[rank].run(formation, rank)
@@ -304,3 +306,9 @@ def test_a_first_rank_lost_while_it_writes_the_last_snapshot_leaves_that_to_the_
     assert together(workers[1:], 2)[0].status == "finished"
     assert list((tmp_path / "snapshots").glob("step-000000200*"))
     assert bits(workers[1]) == bits(alone)
+
+
+def test_the_best_snapshot_by_a_figure_that_is_not_there_is_refused(tmp_path):
+    [worker] = crew(1, job(tmp_path, steps=2, best="lowest val_los"))
+    error = together([worker])[0].failure.rebuild()
+    assert isinstance(error, ConfigError) and "evaluate returns val_loss" in str(error)
