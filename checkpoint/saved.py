@@ -113,9 +113,9 @@ def load_plan(path: Any) -> SavedPlan:
         raise PlanMismatchError(f"{path} holds no whole plan: {error!r}") from None
 
 
-def make_plan(program: Program, budget: int, planner: str | SavedPlan) -> Plan:
+def make_plan(program: Program, budget: int, planner: str | SavedPlan, *, effort: int | None = None) -> Plan:
     """Return the plan by a planner's name or by a saved plan. Raises what `best` and `SavedPlan.plan` raise."""
-    return best(program, budget, planner) if isinstance(planner, str) else planner.plan(program, budget)
+    return best(program, budget, planner, effort=effort) if isinstance(planner, str) else planner.plan(program, budget)
 
 
 def is_sound(plan: Plan) -> bool:

@@ -6,7 +6,7 @@ _missing = [name for name in ("ray", "msgpack") if _find_spec(name) is None]
 if _missing:
     raise ImportError(f"retape.cluster needs {' and '.join(_missing)}: pip install 'retape[cluster]'")
 
-from .data import Arrays, Examples, Order, Source  # noqa: E402 - the check above comes first, for its text
+from .data import ArrayFiles, Arrays, Examples, Order, Source  # noqa: E402 - the check above comes first, for its text
 from .errors import (  # noqa: E402
     AbortedError,
     ClusterSizeError,
@@ -47,6 +47,7 @@ from .snapshot import save as save_snapshot  # noqa: E402
 
 __all__ = [
     "AbortedError",
+    "ArrayFiles",
     "Arrays",
     "ClusterSizeError",
     "ConfigError",

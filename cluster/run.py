@@ -75,9 +75,10 @@ def train(
     """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
 
     ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
-    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, or
-    a list of examples. ``memory_budget`` (bytes, or "512MiB") bounds one worker's gradient call. ``rate`` is a number or a
-    function of the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the run goes on
+    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
+    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
+    gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
+    ``out``, or a file or folder: the run goes on
     bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where
     there is none, so that the same call, made again after the driver was lost, completes the run. ``evaluate(params,
     batch)`` returns means by name for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without
@@ -113,6 +114,8 @@ def train(
     source = as_source(data)
     if len(source) < global_batch:
         raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
+    if config.best is not None and (validation is None or evaluate is None):
+        raise ConfigError(f"the best snapshot is the one with the {config.best}: that takes validation data and evaluate")
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
     with held(out) as folder:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.errors import ChangedError, RuleError
+from ..runtime.fingerprint import fingerprint
 from ..runtime.tape import Tape
 from .actions import (
     COMPARE,
@@ -25,7 +26,6 @@ from .actions import (
 )
 from .buffers import Ledger
 from .events import Stepped, Subscriber
-from .fingerprint import fingerprint
 from .spill import SpillFile
 
 _STEPS = frozenset([RUN, FREE, RUN_INTO, OVERWRITE, READ, WRITE])

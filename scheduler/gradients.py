@@ -46,6 +46,7 @@ def grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
+    planning_effort: int | None = None,
     spill: str | PathLike | None = None,
     spill_budget: int | str | None = None,
     subscriber: Subscriber | None = None,
@@ -61,10 +62,13 @@ def grad(
     gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
     single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). "auto" is what this
     machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
-    plan from `load_plan`. With `spill`, a folder, what does not fit goes to disk and back instead where that is faster, up
-    to `spill_budget` bytes (without one, half of what is free there); the file has no name and is gone however the call
-    ends. `subscriber` is called with the events of a call under a budget (`scheduler/events.py`), as it goes on; an error
-    that it raises ends the call. See `.report` of the returned function.
+    plan from `load_plan`; a search for one takes about `planning_effort` simulated steps (100,000 by default, which are
+    about a second; more may find a plan with less extra work).
+
+    With `spill`, a folder, what does not fit goes to disk and back instead where that is faster, up to `spill_budget`
+    bytes (without one, half of what is free there); the file has no name and is gone however the call ends. `subscriber`
+    is called with the events of a call under a budget (`scheduler/events.py`), as it goes on; an error that it raises
+    ends the call. See `.report` of the returned function.
 
     Raises `MemoryBudgetError` before the memory is taken when no plan fits, `SpillError` for a folder that cannot be
     written to and for a disk that fails while values are on it, `InputError` for arguments or outputs that have no
@@ -76,7 +80,7 @@ def grad(
     [0.0, 0.0]
     """
     options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    options |= {"spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
+    options |= {"planning_effort": planning_effort, "spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
     return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, **options)
 
 
@@ -89,6 +93,7 @@ def value_and_grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
+    planning_effort: int | None = None,
     spill: str | PathLike | None = None,
     spill_budget: int | str | None = None,
     subscriber: Subscriber | None = None,
@@ -101,7 +106,7 @@ def value_and_grad(
     (9.0, 6.0)
     """
     options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    options |= {"spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
+    options |= {"planning_effort": planning_effort, "spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
     return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, **options)
 
 
@@ -122,6 +127,7 @@ class Gradient:
         memory_budget: int | str | None,
         planner: str | SavedPlan,
         with_value: bool,
+        planning_effort: int | None = None,
         spill: str | PathLike | None = None,
         spill_budget: int | str | None = None,
         subscriber: Subscriber | None = None,
@@ -146,6 +152,7 @@ class Gradient:
         elif spill_budget is not None:
             raise ValueError("spill_budget= bounds what spill= writes: name a folder with spill= too")
         self.planner = planner
+        self.planning_effort = planning_effort
         self.with_value = with_value
         self.subscriber = subscriber
         self.report: Report | None = None
@@ -166,9 +173,8 @@ class Gradient:
     def _within_budget(self, args: tuple, keywords: dict, budget: int) -> tuple[Any, Any, Any]:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
-        request = Request(
-            self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, spill=self.spill, **self.options
-        )
+        more = {"effort": self.planning_effort, "spill": self.spill, **self.options}
+        request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **more)
         start = time.perf_counter()
         outcome = run(request, None if known is None else self._planned(known, budget), self.subscriber)
         self.report = replace(outcome.report, seconds=time.perf_counter() - start)
@@ -188,7 +194,7 @@ class Gradient:
         if known.script:
             return known
         try:
-            known.settle(budget, self.planner, self.spill)
+            known.settle(budget, self.planner, self.spill, effort=self.planning_effort)
         except MemoryBudgetError:
             if self.planner != "best":
                 raise
@@ -216,6 +222,7 @@ def plan(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     planner: str | SavedPlan = "best",
+    planning_effort: int | None = None,
 ) -> Plan:
     """Return the plan by which `grad(f, memory_budget=...)` would run on arguments like `args`.
 
@@ -233,7 +240,7 @@ def plan(
         made = PLANNERS["keep_all"](known.program, float("inf"))
         assert made is not None
     else:
-        made = make_plan(known.program, budget, planner)
+        made = make_plan(known.program, budget, planner, effort=planning_effort)
     return replace(made, projected_seconds=projected_seconds(made, known.lowering))
 
 
@@ -253,7 +260,7 @@ def recorded(
     except NeedsValueError:
         most = budget if budget is not None else 2**62
         with Rehearsal():
-            known = run(Request(f, args, {}, argnums, most, planner, has_aux), None).known
+            known = run(Request(f, args, {}, argnums, most, planner, has_aux, effort=0), None).known
         assert known is not None
         return known
 

@@ -58,6 +58,7 @@ class Known:
             self.is_constant[slot] = 0
         self.plan: Plan | None = None
         self.is_planless = False
+        self.effort: int | None = None  # of planning
         self.held_elsewhere: dict[int, bool] = {}
         self.script: list[Line] = []
         self.rest: tuple[Action, ...] = ()
@@ -77,12 +78,13 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None) -> Plan:
+    def settle(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None, *, effort: int | None = None) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
+            self.effort = effort
             plan = self._planned(budget, planner, folder)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
@@ -116,7 +118,7 @@ class Known:
         return plan
 
     def _recomputing(self, budget: int, planner: str | SavedPlan) -> Plan:
-        plan = make_plan(self.program, budget, planner)
+        plan = make_plan(self.program, budget, planner, effort=self.effort)
         if not self._is_prompt(plan):
             others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
             plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
@@ -136,7 +138,7 @@ class Known:
         except SpillError as error:
             self.plan = None
             try:
-                self.settle(budget, planner, None)
+                self.settle(budget, planner, None, effort=self.effort)
             except MemoryBudgetError as refused:
                 refused.add_note(f"Nor can values be spilled: {error}")
                 raise

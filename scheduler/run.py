@@ -48,6 +48,7 @@ class Request:
     allow_int: bool = False
     disconnected: str = "zeros"
     spill: SpillFolder | None = None
+    effort: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,7 @@ class _Call:
 
     def _settled(self, new: Known) -> Plan:
         request = self.request
-        new.settle(request.budget, request.planner, request.spill)
+        new.settle(request.budget, request.planner, request.spill, effort=request.effort)
         new.spill_into(self._open_spill_file, request.budget, request.planner)
         assert new.plan is not None
         return new.plan
