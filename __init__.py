@@ -35,6 +35,7 @@ from .scheduler.gradients import grad, plan, value_and_grad
 from .scheduler.loops import fori_loop, scan, while_loop
 from .scheduler.microbatch import accumulate
 from .scheduler.report import Report
+from .scheduler.spill import SpillError
 from .scheduler.tradeoff import tradeoff
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "Report",
     "RuleError",
     "SavedPlan",
+    "SpillError",
     "Tape",
     "TapeError",
     "ThreadError",

@@ -17,6 +17,7 @@ import memory_time
 import models
 import overhead
 import pictures
+import recovery
 import tables
 
 _TABLES = {
@@ -26,6 +27,7 @@ _TABLES = {
     "in-place": in_place.table,
     "loops": loops.table,
     "all-reduce": all_reduce.table,
+    "recovery": recovery.table,
 }
 
 

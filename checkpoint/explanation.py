@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .residency import Compute
+from .residency import Compute, Drop, Load
 from .units import format_bytes
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def _figures(plan: Plan) -> list[str]:
     again = [n - 1 for n in plan.computed if n > 1]
     share = f", {100 * peak / without:.0f} % of the {format_bytes(without)} needed without a budget" if without else ""
     lines = [f"  projected   {format_bytes(peak)} ({peak} bytes){share}"]
+    if plan.spilled_bytes:
+        lines.append(f"  spilled     {format_bytes(plan.spilled_bytes)} are written to disk and read back")
     if not again:
         lines.append("  extra work  none: everything is computed once")
     else:
@@ -79,6 +81,8 @@ def _kept_at_turn(plan: Plan) -> set[int]:
                 break
             live.add(step.value)
             live.discard(step.overwrites)
-        else:
+        elif isinstance(step, Load):
+            live.add(step.value)
+        elif isinstance(step, Drop):
             live.discard(step.value)
     return live

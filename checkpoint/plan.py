@@ -11,7 +11,7 @@ from typing import Any
 from .bounds import least_work_seconds
 from .explanation import explain
 from .program import Program
-from .residency import Compute, Step, simulate
+from .residency import Compute, Drop, Load, Spill, Step, simulate
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +20,8 @@ class Plan:
 
     `steps` is the whole order; values may be computed in any order that their inputs allow, and those that no output
     depends on may be left out. `is_optimal` tells that no plan has less work within the budget. `projected_seconds` is
-    what it takes on this machine, where that was measured. A plan that goes on from the middle of a run has `start` (the
+    what it takes on this machine, where that was measured; `waiting_seconds` is how long it is expected to wait for a disk.
+    A plan that goes on from the middle of a run has `start` (the
     values in memory by then) and `start_position` (the first value not made yet).
     """
 
@@ -32,6 +33,7 @@ class Plan:
     start_position: int = 0
     is_optimal: bool = False
     projected_seconds: float | None = None
+    waiting_seconds: float = 0.0
 
     def memory(self) -> Iterator[tuple[Step, int, int]]:
         """Yield each step with the bytes live during it (workspace included) and after it."""
@@ -44,7 +46,10 @@ class Plan:
                 live += sizes[step.value] - saved
                 yield step, during, live
             else:
-                live -= sizes[step.value]
+                if isinstance(step, Load):
+                    live += sizes[step.value]
+                elif isinstance(step, Drop):
+                    live -= sizes[step.value]
                 yield step, live, live
 
     @cached_property
@@ -96,10 +101,17 @@ class Plan:
         return again / once if once else 0.0
 
     @cached_property
+    def spilled_bytes(self) -> int:
+        """The bytes of all values that are written to disk."""
+        return sum(self.program.sizes[step.value] for step in self.steps if isinstance(step, Spill))
+
+    @cached_property
     def least_work_seconds(self) -> float:
         """Seconds of computing below which no plan within the budget exists (see `bounds`); exact where `is_optimal`."""
         if self.is_optimal:
             return self.work_seconds
+        if self.spilled_bytes:
+            return self.program.work_seconds()  # the bounds are those of plans that recompute
         return least_work_seconds(self.program, math.inf if self.budget_bytes is None else self.budget_bytes)
 
     @cached_property
@@ -138,7 +150,9 @@ class Plan:
                 if during > peak:
                     peak, at_peak = during, frozenset(live)
                 live.discard(step.overwrites)
-            else:
+            elif isinstance(step, Load):
+                live.add(step.value)
+            elif isinstance(step, Drop):
                 live.discard(step.value)
         return summed_by_line(self.program, at_peak, count) if sizes else []
 

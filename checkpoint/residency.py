@@ -44,7 +44,19 @@ class Drop(NamedTuple):
     value: int
 
 
-Step = Compute | Drop
+class Spill(NamedTuple):
+    """Begin to write `value` to disk; it stays in memory, unchanged, until it is dropped."""
+
+    value: int
+
+
+class Load(NamedTuple):
+    """Take memory for `value` and begin to read it back from disk."""
+
+    value: int
+
+
+Step = Compute | Drop | Spill | Load
 
 
 class Hold(NamedTuple):

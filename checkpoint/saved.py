@@ -75,10 +75,12 @@ def fingerprint(program: Program) -> str:
 def save_plan(plan: Plan, path: Any) -> None:
     """Write a plan into the file `path` (JSON), to be read by `load_plan`; an existing file is replaced at once.
 
-    Raises `FileNotFoundError` for a missing folder, `ValueError` for a plan that goes on from the middle of a run.
+    Raises `FileNotFoundError` for a missing folder, `ValueError` for a plan that goes on from the middle of a run or spills.
     """
     if plan.start_position:
         raise ValueError("only whole plans are saved: this one goes on from the middle of a run")
+    if plan.spilled_bytes:
+        raise ValueError("a plan that spills holds for one disk, and is not saved")
     target = Path(path)
     record = {
         "format": _FORMAT,
@@ -111,9 +113,9 @@ def load_plan(path: Any) -> SavedPlan:
         raise PlanMismatchError(f"{path} holds no whole plan: {error!r}") from None
 
 
-def make_plan(program: Program, budget: int, planner: str | SavedPlan) -> Plan:
+def make_plan(program: Program, budget: int, planner: str | SavedPlan, *, effort: int | None = None) -> Plan:
     """Return the plan by a planner's name or by a saved plan. Raises what `best` and `SavedPlan.plan` raise."""
-    return best(program, budget, planner) if isinstance(planner, str) else planner.plan(program, budget)
+    return best(program, budget, planner, effort=effort) if isinstance(planner, str) else planner.plan(program, budget)
 
 
 def is_sound(plan: Plan) -> bool:
@@ -128,6 +130,8 @@ def is_sound(plan: Plan) -> bool:
                 return False
             live.discard(step.value)
             continue
+        if not isinstance(step, Compute):
+            return False
         victim = step.overwrites
         if step.value in live or not live.issuperset(program.inputs[step.value]):
             return False
@@ -142,6 +146,7 @@ def is_sound(plan: Plan) -> bool:
 def _number(step: Step) -> Any:
     if isinstance(step, Drop):
         return -1 - step.value
+    assert isinstance(step, Compute)
     return step.value if step.overwrites < 0 else (step.value, step.overwrites)
 
 

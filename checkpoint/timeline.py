@@ -131,6 +131,10 @@ class Timeline:
             self._log.append((self._restore_readers, source, self.readers[source]))
             self.readers[source] = sorted([*self.readers[source], slot])
             self._add(ended + 1, self.last(source) + 1, sizes[p])
+        if not kept:  # nobody reads the instance before any more
+            self._add(before, self.last(before) + 1, -sizes[v])
+            self._clear(before)
+            self._release(before, v)
         return slot
 
     def peak(self, first: int = 0, end: int | None = None) -> int:

@@ -6,7 +6,7 @@ _missing = [name for name in ("ray", "msgpack") if _find_spec(name) is None]
 if _missing:
     raise ImportError(f"retape.cluster needs {' and '.join(_missing)}: pip install 'retape[cluster]'")
 
-from .data import Arrays, Examples, Order, Source  # noqa: E402 - the check above comes first, for its text
+from .data import ArrayFiles, Arrays, Examples, Order, Source  # noqa: E402 - the check above comes first, for its text
 from .errors import (  # noqa: E402
     AbortedError,
     ClusterSizeError,
@@ -40,13 +40,14 @@ from .optimizers import (  # noqa: E402
     warmup_cosine,
 )
 from .run import TrainResult, train  # noqa: E402
-from .snapshot import Snapshot  # noqa: E402
+from .snapshot import Snapshot, export_parameters  # noqa: E402
 from .snapshot import latest as latest_snapshot  # noqa: E402
 from .snapshot import load as load_snapshot  # noqa: E402
 from .snapshot import save as save_snapshot  # noqa: E402
 
 __all__ = [
     "AbortedError",
+    "ArrayFiles",
     "Arrays",
     "ClusterSizeError",
     "ConfigError",
@@ -70,6 +71,7 @@ __all__ = [
     "clip_by_global_norm",
     "constant",
     "cosine",
+    "export_parameters",
     "global_norm",
     "lamb",
     "lars",

@@ -85,8 +85,12 @@ class Crew:
                 self._call("prepare", number)
             case Reload(number):
                 self._call("prepare", number, self._newest_snapshot())
-            case Kill(number, _):
+            case Kill(number, _, is_silent):
+                has_place = number in self._bundles
                 process = self._dismiss(number)
+                if process is None and is_silent and has_place:
+                    # Its place may be on a node that is cut off: the replacement goes where there is room.
+                    self._free_bundles.pop()
                 if process is not None:
                     process.kill()  # one that stands still does not answer Ray
             case CallOff(numbers, generation):
@@ -210,7 +214,7 @@ class Crew:
             self._seen.update(dict.fromkeys(self._seen, now))
         self._polled = now
         return [
-            Lost(number, f"silent for {now - self._seen[number]:.1f} s")
+            Lost(number, f"silent for {now - self._seen[number]:.1f} s", is_silent=True)
             for number in asked
             if number in self._actors and now - self._seen[number] > limit
         ]

@@ -1,6 +1,10 @@
-"""Makes an output folder ready for a run, so that nothing of an earlier run is overwritten."""
+"""Makes an output folder ready for a run, so that nothing of another run is overwritten."""
 
+import fcntl
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import snapshot as snapshots
@@ -8,28 +12,68 @@ from .errors import ConfigError, SnapshotError
 from .metrics import METRICS_NAME
 from .worker import SNAPSHOT_FOLDER
 
+_LOCK_NAME = ".lock"
 _RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", "result.json")
 
 
-def prepare_folder(out: str | Path, *, resume: bool) -> Path:
-    """Makes ``out`` if needed and checks that it can be written; returns it as an absolute path.
+@contextmanager
+def held(out: str | Path) -> Iterator[Path]:
+    """Makes ``out`` if needed and holds it for this process until the end of the block; yields it as an absolute path.
 
-    Unless the run resumes, an earlier run's files move to ``out/earlier-N``. Raises ``ConfigError`` when the
-    folder cannot be made or written.
+    The system lets go of it when the process ends, however that happens. Raises ``ConfigError`` when another job holds the
+    folder (the text says which) or it cannot be written.
     """
     out = Path(out).absolute()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".probe-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        lock = open(out / _LOCK_NAME, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise ConfigError(
-            f"the output folder {out} cannot be written: {error.strerror or error}; choose another with out (--out)"
-        ) from error
-    if not resume:
-        _set_aside(out)
-    return out
+        raise _unwritable(out, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise ConfigError(
+                f"another job ({lock.read().strip() or 'unknown'}) is training into {out}: wait for its end, or choose "
+                "another folder with out (--out)"
+            ) from None
+        except OSError as error:
+            raise _unwritable(out, error) from error
+        try:
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
+        except OSError as error:
+            raise _unwritable(out, error) from error
+        snapshots.remove_partial(out / SNAPSHOT_FOLDER)
+        yield out
+
+
+def set_aside(out: Path) -> None:
+    """Moves an earlier run's files in ``out`` to ``out/earlier-N``."""
+    _move_aside(out, [out / name for name in _RUN_FILES if (out / name).exists()])
+
+
+def set_aside_newer(out: Path, resume_from: Path) -> None:
+    """Moves the snapshots in ``out`` that are newer than ``resume_from`` to ``out/earlier-N``: what they hold is done anew.
+
+    Left there, they would pass for the newest of the run that goes on from ``resume_from``.
+    """
+    newer = snapshots.after(out / SNAPSHOT_FOLDER, snapshots.read(resume_from)["step"])
+    _move_aside(out, newer)
+
+
+def _move_aside(out: Path, present: list[Path]) -> None:
+    if not present:
+        return
+    number = 1
+    while (out / f"earlier-{number}").exists():
+        number += 1
+    aside = out / f"earlier-{number}"
+    aside.mkdir()
+    for path in present:
+        path.rename(aside / path.name)
 
 
 def find_snapshot(out: Path, resume: bool | str | Path | None) -> tuple[Path | None, list[SnapshotError]]:
@@ -58,14 +102,7 @@ def last_good(out: Path) -> str:
     return f"the last good snapshot is {path}"
 
 
-def _set_aside(out: Path) -> None:
-    present = [out / name for name in _RUN_FILES if (out / name).exists()]
-    if not present:
-        return
-    number = 1
-    while (out / f"earlier-{number}").exists():
-        number += 1
-    aside = out / f"earlier-{number}"
-    aside.mkdir()
-    for path in present:
-        path.rename(aside / path.name)
+def _unwritable(out: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the output folder {out} cannot be written: {error.strerror or error}; choose another with out (--out)"
+    )

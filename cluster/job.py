@@ -11,6 +11,7 @@ from .data import Source
 from .errors import ConfigError, RunError
 from .optimizers import Optimizer
 from .processes import Process
+from .snapshot import Best
 
 _SHARDS = 4
 
@@ -28,8 +29,9 @@ class TrainConfig:
     finite, or a loss above ``loss_limit``, ends the run, or with ``nonfinite="skip"`` leaves the parameters as they
     are and goes on. The parameters' checksums are compared across workers every ``check_every`` steps. ``units`` is
     what one example counts for in throughput. A worker that is silent for ``silence_seconds`` is replaced; one that
-    waits for others longer than ``deadline_seconds`` gives up. ``wire`` is how float32 gradients travel between
-    nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). Raises ``ConfigError`` for numbers
+    waits for others longer than ``deadline_seconds`` gives up. The last ``keep`` snapshots stay, and with ``best``, such
+    as "lowest val_loss", the best of those that were taken after a validation. ``wire`` is how float32 gradients travel
+    between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). Raises ``ConfigError`` for numbers
     that cannot work.
     """
 
@@ -45,6 +47,7 @@ class TrainConfig:
     validate_examples: int = 256
     check_every: int = 25
     keep: int = 3
+    best: str | None = None
     units: int = 1
     deadline_seconds: float = 300.0
     silence_seconds: float = 2.5
@@ -79,6 +82,8 @@ class TrainConfig:
                 f"{self.workers} workers have only {self.shard_count} logical shards to share: use "
                 f"{self.shard_count} workers or fewer, or shards={self.workers}"
             )
+        if self.best is not None:
+            Best.of(self.best)
         for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES)):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; the known ones are {', '.join(known)}")

@@ -48,7 +48,10 @@ class ProgressLine:
         self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def row(self, row: dict[str, Any]) -> None:
-        """Takes one metrics row: a step's or a validation's."""
+        """Takes one metrics row: a step's, a validation's, or a warning."""
+        if "warning" in row:
+            self.say(f"step {row['step']}: {row['warning']}")
+            return
         self._latest.update(row)
         text = self._text()
         if self._live is not None:

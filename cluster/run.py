@@ -18,7 +18,7 @@ from .crew import Crew
 from .data import as_source
 from .engine import cluster, payload_size, placement
 from .errors import ConfigError, DataError, NonFiniteLossError, SnapshotError, WorkerDiedError
-from .folder import find_snapshot, last_good, prepare_folder
+from .folder import find_snapshot, held, last_good, set_aside, set_aside_newer
 from .job import Failure, Job, TrainConfig
 from .optimizers import Optimizer, constant
 from .rows import Row, identity
@@ -75,9 +75,10 @@ def train(
     """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
 
     ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
-    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, or
-    a list of examples. ``memory_budget`` (bytes, or "512MiB") bounds one worker's gradient call. ``rate`` is a number or a
-    function of the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the run goes on
+    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
+    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
+    gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
+    ``out``, or a file or folder: the run goes on
     bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where
     there is none, so that the same call, made again after the driver was lost, completes the run. ``evaluate(params,
     batch)`` returns means by name for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without
@@ -113,62 +114,76 @@ def train(
     source = as_source(data)
     if len(source) < global_batch:
         raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
+    if config.best is not None and (validation is None or evaluate is None):
+        raise ConfigError(f"the best snapshot is the one with the {config.best}: that takes validation data and evaluate")
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
-    if resume == "auto":
-        resume = _has_snapshot(Path(out))
-    folder = prepare_folder(out, resume=bool(resume))
-    resume_from, damaged = find_snapshot(folder, resume)
-    notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
-    for note in notes:
-        say(note)
-    job = Job(
-        loss=loss,
-        init=init,
-        data=source,
-        optimizer=optimizer,
-        rate=rate if callable(rate) else constant(rate),
-        config=config,
-        out=folder,
-        resume=resume_from,
-        validation=as_source(validation) if validation is not None else None,
-        evaluate=evaluate,
-    )
-    address = address or os.environ.get("RAY_ADDRESS")
-    size = payload_size(job)
-    seen = _Seen(on_row or (lambda row: None))
-    token = secrets.token_hex(32)
-    with (
-        _stop_signals() as stop,
-        cluster(address, cpus=(workers + spares) * threads, payload_bytes=size, oversubscribe=oversubscribe) as ray,
-    ):
-        stop.interrupt_at_once()  # again, for Ray has set a handler of its own
-        say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
-        with placement(ray, workers, threads=threads) as group:
-            local = address in (None, "local")
-            crew = Crew(
-                ray, job, group=group, bundles=workers, threads=threads, local=local, token=token, on_rows=seen.take, say=say
-            )
-            try:
-                state = _supervise(crew, workers, spares, stop, resize, seen)
-            finally:
-                crew.close()
-                remove_arenas(token)
-    _raise_failure(state, folder)
-    newest, _ = snapshots.latest(folder / SNAPSHOT_FOLDER)
-    params = init(config.seed)
-    last = snapshots.load(newest, params_like=params, state_like=optimizer.init(params))
-    return TrainResult(
-        status=state.status,
-        step=last.step,
-        params=last.params,
-        state=last.state,
-        snapshot=newest,
-        rows=seen.rows,
-        out=folder,
-        wall_seconds=time.perf_counter() - started,
-        notes=notes,
-    )
+    with held(out) as folder:
+        if resume == "auto":
+            resume = _has_snapshot(folder)
+        resume_from, damaged = find_snapshot(folder, resume)
+        if resume_from is None:
+            set_aside(folder)
+        else:
+            set_aside_newer(folder, resume_from)
+        notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
+        for note in notes:
+            say(note)
+        job = Job(
+            loss=loss,
+            init=init,
+            data=source,
+            optimizer=optimizer,
+            rate=rate if callable(rate) else constant(rate),
+            config=config,
+            out=folder,
+            resume=resume_from,
+            validation=as_source(validation) if validation is not None else None,
+            evaluate=evaluate,
+        )
+        address = address or os.environ.get("RAY_ADDRESS")
+        size = payload_size(job)
+        seen = _Seen(on_row or (lambda row: None))
+        token = secrets.token_hex(32)
+        with (
+            _stop_signals() as stop,
+            cluster(address, cpus=(workers + spares) * threads, payload_bytes=size, oversubscribe=oversubscribe) as ray,
+        ):
+            stop.interrupt_at_once()  # again, for Ray has set a handler of its own
+            say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
+            with placement(ray, workers, threads=threads) as group:
+                local = address in (None, "local")
+                crew = Crew(
+                    ray,
+                    job,
+                    group=group,
+                    bundles=workers,
+                    threads=threads,
+                    local=local,
+                    token=token,
+                    on_rows=seen.take,
+                    say=say,
+                )
+                try:
+                    state = _supervise(crew, workers, spares, stop, resize, seen)
+                finally:
+                    crew.close()
+                    remove_arenas(token)
+        _raise_failure(state, folder)
+        newest, _ = snapshots.latest(folder / SNAPSHOT_FOLDER)
+        params = init(config.seed)
+        last = snapshots.load(newest, params_like=params, state_like=optimizer.init(params))
+        return TrainResult(
+            status=state.status,
+            step=last.step,
+            params=last.params,
+            state=last.state,
+            snapshot=newest,
+            rows=seen.rows,
+            out=folder,
+            wall_seconds=time.perf_counter() - started,
+            notes=notes,
+        )
 
 
 def _supervise(

@@ -77,6 +77,7 @@ class Lost:
     number: int
     reason: str
     is_out_of_memory: bool = False
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,11 @@ class Reload:
 
 @dataclass(frozen=True)
 class Kill:
-    """End a worker's process; why it is lost."""
+    """End a worker's process; why it is lost. One that ``is_silent`` may be on a node that cannot be reached."""
 
     number: int
     reason: str
+    is_silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -281,7 +283,7 @@ def _ended(state: State, number: int, outcome: Outcome) -> State:
 def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
     workers = dict(state.workers)
     gone = workers.pop(event.number)
-    made: list[Instruction] = [Kill(event.number, event.reason)]
+    made: list[Instruction] = [Kill(event.number, event.reason, event.is_silent)]
     survivors = tuple(number for number in state.formed if number in workers)
     state = replace(state, workers=workers, shrink=state.shrink or event.is_out_of_memory)
     if event.number not in state.formed:

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from ..runtime.trees import flatten_with_paths
-from .errors import MismatchError, NonFiniteLossError, ReplicaMismatchError
+from .errors import ConfigError, DataError, MismatchError, NonFiniteLossError, ReplicaMismatchError
+from .snapshot import Best
+
+
+def check_best(best: str | None, names: Sequence[str]) -> None:
+    """Raises ``ConfigError`` when the best snapshot goes by a figure that ``evaluate`` does not return."""
+    if best is not None and Best.of(best).name not in names:
+        raise ConfigError(
+            f"the best snapshot is the one with the {best}, and evaluate returns {', '.join(names) or 'nothing'}"
+        )
 
 
 def nonfinite(step: int, value: float, what: str, limit: float = math.inf) -> NonFiniteLossError | None:
@@ -36,6 +45,15 @@ def check_together(steps: np.ndarray) -> None:
     """Raises ``ReplicaMismatchError`` unless all workers have finished the same number of steps."""
     if (steps != steps[0]).any():
         raise ReplicaMismatchError(f"the workers are not at the same step: {steps.astype(int).tolist()}")
+
+
+def check_data(lengths: np.ndarray) -> None:
+    """Raises ``DataError`` unless all workers see the same number of examples."""
+    if (lengths != lengths[0]).any():
+        raise DataError(
+            f"the workers do not see the same data: they have {lengths.astype(int).tolist()} examples; the data must be the "
+            "same on all nodes"
+        )
 
 
 def check_names(words: np.ndarray, names: Sequence[str], rank: int) -> None:

@@ -22,16 +22,16 @@ from . import snapshot as snapshots
 from .comm.group import Formation, Group
 from .comm.layout import Layout
 from .comm.mesh import Address, listen
-from .data import Order, take
+from .data import Order, check_length, take
 from .engine import whereabouts
-from .errors import AbortedError, DeadlineError, RunError, SnapshotError
+from .errors import AbortedError, DeadlineError, RunError
 from .fingerprint import fingerprint
 from .job import Failure, Job, Outcome, Ready, State
 from .optimizers import clip_by_global_norm, global_norm
 from .processes import own_process
 from .rows import Row, Rows
 from .shards import by_shard, cut
-from .verdicts import check_names, check_replicas, check_together, digest_words, name_word, nonfinite
+from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
 
 SNAPSHOT_FOLDER = "snapshots"
 _INTERRUPT, _REGROUP = 2, 1
@@ -50,6 +50,7 @@ class Worker:
         self._generation = -1
         self._group: Group | None = None
         self._listener: socket.socket | None = None
+        self._writer: snapshots.Writer | None = None
         self._is_whole = True
 
     def prepare(self, resume: Path | None = None) -> Ready:
@@ -61,12 +62,14 @@ class Worker:
         params = job.init(config.seed)
         state = job.optimizer.init(params)
         self.step, self.order = 0, Order(config.seed)
+        self._examples = len(job.data)
         self._microbatch: int | str = config.microbatch
         # The step after which all that follows a step (validation, a snapshot) was done.
         self.after_step = -1
         resume = resume or job.resume
         if resume is not None:
             loaded = snapshots.load(resume, params_like=params, state_like=state)
+            snapshots.check_same_run(loaded, resume, optimizer=job.optimizer.name, examples=self._examples)
             params, state, self.step = loaded.params, loaded.state, loaded.step
             self.order, self.after_step = Order(**loaded.order), loaded.step
             if config.shards is None:
@@ -80,6 +83,7 @@ class Worker:
         self.state = state
         self.layout = Layout.of(flatten(self.params)[0])
         self._rows = Rows(job.out)
+        self._scores: dict[str, float] = {}
         self._node, self._host = whereabouts()
         return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
 
@@ -124,6 +128,9 @@ class Worker:
             status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
             return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)
         finally:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
             self._rows.close()
             if self._group is not None:
                 self._group.close()
@@ -184,6 +191,7 @@ class Worker:
                 break
             row, stop = self._one_step(group)
             self._rows.record(row)
+            self._record_news()
             if stop == _INTERRUPT:
                 self._after_step(group, is_last=True)
                 break
@@ -195,8 +203,9 @@ class Worker:
 
     def _muster(self, group: Group) -> None:
         """Agrees on where to go on: all must have done the same steps, and what follows a step is done again by all."""
-        table = group.finish((float(self.step), float(self.after_step), *digest_words(self.params)))
+        table = group.finish((float(self.step), float(self.after_step), *digest_words(self.params), float(self._examples)))
         check_together(table[:, 0])
+        check_data(table[:, 4])
         check_replicas(table[:, 2:4], self.step)
         self.after_step = int(table[:, 1].min())
 
@@ -204,7 +213,8 @@ class Worker:
         """One update of the parameters; returns the step's metrics and whether a stop was asked for."""
         job, config = self.job, self.config
         started = time.perf_counter()
-        indices, order = take(self.order, config.global_batch, len(job.data))
+        check_length(job.data, self._examples)
+        indices, order = take(self.order, config.global_batch, self._examples)
         pieces = cut(indices, config.shard_count)
         is_even = len({len(piece) for piece in pieces}) == 1
         losses = []
@@ -291,6 +301,7 @@ class Worker:
     def _after_step(self, group: Group, *, is_last: bool) -> None:
         """What follows a step: validation and a snapshot, where they are due."""
         config = self.config
+        self._scores = {}
         if self.step and (is_last or self.step % config.validate_every == 0):
             self._validate(group, is_whole=self.step >= config.steps)
         if is_last or self.step % config.snapshot_every == 0:
@@ -326,12 +337,17 @@ class Worker:
             figures += [sums[name] for name in names] + [0.0] * (_NAMES - len(names))
         table = group.finish((name_word(names), *figures))
         check_names(table[:, 0], names, self.rank)
+        check_best(self.config.best, names)
         means = np.sum(by_shard(group.formation.runs, table[:, 1:], _NAMES), axis=0) / count
         row = {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}
+        self._scores = row
         self._rows.record({"step": self.step, **row, "examples": count})
 
     def _save(self, group: Group, *, is_last: bool) -> None:
-        """Writes a snapshot; one that cannot be written is told of, and tried again when the next one is due."""
+        """Has a snapshot written in the background; the first and the last are waited for.
+
+        One that cannot be written is told of and tried again; the last one for half of the time that the others wait.
+        """
         group.check()  # a rank that was replaced while it stood still must not write over what its successors wrote
         config = self.config
         snapshot = snapshots.Snapshot(
@@ -347,11 +363,22 @@ class Worker:
                 "memory_budget": config.memory_budget,
                 "microbatch": self._microbatch,
                 "optimizer": self.job.optimizer.name,
+                "examples": self._examples,
             },
+            scores=self._scores,
         )
+        if self._writer is None:
+            best = snapshots.Best.of(config.best) if config.best is not None else None
+            self._writer = snapshots.Writer(self.job.out / SNAPSHOT_FOLDER, keep=config.keep, best=best)
+        self._writer.submit(snapshot)
         try:
-            snapshots.save(self.job.out / SNAPSHOT_FOLDER, snapshot, keep=config.keep)
-        except SnapshotError as error:
             if is_last or self.step == 0:
-                raise
-            self._rows.record({"step": self.step, "warning": str(error)})
+                self._writer.wait(config.deadline_seconds / 2 if is_last else 0.0)
+        finally:
+            self._record_news()
+
+    def _record_news(self) -> None:
+        """Records what happened to snapshots since the last time."""
+        news = self._writer.news() if self._writer is not None else []
+        if news:
+            self._rows.record({"step": self.step, "warning": "; ".join(news)})

@@ -20,7 +20,7 @@ from .python_numbers import value_of
 from .region import Region, step_back_result
 from .tape import Tape
 from .trail import Trail
-from .transforms import transposed, vjp
+from .transforms import pulled_back, transposed
 
 
 class Custom(ABC):
@@ -264,7 +264,7 @@ class custom_jvp(Custom):  # noqa: N801
             return trees.unflatten(out_tree, [_zeros_like(y) if t is None else t for t, y in zip(made, outputs, strict=True)])
 
         def pull(cotangent: Any) -> list:
-            _, transposed = vjp(pushed, *(np.ones(_shape(values[k]), _dtype(values[k])) for k in wanted))
+            _, transposed, *_ = pulled_back(pushed, *(np.ones(_shape(values[k]), _dtype(values[k])) for k in wanted))
             found = dict(zip(wanted, transposed(cotangent), strict=True))
             return [found.get(k) for k in range(len(values))]
 

@@ -10,7 +10,7 @@ import numpy as np
 from . import trees
 from .arguments import as_scalar_array, check_leaves, check_outputs, positions
 from .errors import InputError
-from .transforms import plain_value_and_grad, transposed, vjp
+from .transforms import plain_value_and_grad, pulled_back, transposed
 
 
 def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto", has_aux: bool = False) -> Callable:
@@ -41,7 +41,7 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
         chosen = tuple(args[k] for k in wanted)
         leaves, treedef = check_leaves(chosen, "arguments")
         leaves = [as_scalar_array(leaf) for leaf in leaves]
-        output, pullback, *aux = vjp(inner, *chosen, has_aux=has_aux)
+        output, pullback, aux, *_ = pulled_back(inner, *chosen, has_aux=has_aux)
         outputs, out_tree = check_outputs(output)
         outputs = [y if hasattr(y, "dtype") else np.asarray(y) for y in outputs]
         entries = sum(int(np.size(leaf)) for leaf in leaves)
@@ -56,7 +56,7 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
             for row in made
         ]
         result = trees.unflatten(out_tree, nested)
-        return (result, aux[0]) if has_aux else result
+        return (result, aux) if has_aux else result
 
     return computed
 
@@ -146,4 +146,4 @@ def hvp(f: Callable, primals: Sequence, tangents: Sequence) -> Any:
     def gradient(*args: Any) -> Any:
         return plain_value_and_grad(f, args, tuple(range(len(args))), {})[2]
 
-    return vjp(gradient, *primals)[1](tuple(tangents))
+    return pulled_back(gradient, *primals)[1](tuple(tangents))

@@ -22,6 +22,7 @@ from .arguments import (
     untraced,
 )
 from .array import Array
+from .fingerprint import while_unchanged
 from .forward import Forward
 from .trail import Trail
 
@@ -32,13 +33,23 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
     Every argument is differentiated; outputs may be nested containers of arrays of any shape. The pullback may be
     called again, also inside another transform. For complex arrays it multiplies by the transpose of the Jacobian,
     without conjugation. Raises `InputError` for arguments that have no derivative, and, of the pullback, for outputs that are
-    no numbers and for a cotangent that does not fit the output.
+    no numbers, for a cotangent that does not fit the output, and `ChangedError` where an array that it reads (an argument, an
+    output or one that `f` took from outside) was written to since.
 
     >>> import numpy as np, retape as rt
     >>> y, pullback = rt.vjp(lambda a, b: a * b, 3.0, 4.0)
     >>> [float(g) for g in pullback(1.0)]
     [4.0, 3.0]
     """
+    value, pullback, aux, trail, captured = pulled_back(f, *args, has_aux=has_aux)
+    pullback = while_unchanged(
+        pullback, trail, captured, {"an argument": args, "an output": value, "an auxiliary output": aux}
+    )
+    return (value, pullback, aux) if has_aux else (value, pullback)
+
+
+def pulled_back(f: Callable, *args: Any, has_aux: bool = False) -> tuple[Any, Callable, Any, Trail, list]:
+    """Return output, pullback, auxiliary output, and what the pullback reads: the trail, and arrays taken from outside."""
     with Trail() as trail:
         arguments = Arguments(args, tuple(range(len(args))), trail.input)
         slots = [array._slot for array in arguments.arrays]  # now: `f` may write into its arguments
@@ -47,6 +58,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
         outputs, treedef = trees.flatten(output)
         ends = [leaf._slot if type(leaf) is Array and leaf._level is trail else None for leaf in outputs]
         value = untraced(output, trail)
+        captured = list(trail.frozen)
     kinds = [leaf if not isinstance(leaf, Array) else _Kind(leaf.shape, leaf.dtype) for leaf in outputs]
     primals = arguments.primals()
 
@@ -62,7 +74,7 @@ def vjp(f: Callable, *args: Any, has_aux: bool = False) -> tuple:
         trail.pull(sums)
         return arguments.assemble([finished(sums.get(slot), value, seen) for slot, value in zip(slots, primals, strict=True)])
 
-    return (value, pullback, aux) if has_aux else (value, pullback)
+    return value, pullback, aux, trail, captured
 
 
 class _Kind:
@@ -113,8 +125,8 @@ def linearize(f: Callable, *args: Any) -> tuple[Any, Callable]:
     >>> float(pushforward(1.0, 0.0))
     4.0
     """
-    output, pullback = vjp(f, *args)
-    return output, transposed(pullback, output)
+    output, pullback, _, trail, captured = pulled_back(f, *args)
+    return output, while_unchanged(transposed(pullback, output), trail, captured, {"an argument": args, "an output": output})
 
 
 def transposed(pullback: Callable, output: Any) -> Callable:
@@ -131,7 +143,7 @@ def transposed(pullback: Callable, output: Any) -> Callable:
             leaves[k] = leaf
         return trees.unflatten(treedef, leaves)
 
-    _, push = vjp(lambda *cotangents: pullback(filled(cotangents)), *(np.ones_like(zeros[k]) for k in moving))
+    _, push, *_ = pulled_back(lambda *cotangents: pullback(filled(cotangents)), *(np.ones_like(zeros[k]) for k in moving))
     return lambda *tangents: filled(push(tangents))
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.residency import Compute, Drop, Step
+from ..checkpoint.residency import Compute, Drop, Load, Spill, Step
 from ..runtime.primitives import is_opaque
 from .buffers import SMALLEST, owner_of
 from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
 
-RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, COMPARE = range(9)
+RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, COMPARE, WRITE, READ, WAIT = range(12)
 
 
 class Layout:
@@ -34,6 +34,7 @@ class Layout:
         self.runs = runs if runs is not None else []
         self.views: dict[int, list[int]] = {}
         self._viewed = bytearray()
+        self._moving: dict[int, int] = {}  # WRITE or READ, by the slot of a value that is on its way to disk or from there
 
     def note_views(self, values: list[Any]) -> None:
         """Take in which views exist already; `values` are the arrays in memory, by slot."""
@@ -55,9 +56,17 @@ class Layout:
         for step in steps:
             if type(step) is Drop:
                 slot = outputs[lowering.call_of[step.value]]
+                yield from self._settled(slot)
                 if slot in self.views:
                     yield self._let_go(slot)
                 yield FREE, None, None, None, slot, program.sizes[step.value], None
+                continue
+            if type(step) is Spill or type(step) is Load:
+                slot = outputs[lowering.call_of[step.value]]
+                kind = self._moving[slot] = WRITE if type(step) is Spill else READ
+                layout = tape.phantoms[slot]
+                more = layout.shape, layout.dtype, "C" if layout.flags.c_contiguous else "F"
+                yield kind, None, None, None, slot, program.sizes[step.value], more
                 continue
             assert type(step) is Compute
             value, victim = step
@@ -66,6 +75,8 @@ class Layout:
                 is_hushed = not is_hushed
                 yield (HUSH if is_hushed else SPEAK), None, None, None, 0, 0, None
             runs[value] += 1
+            if self._moving:
+                yield from self._read(inputs)
             for slot in inputs:
                 if aliases[slot] >= 0 and not self._viewed[slot]:
                     yield from self.view(slot)
@@ -75,6 +86,7 @@ class Layout:
             run = _owning(op.run) if op.is_view else op.run
             if victim >= 0:
                 slot = outputs[lowering.call_of[victim]]
+                yield from self._settled(slot)
                 if slot in self.views:
                     yield self._let_go(slot)
                 assert op.run_into is not None
@@ -87,6 +99,19 @@ class Layout:
                 yield COMPARE, op.name, None, None, output, 0, (program.lines[value], layout)
         if is_hushed:
             yield SPEAK, None, None, None, 0, 0, None
+
+    def _read(self, slots: Iterable[int]) -> Iterator[Action]:
+        """Yield the actions that wait for what a call reads, if that is on its way from disk."""
+        aliases = self.lowering.tape.aliases
+        for slot in slots:
+            base = aliases[slot] if aliases[slot] >= 0 else slot
+            if self._moving.get(base) == READ:  # what is being written may be read
+                yield from self._settled(base)
+
+    def _settled(self, slot: int) -> Iterator[Action]:
+        if slot in self._moving:
+            del self._moving[slot]
+            yield WAIT, None, None, None, slot, 0, None
 
     def view(self, slot: int) -> Iterator[Action]:
         """Yield the actions that make a view, and first those that it is a view of."""

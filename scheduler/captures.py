@@ -10,9 +10,9 @@ import numpy as np
 
 from ..runtime.array import Array
 from ..runtime.errors import ChangedError, TapeError
+from ..runtime.fingerprint import fingerprint
 from ..runtime.tape import Tape
 from .buffers import owner_of
-from .fingerprint import fingerprint
 
 _SMALL_CONSTANT = 64 * 1024
 # A checksum costs as much as reading the memory thrice. Up to this size it is taken of all captured arrays; of larger ones

@@ -8,13 +8,27 @@ from typing import Any
 import numpy as np
 
 from ..runtime.errors import ChangedError, RuleError
+from ..runtime.fingerprint import fingerprint
 from ..runtime.tape import Tape
-from .actions import COMPARE, FREE, HUSH, LET_GO, OVERWRITE, RUN, RUN_INTO, VIEW, Action
+from .actions import (
+    COMPARE,
+    FREE,
+    HUSH,
+    LET_GO,
+    OVERWRITE,
+    READ,
+    RUN,
+    RUN_INTO,
+    VIEW,
+    WAIT,
+    WRITE,
+    Action,
+)
 from .buffers import Ledger
 from .events import Stepped, Subscriber
-from .fingerprint import fingerprint
+from .spill import SpillFile
 
-_STEPS = frozenset([RUN, FREE, RUN_INTO, OVERWRITE])
+_STEPS = frozenset([RUN, FREE, RUN_INTO, OVERWRITE, READ, WRITE])
 
 
 class Executor:
@@ -28,6 +42,7 @@ class Executor:
         self.ledger = ledger
         self.subscriber = subscriber
         self.done = 0
+        self.spill_file: SpillFile | None = None
         self._prints: dict[int, int] = {}  # of what opaque ops have made, by slot
 
     def perform(self, actions: Iterable[Action], limit: int) -> None:
@@ -67,6 +82,8 @@ class Executor:
                         values[s] = None
                 elif kind == COMPARE:
                     self._compare(function, slot, more[0], more[1])
+                elif kind >= WRITE:
+                    self._spill(kind, slot, size, more, limit)
                 elif kind == HUSH:
                     quiet = np.errstate(all="ignore")
                     quiet.__enter__()
@@ -76,6 +93,34 @@ class Executor:
         finally:
             if quiet is not None:
                 quiet.__exit__(None, None, None)
+
+    def _spill(self, kind: int, slot: int, size: int, layout: Any, limit: int) -> None:
+        """Begin to write a value to disk or to read it from there, or wait until that is done."""
+        file, values, ledger = self.spill_file, self.tape.values, self.ledger
+        assert file is not None
+        if kind == WAIT:
+            file.wait(slot)
+        elif kind == WRITE:
+            file.write(slot, values[slot])
+        else:
+            assert kind == READ
+            shape, dtype, order = layout
+            buffer = ledger.take(shape, dtype, size) if order == "C" else None
+            ledger.admit(limit, size)
+            values[slot] = np.empty(shape, dtype, order) if buffer is None else buffer
+            ledger.count(size)
+            file.read(slot, values[slot])
+
+    def close_spill_file(self) -> None:
+        """Let go of the spill file, if there is one."""
+        if self.spill_file is not None:
+            self.spill_file.close()
+            self.spill_file = None
+
+    def settle(self) -> None:
+        """Wait for everything that is on its way to disk or from there."""
+        if self.spill_file is not None:
+            self.spill_file.wait_all()
 
     def _told(self, actions: Iterable[Action], subscriber: Subscriber) -> Iterator[Action]:
         """Yield `actions`, and tell of each that makes or frees a value when the next one is asked for."""
@@ -148,6 +193,7 @@ class Executor:
 
     def resolve(self, slot: int) -> Any:
         """Return the array in `slot`: an argument, a constant, a value in memory, or a view of one."""
+        self.settle()
         tape = self.tape
         chain = []
         while tape.values[slot] is None and tape.aliases[slot] >= 0:

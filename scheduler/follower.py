@@ -109,6 +109,7 @@ class Follower:
     def leave(self) -> OnlineKeeper:
         """Hand over to the online policy: from the call at hand on, the program takes another path than the known one."""
         tape, executor = self.tape, self.executor
+        executor.settle()
         lowering = self.known.lowering.until(self.cursor, tape)
         tape.cut(self.cursor)
         keeper = OnlineKeeper(tape, self.budget, lowering, executor, self.captures, self.known.record_bytes)

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, check_name
 from ..checkpoint.saved import SavedPlan, make_plan
+from ..checkpoint.units import parse_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
@@ -29,6 +31,7 @@ from .known import Known
 from .machine import budget_bytes
 from .report import Report
 from .run import Request, complete, run
+from .spill import spill_folder
 from .timing import projected_seconds
 
 _MOST_KNOWN = 32
@@ -43,6 +46,9 @@ def grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
+    planning_effort: int | None = None,
+    spill: str | PathLike | None = None,
+    spill_budget: int | str | None = None,
     subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes the gradient of `f`, a scalar function of nested containers of arrays.
@@ -56,21 +62,26 @@ def grad(
     gradients included; what does not fit is freed and computed again, with the same numbers bit for bit (but for
     single complex numbers, of whose products NumPy rounds the last bit otherwise than in arrays). "auto" is what this
     machine or the process's control group has free as `grad` is called, less a tenth. `planner` names who plans, or is a
-    plan from `load_plan`. `subscriber` is called with the events of a call under a budget (`scheduler/events.py`), as it
-    goes on; an error that it raises ends the call. See `.report` of the returned function.
+    plan from `load_plan`; a search for one takes about `planning_effort` simulated steps (100,000 by default, which are
+    about a second; more may find a plan with less extra work).
 
-    Raises `MemoryBudgetError` before the memory is taken when no plan fits, `InputError` for arguments or outputs that
-    have no derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a
-    budget that cannot be read.
+    With `spill`, a folder, what does not fit goes to disk and back instead where that is faster, up to `spill_budget`
+    bytes (without one, half of what is free there); the file has no name and is gone however the call ends. `subscriber`
+    is called with the events of a call under a budget (`scheduler/events.py`), as it goes on; an error that it raises
+    ends the call. See `.report` of the returned function.
+
+    Raises `MemoryBudgetError` before the memory is taken when no plan fits, `SpillError` for a folder that cannot be
+    written to and for a disk that fails while values are on it, `InputError` for arguments or outputs that have no
+    derivative, `DisconnectedError`, `PlanMismatchError` for a loaded plan of another program, `ValueError` for a budget
+    that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> rt.grad(lambda w: np.sum(np.tanh(w) ** 2), memory_budget="1MiB")(np.zeros(2)).tolist()
     [0.0, 0.0]
     """
-    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    return Gradient(
-        f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, subscriber=subscriber, **options
-    )
+    options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options |= {"planning_effort": planning_effort, "spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
+    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=False, **options)
 
 
 def value_and_grad(
@@ -82,6 +93,9 @@ def value_and_grad(
     disconnected: str = "zeros",
     memory_budget: int | str | None = None,
     planner: str | SavedPlan = "best",
+    planning_effort: int | None = None,
+    spill: str | PathLike | None = None,
+    spill_budget: int | str | None = None,
     subscriber: Subscriber | None = None,
 ) -> Gradient:
     """Return a function that computes ``(value, gradient)`` of `f`, or ``((value, auxiliary), gradient)``; see `grad`.
@@ -91,10 +105,9 @@ def value_and_grad(
     >>> float(value), float(gradient)
     (9.0, 6.0)
     """
-    options = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
-    return Gradient(
-        f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, subscriber=subscriber, **options
-    )
+    options: dict[str, Any] = {"has_aux": has_aux, "allow_int": allow_int, "disconnected": disconnected}
+    options |= {"planning_effort": planning_effort, "spill": spill, "spill_budget": spill_budget, "subscriber": subscriber}
+    return Gradient(f, argnums, memory_budget=memory_budget, planner=planner, with_value=True, **options)
 
 
 class Gradient:
@@ -114,6 +127,9 @@ class Gradient:
         memory_budget: int | str | None,
         planner: str | SavedPlan,
         with_value: bool,
+        planning_effort: int | None = None,
+        spill: str | PathLike | None = None,
+        spill_budget: int | str | None = None,
         subscriber: Subscriber | None = None,
     ) -> None:
         if not callable(f):
@@ -127,7 +143,16 @@ class Gradient:
         self.has_aux = has_aux
         self.options: dict[str, Any] = {"allow_int": allow_int, "disconnected": disconnected}
         self.budget_bytes = None if memory_budget is None else budget_bytes(memory_budget)
+        self.spill = None
+        if spill is not None:
+            if memory_budget is None:
+                raise ValueError("spill= says where values go that a memory_budget has no room for: give a memory_budget too")
+            most_bytes = None if spill_budget is None else parse_bytes(spill_budget, name="spill_budget")
+            self.spill = spill_folder(spill, most_bytes)
+        elif spill_budget is not None:
+            raise ValueError("spill_budget= bounds what spill= writes: name a folder with spill= too")
         self.planner = planner
+        self.planning_effort = planning_effort
         self.with_value = with_value
         self.subscriber = subscriber
         self.report: Report | None = None
@@ -148,7 +173,8 @@ class Gradient:
     def _within_budget(self, args: tuple, keywords: dict, budget: int) -> tuple[Any, Any, Any]:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
-        request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **self.options)
+        more = {"effort": self.planning_effort, "spill": self.spill, **self.options}
+        request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **more)
         start = time.perf_counter()
         outcome = run(request, None if known is None else self._planned(known, budget), self.subscriber)
         self.report = replace(outcome.report, seconds=time.perf_counter() - start)
@@ -168,7 +194,7 @@ class Gradient:
         if known.script:
             return known
         try:
-            known.settle(budget, self.planner)
+            known.settle(budget, self.planner, self.spill, effort=self.planning_effort)
         except MemoryBudgetError:
             if self.planner != "best":
                 raise
@@ -196,6 +222,7 @@ def plan(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     planner: str | SavedPlan = "best",
+    planning_effort: int | None = None,
 ) -> Plan:
     """Return the plan by which `grad(f, memory_budget=...)` would run on arguments like `args`.
 
@@ -213,7 +240,7 @@ def plan(
         made = PLANNERS["keep_all"](known.program, float("inf"))
         assert made is not None
     else:
-        made = make_plan(known.program, budget, planner)
+        made = make_plan(known.program, budget, planner, effort=planning_effort)
     return replace(made, projected_seconds=projected_seconds(made, known.lowering))
 
 
@@ -233,7 +260,7 @@ def recorded(
     except NeedsValueError:
         most = budget if budget is not None else 2**62
         with Rehearsal():
-            known = run(Request(f, args, {}, argnums, most, planner, has_aux), None).known
+            known = run(Request(f, args, {}, argnums, most, planner, has_aux, effort=0), None).known
         assert known is not None
         return known
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import islice
 
+from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, refusal
 from ..checkpoint.program import Program
 from ..checkpoint.residency import Compute, Step
 from ..checkpoint.saved import SavedPlan, make_plan
+from ..checkpoint.spilling import spilling
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
 from .lowering import Lowering, record_bytes
 from .schedule import replay, schedule
+from .spill import SpillError, SpillFolder
 
 # What the program is expected to call, and what is done then: op, input slots, parameters, output slot, actions.
 Line = tuple[Op, tuple[int, ...], dict | None, int, tuple[Action, ...]]
+
+
+_NEAR = 1.05  # times the work of computing everything once: a plan so good is taken without a search for others
 
 
 class Known:
@@ -51,6 +58,7 @@ class Known:
             self.is_constant[slot] = 0
         self.plan: Plan | None = None
         self.is_planless = False
+        self.effort: int | None = None  # of planning
         self.held_elsewhere: dict[int, bool] = {}
         self.script: list[Line] = []
         self.rest: tuple[Action, ...] = ()
@@ -70,21 +78,73 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str | SavedPlan) -> Plan:
+    def settle(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None, *, effort: int | None = None) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
-            plan = make_plan(self.program, budget, planner)
-            if not self._is_prompt(plan):
-                others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
-                plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
-                if plan is None:
-                    raise refusal(self.program, budget)
+            self.effort = effort
+            plan = self._planned(budget, planner, folder)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan
+
+    def _planned(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None) -> Plan:
+        if folder is None or isinstance(planner, SavedPlan):
+            return self._recomputing(budget, planner)
+        program = self.program
+        plan = PLANNERS["keep_all"](program, budget)
+        if plan is not None:
+            return plan
+        failure = None
+        try:
+            disk, may_spill = folder.disk(), self.lowering.may_spill()
+            plan = spilling(program, budget, disk, may_spill)
+        except SpillError as error:
+            failure = error
+        else:
+            if plan is not None and plan.work_seconds + plan.waiting_seconds < _NEAR * program.work_seconds():
+                return plan
+        try:
+            other = self._recomputing(budget, planner)
+        except MemoryBudgetError as refused:
+            if plan is None:
+                refused.add_note(f"Nor can values be spilled: {failure or 'what one operation needs does not fit'}")
+                raise
+            return plan
+        if plan is None or other.work_seconds < plan.work_seconds + plan.waiting_seconds:
+            return other
+        return plan
+
+    def _recomputing(self, budget: int, planner: str | SavedPlan) -> Plan:
+        plan = make_plan(self.program, budget, planner, effort=self.effort)
+        if not self._is_prompt(plan):
+            others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
+            plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
+            if plan is None:
+                raise refusal(self.program, budget)
+        return plan
+
+    def spill_into(self, file: Callable[[int], None], budget: int, planner: str | SavedPlan) -> None:
+        """Open the plan's spill file by calling `file` with its bytes; where that fails, plan again without one.
+
+        Raises `MemoryBudgetError` when no plan fits without.
+        """
+        if self.plan is None or not self.plan.spilled_bytes:
+            return
+        try:
+            file(self.plan.spilled_bytes)
+        except SpillError as error:
+            self.plan = None
+            try:
+                self.settle(budget, planner, None, effort=self.effort)
+            except MemoryBudgetError as refused:
+                refused.add_note(f"Nor can values be spilled: {error}")
+                raise
+            if self.script:
+                self.script = []
+                self.write_script()
 
     def _is_prompt(self, plan: Plan) -> bool:
         """Tell whether a plan computes in its place whatever may fail: the program may catch the error there."""

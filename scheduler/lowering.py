@@ -13,6 +13,7 @@ from ..runtime.tape import Tape
 _BYTES_PER_SECOND = 8e9
 _FLOPS_PER_SECOND = 1e10
 _FLOPS_PER_SECOND_BLAS = 6e10
+_LEAST_SPILLED = 64 * 1024
 _SECONDS_PER_CALL = 2e-6
 _BLAS = frozenset(["matmul", "solve", "inv"])
 _MOST_KINDS = 4096
@@ -113,6 +114,14 @@ class Lowering:
             if len(self._kinds) < _MOST_KINDS:
                 self._kinds[key] = found
         return found[:3]
+
+    def may_spill(self) -> bytearray:
+        """Tell by value whether it can be written to disk as it lies: large, and in one piece."""
+        marks = bytearray(len(self.program))
+        for value, number in enumerate(self.call_of):
+            flags = self.tape.phantoms[self.tape.calls[number][3]].flags
+            marks[value] = self.program.sizes[value] >= _LEAST_SPILLED and (flags.c_contiguous or flags.f_contiguous)
+        return marks
 
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:
         """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call.

@@ -31,6 +31,7 @@ from .lowering import Lowering, record_bytes
 from .memory import pin_allocator
 from .report import Report
 from .schedule import replay, schedule
+from .spill import SpillFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Request:
     has_aux: bool = False
     allow_int: bool = False
     disconnected: str = "zeros"
+    spill: SpillFolder | None = None
+    effort: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ def run(request: Request, known: Known | None, subscriber: Subscriber | None = N
         with tape:
             return _Call(request, tape, executor, captures).run(known)
     finally:
-        # Whatever happened, and whoever holds on to the error's traceback: the call's memory goes.
+        # Whatever happened, and whoever holds on to the error's traceback: the call's memory and its file go.
+        executor.close_spill_file()
         tape.keeper = ShapesOnly()
         executor.ledger.clear()
         tape.values.clear()
@@ -124,6 +128,7 @@ class _Call:
             if isinstance(tape.values[slot], np.ndarray):
                 self.captures.guard(slot, tape.values[slot])
         if known is not None:
+            known.spill_into(self._open_spill_file, request.budget, request.planner)
             tape.keeper = Follower(tape, request.budget, executor, self.captures, known)
         else:
             tape.keeper = OnlineKeeper(tape, request.budget, Lowering(tape), executor, self.captures)
@@ -178,7 +183,14 @@ class _Call:
             if keeper.is_at_end and known.ends == tuple(slot for slot in (end, *kept) if slot is not None):
                 assert plan is not None
                 keeper.finish()
-                report = Report(request.budget, plan.projected_peak_bytes, ledger.peak, plan.extra_work, plan.planner)
+                report = Report(
+                    request.budget,
+                    plan.projected_peak_bytes,
+                    ledger.peak,
+                    plan.extra_work,
+                    plan.planner,
+                    spilled_bytes=plan.spilled_bytes,
+                )
                 return known, report, False
             keeper = keeper.leave()
         assert isinstance(keeper, (OnlineKeeper, Refused))
@@ -200,7 +212,27 @@ class _Call:
         self.executor.perform(layout.actions(plan.steps), projected)
         once = new.program.work_seconds()
         again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
-        return new, Report(request.budget, projected, ledger.peak, again / once if once else 0.0, plan.planner), True
+        report = Report(
+            request.budget,
+            projected,
+            ledger.peak,
+            again / once if once else 0.0,
+            plan.planner,
+            spilled_bytes=plan.spilled_bytes,
+        )
+        return new, report, True
+
+    def _settled(self, new: Known) -> Plan:
+        request = self.request
+        new.settle(request.budget, request.planner, request.spill, effort=request.effort)
+        new.spill_into(self._open_spill_file, request.budget, request.planner)
+        assert new.plan is not None
+        return new.plan
+
+    def _open_spill_file(self, nbytes: int) -> None:
+        assert self.request.spill is not None
+        self.executor.close_spill_file()
+        self.executor.spill_file = self.request.spill.open(nbytes)
 
     def _cheaper(self, new: Known, rest: Plan | None) -> Plan:
         """Return the cheaper of going on from what is in memory and of starting over by a plan; checked without arrays.
@@ -214,12 +246,12 @@ class _Call:
         is_given = isinstance(self.request.planner, SavedPlan)
         if rest is None or is_given or rest.work_seconds > new.program.work_seconds():
             try:
-                whole = new.settle(self.request.budget, self.request.planner)
+                whole = self._settled(new)
             except MemoryBudgetError:
                 if rest is None:
                     raise
             else:
-                if rest is None or whole.work_seconds < rest.work_seconds:
+                if rest is None or whole.work_seconds + whole.waiting_seconds < rest.work_seconds:
                     return whole
             assert rest is not None
         replay(schedule(rest, new.lowering.call_of))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Compute
+from ..checkpoint.residency import Compute, Drop, Load, Spill
 from ..checkpoint.units import format_bytes
 
 
@@ -35,7 +35,21 @@ class Free:
     value: int
 
 
-Action = Run | Rerun | Free
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Begin to write `value` to the spill file."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Take a buffer for `value` and begin to read it from the spill file."""
+
+    value: int
+
+
+Action = Run | Rerun | Free | Write | Read
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +65,18 @@ class Schedule:
         for action in self.actions:
             v = action.value
             size = format_bytes(program.sizes[v])
-            if isinstance(action, Free):
-                lines.append(f"free v{v} ({size})")
+            if not isinstance(action, (Run, Rerun)):
+                lines.append(f"{_VERBS[type(action)]} v{v} ({size})")
                 continue
             verb = "run" if isinstance(action, Run) else "run again"
             into = f" into the buffer of v{action.overwrites}" if action.overwrites >= 0 else ""
             where = f", {program.lines[v]}" if program.lines[v] else ""
             lines.append(f"{verb} {program.labels[v]} to make v{v} ({size}){into}{where}")
         return "\n".join(lines)
+
+
+_VERBS = {Free: "free", Write: "write to disk", Read: "read from disk"}
+_KINDS = {Drop: Free, Spill: Write, Load: Read}
 
 
 def schedule(plan: Plan, call_of: Sequence[int]) -> Schedule:
@@ -71,7 +89,7 @@ def schedule(plan: Plan, call_of: Sequence[int]) -> Schedule:
             seen.add(step.value)
             actions.append(kind(step.value, call_of[step.value], step.overwrites))
         else:
-            actions.append(Free(step.value))
+            actions.append(_KINDS[type(step)](step.value))
     return Schedule(plan, tuple(actions))
 
 
@@ -87,6 +105,7 @@ def replay(made: Schedule) -> int:
     live = program.held_bytes + sum(program.sizes[v] for v in there)
     peak = live
     seen = set(range(plan.start_position))
+    on_disk: set[int] = set()
     for action in made.actions:
         v = action.value
         if isinstance(action, Free):
@@ -94,7 +113,17 @@ def replay(made: Schedule) -> int:
             there.remove(v)
             live -= program.sizes[v]
             continue
+        if isinstance(action, Write):
+            assert v in there, f"v{v} is written to disk, but is not in memory"
+            on_disk.add(v)
+            continue
         assert v not in there, f"v{v} is made, but is in memory already"
+        if isinstance(action, Read):
+            assert v in on_disk, f"v{v} is read from disk, but was not written"
+            there.add(v)
+            live += program.sizes[v]
+            peak = max(peak, live)
+            continue
         for u in program.inputs[v]:
             assert u in there, f"v{v} reads v{u}, which is not in memory"
         assert isinstance(action, Run) is (v not in seen), f"v{v} is run first, or again, where it is said otherwise"

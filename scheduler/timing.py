@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Compute
+from ..checkpoint.residency import Compute, Drop
 from ..runtime.op import OPS, Op
 from .buffers import SMALLEST
 from .lowering import Lowering
@@ -74,7 +74,7 @@ def _made(plan: Plan) -> Iterator[tuple[int, bool]]:
                     idle[other] -= 1
                     idle_bytes -= other
                     excess -= other
-        elif size >= SMALLEST and live + idle_bytes + size <= plan.projected_peak_bytes:
+        elif isinstance(step, Drop) and size >= SMALLEST and live + idle_bytes + size <= plan.projected_peak_bytes:
             idle[size] += 1
             idle_bytes += size
 

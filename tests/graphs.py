@@ -104,7 +104,7 @@ def lstm(steps: int = 60, width: int = 100) -> Program:
     """A long recurrence of two states, its parameters' gradients summed over the steps."""
     sketch = Sketch()
     h, c = sketch.op(width, cost=0.5), sketch.op(width, cost=0.5)
-    weights = sketch.op(2 * width, cost=0.5)
+    weights = sketch.op(2 * width, cost=0.5, weight=2 * width)
     for _ in range(steps):
         gates = sketch.op(4 * width, [h, weights], cost=16.0)
         keep, take = sketch.op(width, [gates], cost=2.0, reads="output"), sketch.op(width, [gates], cost=2.0, reads="output")
@@ -158,7 +158,7 @@ def tree_lstm(depth: int = 5, width: int = 100) -> Program:
 
     def node(level: int) -> tuple[int, int]:
         if not level:
-            c = sketch.op(width, cost=6.0)
+            c = sketch.op(width, cost=6.0, weight=width // 10)
             return c, sketch.op(width, [c], cost=2.0, reads="output")
         (c1, h1), (c2, h2) = node(level - 1), node(level - 1)
         gates = sketch.op(5 * width, [h1, h2], cost=20.0)

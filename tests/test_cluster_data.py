@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -106,3 +108,66 @@ def test_a_bigram_never_seen_in_training_costs_bits_but_stays_finite():
     assert entropy.fitted == pytest.approx(8.0) and entropy.conditional == 0.0
     with pytest.raises(DataError, match="2 bytes"):
         bigram_entropy(np.zeros(1, np.uint8), np.zeros(5, np.uint8))
+
+
+def array_files(folder, kind):
+    """The same two arrays of 50 examples as files, and the path of the source."""
+    x, y = np.arange(150.0).reshape(50, 3), np.arange(50)
+    if kind == "npz":
+        np.savez(folder / "data.npz", x=x, y=y)
+        return folder / "data.npz"
+    for name, array in (("x", x), ("y", y)):
+        np.save(folder / f"{name}.npy", array)
+    return folder if kind == "folder" else folder / "x.npy"
+
+
+@pytest.mark.parametrize("kind", ["npy", "folder", "npz"])
+def test_array_files_give_the_batches_of_their_arrays_and_travel_as_a_path(tmp_path, kind):
+    source = as_source(str(array_files(tmp_path, kind)))
+    shipped = pickle.dumps(source)
+    assert len(shipped) < 600  # the 50 examples take 1600 bytes
+    batch = pickle.loads(shipped).batch(np.array([7, 2]))
+    x, y = (batch, None) if kind == "npy" else (batch["x"], batch["y"])
+    assert len(source) == 50 and type(x) is np.ndarray and x.tolist() == [[21, 22, 23], [6, 7, 8]]
+    assert y is None or y.tolist() == [7, 2]
+
+
+def test_npy_files_are_mapped_and_not_read(tmp_path):
+    with open(tmp_path / "huge.npy", "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (2**30, 16)}
+        np.lib.format.write_array_header_2_0(file, header)
+        file.truncate(file.tell() + 2**36)  # 64 GiB of holes
+    source = as_source(tmp_path / "huge.npy")
+    assert len(source) == 2**30 and source.batch(np.array([2**30 - 1])).tolist() == [[0.0] * 16]
+
+
+def test_array_files_that_change_during_a_run_are_refused(tmp_path):
+    source = as_source(array_files(tmp_path, "folder"))
+    np.save(tmp_path / "y.npy", np.arange(51))
+    with pytest.raises(DataError, match="changed during the run"):
+        source.batch(np.array([1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("gone.npy", "cannot be read"), ("x.csv", "no .npy or .npz"), ("cut.npy", "cannot be read"), (".", "no .npy files")],
+)
+def test_paths_without_arrays_are_refused_by_name(tmp_path, name, text):
+    if name == "cut.npy":
+        (tmp_path / name).write_bytes(b"\x93NUMPY\x01\x00")
+    with pytest.raises(DataError, match=text):
+        as_source(tmp_path / name)
+
+
+def test_array_files_of_pickled_objects_are_never_opened(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}, None], object), allow_pickle=True)
+    np.savez(tmp_path / "x.npz", x=np.array([{"a": 1}], object))
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(DataError, match="arrays of numbers"):
+            as_source(tmp_path / name)
+
+
+def test_array_files_of_other_lengths_are_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros(3), y=np.zeros(4))
+    with pytest.raises(DataError, match="leading axis"):
+        as_source(tmp_path / "x.npz")

@@ -116,7 +116,7 @@ def test_retape_imports_where_no_optional_package_is_installed(tmp_path: Path) -
 
 def test_every_package_that_the_code_imports_is_declared(project: dict) -> None:
     extras = project["project"]["optional-dependencies"]
-    declared = [*project["project"]["dependencies"], *extras["cluster"], *extras["scipy"]]
+    declared = [*project["project"]["dependencies"], *extras["cluster"], *extras["scipy"], *extras["safetensors"]]
     known = {re.split(r"[\[<>=~!; ]", requirement)[0].lower() for requirement in declared}
     distribution = {"sklearn": "scikit-learn"}
     files = [file for folder in (ROOT, *code_folders().values()) for file in folder.glob("*.py")]

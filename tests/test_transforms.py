@@ -509,3 +509,33 @@ def test_a_plain_out_is_refused_by_the_name_that_the_program_calls():
     for call, name in ((np.sum, "numpy.sum"), (np.mean, "numpy.mean"), (np.add.reduce, "numpy.add")):
         with pytest.raises(rt.NotDifferentiableError, match=rf"^{name}\b"):
             rt.grad(lambda x, call=call: call(x, out=np.zeros(())))(np.ones(2))
+
+
+WRITTEN_AFTERWARDS = {
+    "an argument": (lambda w, c: w * w, lambda w, c, y: w),
+    "an argument that is a view": (lambda w, c: w[1:] ** 3, lambda w, c, y: w),
+    "an output": (lambda w, c: np.tanh(w), lambda w, c, y: y),
+    "an array from outside": (lambda w, c: w * c, lambda w, c, y: c),
+    "an array from outside, in a region": (rt.checkpoint(lambda w, c: np.sin(w * c)), lambda w, c, y: c),
+}
+
+
+@pytest.mark.parametrize("transform", [rt.vjp, rt.linearize])
+@pytest.mark.parametrize("what", WRITTEN_AFTERWARDS)
+def test_derivatives_are_refused_once_what_they_read_has_been_written_to(what, transform):
+    function, chosen = WRITTEN_AFTERWARDS[what]
+    w, c = np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])
+    output, derivative = transform(lambda w: function(w, c), w)
+    derivative(np.ones_like(output) if transform is rt.vjp else np.ones_like(w))
+    array = chosen(w, c, output)
+    array[::2] *= 2
+    with pytest.raises(rt.ChangedError, match="was written to after the function had run"):
+        derivative(np.ones_like(output) if transform is rt.vjp else np.ones_like(w))
+
+
+def test_arrays_that_no_derivative_reads_may_be_written_to():
+    w, c = np.array([1.0, 2.0]), np.array([3.0, 4.0])
+    output, pullback = rt.vjp(lambda w: w * c, w)
+    w *= 10
+    output *= 10
+    np.testing.assert_array_equal(pullback(np.ones(2))[0], c)

@@ -1,5 +1,7 @@
 """Workers as plain objects, a thread for each rank: the same bits for any number of them, and through hand-overs."""
 
+import errno
+import os
 import secrets
 import threading
 from dataclasses import replace
@@ -7,7 +9,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retape.cluster import MismatchError, ReplicaMismatchError, TrainConfig, adamw, load_snapshot, warmup_cosine
+from retape.cluster import (
+    ConfigError,
+    MismatchError,
+    ReplicaMismatchError,
+    TrainConfig,
+    adamw,
+    lamb,
+    latest_snapshot,
+    load_snapshot,
+    warmup_cosine,
+)
 from retape.cluster.comm.group import Formation
 from retape.cluster.data import as_source
 from retape.cluster.errors import AbortedError, SnapshotError
@@ -185,23 +197,6 @@ def test_evaluate_that_returns_other_names_on_one_worker_is_an_error(tmp_path):
     assert MismatchError in {outcome.failure.kind for outcome in together(workers)}
 
 
-def test_a_snapshot_that_cannot_be_written_is_told_of_and_training_goes_on(tmp_path, monkeypatch):
-    from retape.cluster import snapshot as snapshots
-
-    save = snapshots.save
-
-    def full(folder, snapshot, **settings):
-        if snapshot.step == 2:
-            raise SnapshotError("the disk is full")
-        return save(folder, snapshot, **settings)
-
-    monkeypatch.setattr("retape.cluster.worker.snapshots.save", full)
-    [worker] = crew(1, job(tmp_path, steps=4, snapshot_every=1))
-    assert together([worker])[0].status == "finished"
-    assert [row["warning"] for row in worker.rows(0) if "warning" in row] == ["the disk is full"]
-    assert sorted(path.name for path in (tmp_path / "snapshots").glob("step-*"))[-1].startswith("step-000000004")
-
-
 def test_memory_that_runs_out_makes_the_microbatch_smaller_by_its_plan(tmp_path):
     [worker] = crew(1, job(tmp_path, global_batch=32, steps=2))
     formation = Formation(secrets.token_hex(16), 1, SHARDS)
@@ -225,3 +220,71 @@ def test_shards_cover_the_batch_in_order(examples, shards):
     pieces = cut(np.arange(examples), shards)
     assert np.concatenate(pieces).tolist() == list(range(examples)) and len(pieces) == shards
     assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
+
+
+def test_a_full_disk_is_told_of_and_the_snapshot_comes_when_there_is_space(alone, tmp_path, monkeypatch):
+    sync, failed, told = os.fsync, [], []
+
+    def fsync(descriptor):
+        if worker.step > 0 and not told:
+            failed.append(descriptor)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    [worker] = crew(1, job(tmp_path, snapshot_every=50, best="lowest val_loss"))
+    record = worker._rows.record
+    worker._rows.record = lambda row: (told.append(row) if "warning" in row else None, record(row))
+    assert together([worker])[0].status == "finished"
+    assert failed and "No space left" in told[0]["warning"] and told[0]["step"] < 200
+    assert bits(worker) == bits(alone)
+    folder = tmp_path / "snapshots"
+    newest, damaged = latest_snapshot(folder)
+    assert newest.name == "step-000000200.snapshot" and not damaged
+    best = load_snapshot(folder / "best.snapshot", params_like=worker.params, state_like=worker.state)
+    losses = {row["step"]: row["val_loss"] for row in worker.rows(0) if "val_loss" in row}
+    assert best.scores["val_loss"] == losses[best.step] == min(losses[int(p.name[5:14])] for p in folder.glob("step-*[1-9]*"))
+
+
+def test_data_that_changes_its_length_ends_the_run_with_both_lengths(tmp_path):
+    made = job(tmp_path)
+
+    class Growing:
+        def __init__(self):
+            self.count = 64
+
+        def __len__(self):
+            return self.count
+
+        def batch(self, indices):
+            self.count = 65
+            return made.data.batch(indices)
+
+    [worker] = crew(1, replace(made, data=Growing()))
+    [outcome] = together([worker])
+    assert outcome.status == "failed" and "held 64 examples" in str(outcome.failure.rebuild())
+    assert "holds 65 now" in str(outcome.failure.rebuild()) and worker.step == 1
+
+
+def test_workers_that_see_different_data_do_not_start(tmp_path):
+    made = job(tmp_path)
+    shorter = as_source(tuple(leaf[:-1] for leaf in made.data.tree))
+    workers = crew(1, made) + crew(1, replace(made, data=shorter))
+    outcomes = together(workers)
+    assert all(worker.step == 0 for worker in workers)
+    assert any("[64, 63] examples" in str(outcome.failure.rebuild()) for outcome in outcomes)
+
+
+def test_a_run_is_not_resumed_with_another_optimizer_of_the_same_state(tmp_path):
+    made = job(tmp_path, steps=2)
+    [worker] = crew(1, made)
+    together([worker])
+    newest, _ = latest_snapshot(tmp_path / "snapshots")
+    with pytest.raises(SnapshotError, match="'adamw' saved, 'lamb' here"):
+        Worker(replace(made, optimizer=lamb(), resume=newest)).prepare()
+
+
+def test_the_best_snapshot_by_a_figure_that_is_not_there_is_refused(tmp_path):
+    [worker] = crew(1, job(tmp_path, steps=2, best="lowest val_los"))
+    error = together([worker])[0].failure.rebuild()
+    assert isinstance(error, ConfigError) and "evaluate returns val_loss" in str(error)

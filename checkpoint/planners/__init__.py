@@ -61,15 +61,17 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     found = [made for made in (plan, searched) if made is not None]
     if found:
         return min(found, key=lambda made: made.work_seconds)
-    needed, least = smallest_budget(program)
+    needed, least = smallest = smallest_budget(program)
     if needed > budget:
-        raise refusal(program, budget)
+        raise refusal(program, budget, smallest=smallest)
     return filled(least, budget)  # rules are not monotone: one may fit into less memory alone
 
 
-def refusal(program: Program, budget: int, planner: str = "best") -> MemoryBudgetError:
+def refusal(
+    program: Program, budget: int, planner: str = "best", *, smallest: tuple[int, Plan] | None = None
+) -> MemoryBudgetError:
     """Return the error that says what the cheapest plan needs, who holds it, and the nearest cure."""
-    needed, plan = smallest_budget(program)
+    needed, plan = smallest or smallest_budget(program)
     if planner not in ("best", "search"):
         return MemoryBudgetError(
             f"the planner {planner!r} found no plan within {format_bytes(budget)} ({budget} bytes); other planners need "

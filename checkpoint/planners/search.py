@@ -1,11 +1,11 @@
 """search: the best plan of many: eviction rules tried at the budget and below it, slack filled, then rules made wiser.
 
-Three devices. (1) An ensemble: no single rule wins everywhere. (2) `fill`: a plan that fits still repeats computations
-that its free memory would spare; they are taken out one by one, dearest per byte first, together with all that only
-served them (see `timeline`). A plan made for somewhat less memory and filled up is often better than one made for the
-budget itself. (3) Weights: values are made dearer or cheaper at random, a run of neighbours at a time, and what helps is
-kept. All of it is seeded and its effort is counted in steps: the same program and budget give the same plan on any
-machine, however busy. No optimality guarantee.
+Three devices. (1) An ensemble: no single rule wins everywhere. (2) Moves: a plan that fits still repeats computations that
+its free memory would spare; they are taken out one by one, dearest per byte first, together with all that only served
+them (see `moves`). A plan made for somewhat less memory and filled up is often better than one made for the budget
+itself. The best is bettered by exchanges: dear repetitions for cheap ones. (3) Weights: values are made dearer or cheaper
+at random, a run of neighbours at a time, and what helps is kept. All of it is seeded and its effort is counted in steps:
+the same program and budget give the same plan on any machine, however busy. No optimality guarantee.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from ..order import steps_of
 from ..plan import Plan
 from ..program import Program
 from ..residency import MOST_STEPS, Compute, Hold, Residency, Rule, run_through
-from ..timeline import EMPTY, Timeline
+from ..timeline import Timeline
 from .ancestors import RULE as PER_BYTE
 from .boundaries import boundary_sets
 from .chain import chain
+from .moves import exchange, fill
 from .next_use import RULE as NEXT_USE
 from .staleness import RULE as STALENESS
 from .uniform import uniform
 
 _EFFORT = 100_000
-_EFFORT_PER_VALUE = 200
+_MOST_EFFORT_PER_VALUE = 200
+_LEAST_EFFORT_PER_VALUE = 15
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
-_SHARES = (0.96, 0.9, 0.82)
+_STEPS_OF_AN_EXCHANGE = 15
+_SHARES = (0.999, 0.96, 0.9, 0.82)
+_RATIO = 1.03
 _FACTORS = (0.1, 0.3, 3.0, 10.0)
 _HALF = Rule(power=0.5)
 _QUARTER = Rule(power=0.25)
@@ -68,7 +72,7 @@ class Search:
         most = MOST_STEPS * len(self.program) if self.order is None else 4 * len(self.order)
         residency = Residency(
             self.program,
-            self.budget * attempt.share,
+            _rung(self.budget * attempt.share) if attempt.share < 1 else self.budget,
             knows_future=True,
             rule=attempt.rule,
             weights=attempt.weights,
@@ -91,12 +95,22 @@ class Search:
             self.cost, self.order = timeline.cost, timeline.computations()
         return timeline.cost
 
+    def exchange(self) -> None:
+        """Better the best order by exchanges, as long as they help."""
+        while self.order is not None and not self.is_done():
+            before = self.cost
+            timeline = Timeline(self.program, self.order)
+            self.effort -= _STEPS_OF_AN_EXCHANGE * exchange(timeline, self.budget)
+            self.take(timeline.computations())
+            if self.cost >= before:
+                break
+
 
 def search(program: Program, budget: float, *, effort: int | None = None) -> Plan | None:
     """Return the best plan found with about `effort` simulated steps, or None when no rule finds a way within `budget`.
 
     Ten thousand steps take about a tenth of a second; 100,000 are spent by default, fewer on programs of less than 500
-    values. However small the effort, the essential rules are tried until one fits.
+    values, more on those of more than 6,700. However small the effort, the essential rules are tried until one fits.
 
     >>> program = Program(outputs=(3,), forward=2)
     >>> for inputs in ((), (0,), (1,), (0, 2)):
@@ -106,16 +120,17 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
     (4.0, 30, None)
     """
     if effort is None:
-        effort = min(_EFFORT, _EFFORT_PER_VALUE * len(program))
+        effort = max(min(_EFFORT, _MOST_EFFORT_PER_VALUE * len(program)), _LEAST_EFFORT_PER_VALUE * len(program))
     state = Search(program, budget, effort)
     tried: list[tuple[float, int, Attempt]] = []
-    for attempts in (essential(program), variations(program)):
-        for attempt in attempts:
-            tried.append((state.try_out(attempt), len(tried), attempt))
-            if state.is_done():
-                break
-        if state.effort <= 0:
+    for attempt in essential(program):
+        tried.append((state.try_out(attempt), len(tried), attempt))
+        if state.is_done():
             break
+    for attempt in variations(program):
+        if state.effort <= 0 or state.is_done():
+            break
+        tried.append((state.try_out(attempt), len(tried), attempt))
     if state.order is None:
         return None
     if state.effort > 0 and not state.is_done():
@@ -123,6 +138,7 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
             state.effort -= 4 * len(program)
             if cut is not None:
                 state.take([step.value for step in cut.steps if type(step) is Compute])
+    state.exchange()
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
     return _plan(state)
 
@@ -132,6 +148,11 @@ def filled(plan: Plan, budget: float) -> Plan:
     state = Search(plan.program, budget, 0)
     state.take([step.value for step in plan.steps if type(step) is Compute])
     return _plan(state)
+
+
+def _rung(budget: float) -> float:
+    """Return the next lower of fixed budgets: budgets near each other share attempts, so more memory is hardly ever worse."""
+    return budget if budget == math.inf else _RATIO ** math.floor(math.log(max(budget, 1)) / math.log(_RATIO))
 
 
 def _plan(state: Search) -> Plan:
@@ -183,21 +204,3 @@ def improve(state: Search, tried: list[tuple[float, Attempt]]) -> None:
         found = state.try_out(Attempt(attempt.rule, attempt.share, changed, attempt.holds))
         if found <= cost:
             climbers[turn % len(climbers)] = found, attempt, changed
-
-
-def fill(timeline: Timeline, budget: float) -> int:
-    """Take out repeated computations as long as the peak stays within `budget`; return how many were looked at."""
-    costs, sizes, value = timeline.program.costs, timeline.program.sizes, timeline.value
-    slots = timeline.repeated()
-    slots.sort(key=lambda slot: -costs[value[slot]] / (sizes[value[slot]] + 1))
-    looked_at = 0
-    for slot in slots:
-        if value[slot] == EMPTY or timeline.instances[value[slot]][0] == slot:
-            continue
-        looked_at += 1
-        mark = timeline.mark()
-        timeline.remove(slot)
-        if timeline.peak() > budget:
-            timeline.undo(mark)
-    timeline.settle()
-    return looked_at

@@ -1,0 +1,111 @@
+"""Makes the tables of planning: extra work by graph, budget and rule, ours beside them; and seconds of planning by size.
+
+`python benchmarks/planning.py [--logs FOLDER] [--budgets 50,35,20] [--effort STEPS]`. A dash: no plan within the budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from operator_logs import read_log
+from tables import table
+
+from retape.checkpoint.plan import Plan
+from retape.checkpoint.planners import PLANNERS, best
+from retape.checkpoint.planners.search import search
+from retape.checkpoint.program import Program
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import graphs  # noqa: E402
+
+RULES = ("staleness", "ancestors", "next_use", "uniform", "boundaries")
+LARGE: dict[str, Callable[[], Program]] = {
+    "transformer, 24 layers": partial(graphs.transformer, 24),
+    "U-Net, 6 levels": partial(graphs.unet, 6, 4),
+    "LSTM, 500 steps": partial(graphs.lstm, 500),
+    "DenseNet, 4 blocks": partial(graphs.densenet, 4, 16),
+    "Inception, 30 blocks": partial(graphs.inception, 30),
+    "tree-LSTM, 128 leaves": partial(graphs.tree_lstm, 7),
+}
+
+
+def largest_op(program: Program) -> int:
+    """The bytes that the largest single op reads, makes and works in."""
+    sizes = program.sizes
+    needs = (sum(sizes[u] for u in inputs) + sizes[v] + program.workspaces[v] for v, inputs in enumerate(program.inputs))
+    return max(needs) + program.held_bytes
+
+
+def cell(plan: Plan | None) -> str:
+    return "-" if plan is None else f"{1 + plan.extra_work:.4f}"
+
+
+def compare(programs: dict[str, Program], shares: list[float], effort: int | None) -> None:
+    rows = []
+    for name, program in programs.items():
+        whole = PLANNERS["keep_all"](program, math.inf)
+        assert whole is not None
+        peak = whole.projected_peak_bytes
+        floor = 1.15 * largest_op(program)
+        for share, label in [
+            *((s, f"{100 * s:.0f} %") for s in shares),
+            (floor / peak, f"{100 * floor / peak:.1f} % (floor)"),
+        ]:
+            budget = int(share * peak)
+            plans = {rule: PLANNERS[rule](program, budget) for rule in RULES}
+            begun = time.process_time()
+            ours = search(program, budget, effort=effort)
+            seconds = time.process_time() - begun
+            least = min((plan.extra_work for plan in plans.values() if plan), default=math.inf)
+            verdict = (
+                "-" if ours is None else "less" if ours.extra_work < least else "same" if ours.extra_work == least else "MORE"
+            )
+            rows.append((name, str(len(program)), label, *map(cell, plans.values()), cell(ours), verdict, f"{seconds:.2f}"))
+    columns = ("graph", "values", "budget", *RULES, "search", "than rules", "CPU s")
+    notes = (
+        "budget: share of the unbudgeted peak; floor: 1.15 times the largest op's bytes; work: over the unbudgeted work",
+    )
+    table("Work under a budget", columns, rows, notes=notes)
+
+
+def scale(counts: tuple[int, ...] = (4, 24, 71, 240, 715)) -> None:
+    rows = []
+    for layers in counts:
+        program = graphs.transformer(layers)
+        whole = PLANNERS["keep_all"](program, math.inf)
+        assert whole is not None
+        budget = int(0.3 * whole.projected_peak_bytes)
+        seconds = []
+        for make in (PLANNERS["next_use"], best):
+            begun = time.process_time()
+            make(program, budget)
+            seconds.append(time.process_time() - begun)
+        rows.append((str(program.forward), str(len(program)), *(f"{s:.2f}" for s in seconds)))
+    table("Seconds of planning at 30 % (CPU)", ("forward ops", "values", "next_use alone", "best"), rows, texts=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--logs", type=Path, help="a folder of operator logs (*.log), to plan too")
+    parser.add_argument("--budgets", default="80,50,40,30,20", help="percent of the unbudgeted peak")
+    parser.add_argument("--effort", type=int, help="simulated steps of searching")
+    parser.add_argument("--only", default="", help="graphs whose name contains this")
+    options = parser.parse_args()
+    shares = [float(text) / 100 for text in options.budgets.split(",")]
+    programs = {name: make() for name, make in LARGE.items() if options.only in name}
+    if options.logs:
+        logs = sorted(path for path in options.logs.glob("*.log") if options.only in path.name)
+        programs = {path.name.split("-")[0]: read_log(path) for path in logs}
+    compare(programs, shares, options.effort)
+    if not options.logs and not options.only:
+        scale()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The time from a fault of a worker to the next step of the run, on a local Ray: workers that are killed, and that stand
+still."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import statistics
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tables
+
+_KINDS = {
+    "killed, 1 spare": (signal.SIGKILL, 1),
+    "killed, no spare": (signal.SIGKILL, 0),
+    "stopped, 1 spare": (signal.SIGSTOP, 1),
+}
+_PARAMETERS = 250_000
+_PAUSE_SECONDS = 0.005
+
+
+def table(*, quick: bool) -> dict[str, Any]:
+    """Print the table and return its figures: seconds from each fault to its notice and to the next step, as the driver
+    sees it."""
+    figures = {name: _measure(strike, spares, 3 if quick else 10) for name, (strike, spares) in _KINDS.items()}
+    rows = [
+        [
+            name,
+            str(len(figure["step"])),
+            f"{statistics.median(figure['notice']):.2f}",
+            f"{statistics.median(figure['step']):.2f}",
+            f"{max(figure['step']):.2f}",
+        ]
+        for name, figure in figures.items()
+    ]
+    tables.table(
+        "One of 2 workers is lost: seconds until it is noticed, and until the next step is done",
+        ["fault", "faults", "noticed, median", "next step, median", "worst"],
+        rows,
+        notes=["without a spare, the survivor goes on alone until the replacement has joined"],
+    )
+    return figures
+
+
+def _measure(strike: signal.Signals, spares: int, faults: int) -> dict[str, list[float]]:
+    from retape.cluster import adamw, train
+
+    struck: list[float] = []
+    notices: list[float] = []
+    steps: list[tuple[float, int]] = []
+    over = threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        pids = Path(folder) / "pids"
+        pids.mkdir()
+
+        def loss(params: Any, batch: Any) -> Any:
+            (pids / str(os.getpid())).touch()
+            time.sleep(_PAUSE_SECONDS)
+            return np.mean((np.tanh(batch @ params["w"]) - 0.5) ** 2) + np.mean(params["big"] ** 2)
+
+        def init(seed: int) -> Any:
+            return {"w": np.full((5, 2), 0.1, np.float32), "big": np.ones(_PARAMETERS, np.float32)}
+
+        def sabotage() -> None:
+            draw, gone = random.Random(0), set()
+            while len(struck) < faults and not over.wait(4.0 + draw.random()):
+                alive = [path.name for path in pids.iterdir() if path.name not in gone and Path("/proc", path.name).exists()]
+                if len(alive) > 1:
+                    gone.add(victim := draw.choice(alive))
+                    struck.append(time.monotonic())
+                    with suppress(ProcessLookupError):
+                        os.kill(int(victim), strike)
+            over.wait(8.0)
+            over.set()
+
+        def hear(sentence: str) -> None:
+            if "was lost after step" in sentence:
+                notices.append(time.monotonic())
+
+        threading.Thread(target=sabotage, daemon=True).start()
+        train(
+            loss=loss,
+            init=init,
+            data=np.ones((64, 5), np.float32),
+            optimizer=adamw(),
+            steps=10**6,
+            global_batch=8,
+            out=Path(folder) / "out",
+            workers=2,
+            spares=spares,
+            oversubscribe=True,
+            resize=lambda step: 2 if not over.is_set() else _stop(),
+            on_row=lambda row: steps.append((time.monotonic(), row["step"])),
+            on_event=hear,
+        )
+    made: dict[str, list[float]] = {"notice": [], "step": []}
+    for at in struck:
+        noticed = next((when for when in notices if when > at), None)
+        if noticed is not None:
+            made["notice"].append(noticed - at)
+            # Rows that come with the notice may be of steps before the fault.
+            made["step"].append(next(when for when, _ in steps if when > noticed + 0.02) - at)
+    return made
+
+
+def _stop() -> int:
+    """Ends the run as a terminal would, after the step in progress."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 2
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    table(quick=parser.parse_args().quick)

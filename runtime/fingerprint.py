@@ -1,0 +1,70 @@
+"""Fingerprints: from an array, a number that tells whether it is still what it was."""
+
+from __future__ import annotations
+
+import gc
+import zlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from . import trees
+from .errors import ChangedError
+
+_COPIED = 64 * 1024
+
+
+def fingerprint(array: np.ndarray, before: int = 0) -> int:
+    """Return a checksum of an array's bytes in their order; nothing larger than 64 KiB is copied for it."""
+    if array.flags.f_contiguous and array.ndim > 1:
+        array = array.T
+    if array.flags.c_contiguous or array.nbytes <= _COPIED:
+        return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, before)
+    for part in array:
+        before = fingerprint(part, before)
+    return before
+
+
+def while_unchanged(function: Callable, trail: Any, captured: list[np.ndarray], results: dict[str, Any]) -> Callable:
+    """Return `function`, which reads what `trail` holds, refusing to run once any of it has been written to.
+
+    While a program is recorded its arrays are read-only. Afterwards the user may have good reason to write to them, so those
+    within reach, the `captured` ones and those in the containers `results`, by their roles, are compared at each call.
+    """
+    arrays = [(array, "an array that the function used") for array in captured]
+    known = {id(array) for array in captured}
+    for role, tree in results.items():
+        for leaf in trees.flatten(tree)[0]:
+            if type(leaf) is np.ndarray and leaf.dtype.kind != "O" and id(leaf) not in known:
+                arrays.append((leaf, role))
+    before = [fingerprint(array) for array, _ in arrays]
+
+    def guarded(*args: Any) -> Any:
+        for (array, role), was in zip(arrays, before, strict=True):
+            if fingerprint(array) != was and _holds(trail.calls, array):
+                raise ChangedError(
+                    f"{role}, of shape {array.shape} and dtype {array.dtype}, was written to after the function had run, and "
+                    "its derivatives are computed from it: write to a copy, or call the transform again"
+                )
+        return function(*args)
+
+    return guarded
+
+
+def _holds(root: Any, array: np.ndarray) -> bool:
+    """Tell whether `array`, or one that shares memory with it, can be reached from `root`."""
+    seen = {id(root)}
+    frontier = [root]
+    while frontier:
+        found = []
+        for item in gc.get_referents(*frontier):
+            if isinstance(item, np.ndarray) and np.may_share_memory(item, array):
+                return True
+            if id(item) in seen or isinstance(item, (type, ModuleType)) or type(item) is dict and "__builtins__" in item:
+                continue
+            seen.add(id(item))
+            found.append(item)
+        frontier = found
+    return False
