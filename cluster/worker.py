@@ -197,8 +197,6 @@ class Worker:
                 break
             if stop == _REGROUP:
                 return "regrouped"
-        # No rank leaves before the first one's snapshot is on the disk.
-        group.finish()
         return "interrupted" if self.step < self.config.steps else "finished"
 
     def _muster(self, group: Group) -> None:
@@ -308,6 +306,9 @@ class Worker:
             check_replicas(group.finish(digest_words(self.params))[:, :2], self.step)
             if self.rank == 0:
                 self._save(group, is_last=is_last)
+        if is_last:
+            # Whoever is left when the first rank is lost must know whether the last snapshot is on the disk.
+            group.finish()
         self.after_step = self.step
 
     def _validate(self, group: Group, *, is_whole: bool) -> None:
