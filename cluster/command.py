@@ -18,7 +18,7 @@ from .errors import ConfigError, RunError
 from .job import TrainConfig
 from .metrics import METRICS_NAME, read_rows
 from .models import Model, ModelOptions, build
-from .optimizers import OPTIMIZERS, warmup_cosine
+from .optimizers import DECAYS, OPTIMIZERS, warmup
 from .options import parse_options, resolve_budget
 from .pictures import draw_loss
 from .progress import ProgressLine
@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
             init=model.init,
             data=model.train,
             optimizer=OPTIMIZERS[options.optimizer](weight_decay=options.weight_decay),
-            rate=warmup_cosine(options.rate, steps=options.steps, warmup=options.steps // 20, floor=0.05),
+            rate=warmup(DECAYS[options.decay](options.rate, options.steps - options.warmup), steps=options.warmup),
             steps=options.steps,
             global_batch=options.global_batch,
             workers=options.workers,
@@ -94,6 +94,7 @@ def _run(options: argparse.Namespace) -> int:
             snapshot_every=options.snapshot_every,
             validate_every=options.validate_every,
             keep=options.keep,
+            best=options.best,
             units=model.units,
             deadline_seconds=options.deadline,
             on_row=progress.row,

@@ -9,7 +9,7 @@ from typing import Any
 from ..checkpoint.units import parse_bytes
 from .errors import ConfigError
 from .models import BUILDERS, DEFAULTS
-from .optimizers import OPTIMIZERS
+from .optimizers import DECAYS, OPTIMIZERS
 
 
 def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,6 +29,10 @@ def parse_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for name, value in _defaults(given.model or "transformer").items():
         if getattr(given, name) is None:
             setattr(given, name, value)
+    if given.warmup is None:
+        given.warmup = given.steps // 20
+    if given.warmup > given.steps:
+        parser.error(f"argument --warmup: {given.warmup} steps are more than the {given.steps} of the run")
     if given.out is None:
         given.out = str(Path("runs") / given.model)
     return given
@@ -62,6 +66,7 @@ def _defaults(model: str) -> dict[str, Any]:
         "snapshot_every": 100,
         "validate_every": 50,
         "keep": 3,
+        "decay": "cosine",
         "deadline": 300.0,
         "verbose": False,
     }
@@ -107,9 +112,22 @@ def _parser() -> argparse.ArgumentParser:
     add(
         group,
         "--rate",
-        "peak learning rate; warm-up over 5% of the steps, then a cosine",
+        "peak learning rate",
         type=_positive,
         metavar="R",
+    )
+    add(
+        group,
+        "--decay",
+        "what follows the warm-up: half a cosine, stairs at 1/2 and 3/4 of the steps, or nothing",
+        choices=list(DECAYS),
+    )
+    group.add_argument(
+        "--warmup",
+        default=None,
+        type=_whole,
+        metavar="N",
+        help="steps that climb to the rate in a straight line (default: 5%% of the steps)",
     )
     add(group, "--weight-decay", "decoupled weight decay", type=_not_negative, metavar="X")
     add(group, "--clip", "bound on the gradient's global norm", type=_positive, metavar="X")
@@ -152,6 +170,12 @@ def _parser() -> argparse.ArgumentParser:
     add(group, "--snapshot-every", "steps between snapshots", type=_count, metavar="N")
     add(group, "--validate-every", "steps between validations", type=_count, metavar="N")
     add(group, "--keep", "snapshots to keep", type=_count, metavar="N")
+    group.add_argument(
+        "--best",
+        default=None,
+        metavar="WHICH",
+        help='also keep the best snapshot of those taken after a validation: "lowest val_loss", for example',
+    )
     group.add_argument("--config", metavar="FILE", help="TOML file whose keys are these flags without the dashes")
     group.add_argument("--verbose", action="store_true", default=None, help="show tracebacks of errors")
     return parser
@@ -186,6 +210,10 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return value
+
+
+def _whole(text: str) -> int:
+    return 0 if text.strip() == "0" else _count(text)
 
 
 def _positive(text: str) -> float:

@@ -14,8 +14,8 @@ _KEPT = 2048
 
 
 def identity(row: Row) -> tuple[int, str]:
-    """What a row is known by: its step, and whether it tells of the step, of a validation or of a mishap."""
-    return row["step"], "loss" if "loss" in row else "warning" if "warning" in row else "validation"
+    """What a row is known by: its step, and whether it tells of the step, of a validation or of which mishap."""
+    return row["step"], "loss" if "loss" in row else row.get("warning", "validation")
 
 
 class Rows:
@@ -46,8 +46,12 @@ class Rows:
 
     def record(self, row: Row) -> None:
         """Takes a row, unless it is known already, and writes it where this worker is the writer."""
-        if any(identity(known) == identity(row) for known in self.since(row["step"])):
-            return
+        # From the newest back: a look at all that are kept would cost more than the rest of a step's bookkeeping.
+        for known in reversed(self._kept):
+            if known["step"] < row["step"]:
+                break
+            if identity(known) == identity(row):
+                return
         self._kept.append(row)
         if self._file is not None:
             self._file.write(row)

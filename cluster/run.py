@@ -114,6 +114,8 @@ def train(
     source = as_source(data)
     if len(source) < global_batch:
         raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
+    if config.best is not None and (validation is None or evaluate is None):
+        raise ConfigError(f"the best snapshot is the one with the {config.best}: that takes validation data and evaluate")
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
     with held(out) as folder:

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from ..runtime.trees import flatten_with_paths
-from .errors import DataError, MismatchError, NonFiniteLossError, ReplicaMismatchError
+from .errors import ConfigError, DataError, MismatchError, NonFiniteLossError, ReplicaMismatchError
+from .snapshot import Best
+
+
+def check_best(best: str | None, names: Sequence[str]) -> None:
+    """Raises ``ConfigError`` when the best snapshot goes by a figure that ``evaluate`` does not return."""
+    if best is not None and Best.of(best).name not in names:
+        raise ConfigError(
+            f"the best snapshot is the one with the {best}, and evaluate returns {', '.join(names) or 'nothing'}"
+        )
 
 
 def nonfinite(step: int, value: float, what: str, limit: float = math.inf) -> NonFiniteLossError | None:

@@ -31,7 +31,7 @@ from .optimizers import clip_by_global_norm, global_norm
 from .processes import own_process
 from .rows import Row, Rows
 from .shards import by_shard, cut
-from .verdicts import check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
+from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
 
 SNAPSHOT_FOLDER = "snapshots"
 _INTERRUPT, _REGROUP = 2, 1
@@ -197,8 +197,6 @@ class Worker:
                 break
             if stop == _REGROUP:
                 return "regrouped"
-        # No rank leaves before the first one's snapshot is on the disk.
-        group.finish()
         return "interrupted" if self.step < self.config.steps else "finished"
 
     def _muster(self, group: Group) -> None:
@@ -308,6 +306,9 @@ class Worker:
             check_replicas(group.finish(digest_words(self.params))[:, :2], self.step)
             if self.rank == 0:
                 self._save(group, is_last=is_last)
+        if is_last:
+            # Whoever is left when the first rank is lost must know whether the last snapshot is on the disk.
+            group.finish()
         self.after_step = self.step
 
     def _validate(self, group: Group, *, is_whole: bool) -> None:
@@ -337,6 +338,7 @@ class Worker:
             figures += [sums[name] for name in names] + [0.0] * (_NAMES - len(names))
         table = group.finish((name_word(names), *figures))
         check_names(table[:, 0], names, self.rank)
+        check_best(self.config.best, names)
         means = np.sum(by_shard(group.formation.runs, table[:, 1:], _NAMES), axis=0) / count
         row = {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}
         self._scores = row

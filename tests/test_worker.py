@@ -4,12 +4,15 @@ import errno
 import os
 import secrets
 import threading
+import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from retape.cluster import (
+    ConfigError,
     MismatchError,
     ReplicaMismatchError,
     TrainConfig,
@@ -62,7 +65,7 @@ def crew(count, made):
 def together(workers, generation=1, meanwhile=lambda: None, **settings):
     """Lets the workers train in one formation; returns their outcomes."""
     formation = Formation(secrets.token_hex(16), generation, SHARDS, (len(workers),), deadline_seconds=20, **settings)
-    outcomes = [None] * len(workers)
+    outcomes: list[Any] = [None] * len(workers)
 
     def one(rank):
         outcomes[rank] = workers[rank].run(formation, rank)
@@ -281,3 +284,31 @@ def test_a_run_is_not_resumed_with_another_optimizer_of_the_same_state(tmp_path)
     newest, _ = latest_snapshot(tmp_path / "snapshots")
     with pytest.raises(SnapshotError, match="'adamw' saved, 'lamb' here"):
         Worker(replace(made, optimizer=lamb(), resume=newest)).prepare()
+
+
+def test_a_first_rank_lost_while_it_writes_the_last_snapshot_leaves_that_to_the_others(alone, tmp_path, monkeypatch):
+    from retape.cluster import snapshot as snapshots
+
+    wait = snapshots.Writer.wait
+
+    def lost(writer, seconds=0.0):
+        if seconds:  # the last one
+            time.sleep(0.3)  # the other rank has gone on by then
+            raise AbortedError("as if killed")
+        wait(writer, seconds)
+
+    monkeypatch.setattr(snapshots.Writer, "wait", lost)
+    monkeypatch.setattr(snapshots.Writer, "submit", lambda writer, snapshot: None)
+    workers = crew(2, job(tmp_path))
+    assert [outcome.status for outcome in together(workers)] == ["aborted", "aborted"]
+    monkeypatch.undo()
+    assert not list((tmp_path / "snapshots").glob("step-000000200*"))
+    assert together(workers[1:], 2)[0].status == "finished"
+    assert list((tmp_path / "snapshots").glob("step-000000200*"))
+    assert bits(workers[1]) == bits(alone)
+
+
+def test_the_best_snapshot_by_a_figure_that_is_not_there_is_refused(tmp_path):
+    [worker] = crew(1, job(tmp_path, steps=2, best="lowest val_los"))
+    error = together([worker])[0].failure.rebuild()
+    assert isinstance(error, ConfigError) and "evaluate returns val_loss" in str(error)
