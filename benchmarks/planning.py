@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import tables
 from operator_logs import read_log
-from tables import table
 
 from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best
@@ -46,7 +46,14 @@ def cell(plan: Plan | None) -> str:
     return "-" if plan is None else f"{1 + plan.extra_work:.4f}"
 
 
-def compare(programs: dict[str, Program], shares: list[float], effort: int | None) -> None:
+def table(*, quick: bool = False) -> dict[str, list]:
+    """Print both tables; return their rows."""
+    made = {name: make() for name, make in list(LARGE.items())[: 2 if quick else None]}
+    return {"work": compare(made, [0.5, 0.2] if quick else [0.8, 0.5, 0.35, 0.2], None), "seconds": scale(quick=quick)}
+
+
+def compare(programs: dict[str, Program], shares: list[float], effort: int | None) -> list:
+    """Print the table of work by program, budget and rule; return its rows."""
     rows = []
     for name, program in programs.items():
         whole = PLANNERS["keep_all"](program, math.inf)
@@ -71,12 +78,14 @@ def compare(programs: dict[str, Program], shares: list[float], effort: int | Non
     notes = (
         "budget: share of the unbudgeted peak; floor: 1.15 times the largest op's bytes; work: over the unbudgeted work",
     )
-    table("Work under a budget", columns, rows, notes=notes)
+    tables.table("Work under a budget", columns, rows, notes=notes)
+    return rows
 
 
-def scale(counts: tuple[int, ...] = (4, 24, 71, 240, 715)) -> None:
+def scale(*, quick: bool = False) -> list:
+    """Print the table of seconds of planning by size; return its rows."""
     rows = []
-    for layers in counts:
+    for layers in (4, 24) if quick else (4, 24, 71, 240, 715):
         program = graphs.transformer(layers)
         whole = PLANNERS["keep_all"](program, math.inf)
         assert whole is not None
@@ -87,7 +96,8 @@ def scale(counts: tuple[int, ...] = (4, 24, 71, 240, 715)) -> None:
             make(program, budget)
             seconds.append(time.process_time() - begun)
         rows.append((str(program.forward), str(len(program)), *(f"{s:.2f}" for s in seconds)))
-    table("Seconds of planning at 30 % (CPU)", ("forward ops", "values", "next_use alone", "best"), rows, texts=0)
+    tables.table("Seconds of planning at 30 % (CPU)", ("forward ops", "values", "next_use alone", "best"), rows, texts=0)
+    return rows
 
 
 def main() -> None:

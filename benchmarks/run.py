@@ -17,6 +17,7 @@ import memory_time
 import models
 import overhead
 import pictures
+import planning
 import recovery
 import tables
 
@@ -26,6 +27,7 @@ _TABLES = {
     "models": models.table,
     "in-place": in_place.table,
     "loops": loops.table,
+    "planning": planning.table,
     "all-reduce": all_reduce.table,
     "recovery": recovery.table,
 }

@@ -65,8 +65,11 @@ def operators(ufunc: np.ufunc, op: Op, general: Callable) -> tuple[Callable, Cal
         if kind is None:
             return general(a, b)
         if other is np.ndarray:
-            if b.dtype is not kind[1] or b.shape != kind[0]:
+            if b.dtype is not kind[1]:
                 return general(a, b)
+            if b.shape != kind[0]:
+                va = a._value
+                return trail.finish(op, [slot, None], [va, b], None, ufunc(va, b))
             if is_product and b.flags.writeable:
                 trail.freeze(b)
         elif other is not float and other is not int and (other is not np.float64 or kind[1] is not _FLOAT64):
@@ -98,8 +101,11 @@ def operators(ufunc: np.ufunc, op: Op, general: Callable) -> tuple[Callable, Cal
         if kind is None:
             return general(a, b)
         if other is np.ndarray:
-            if a.dtype is not kind[1] or a.shape != kind[0]:
+            if a.dtype is not kind[1]:
                 return general(a, b)
+            if a.shape != kind[0]:
+                vb = b._value
+                return trail.finish(op, [None, slot], [a, vb], None, ufunc(a, vb))
             if is_product and a.flags.writeable:
                 trail.freeze(a)
         elif other is not float and other is not int and (other is not np.float64 or kind[1] is not _FLOAT64):

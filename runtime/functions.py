@@ -27,7 +27,10 @@ def unary(ufunc: np.ufunc, op: Op, general: Callable, *, keeps_numbers: bool) ->
         return None
     reads = [read == 0 for read in rule.residuals]
     partial = getattr(rule.function, "partial", None)
-    if len(reads) == 1 and callable(partial):
+    is_constant = not reads and partial is not None
+    if is_constant:
+        step, act = steps.negative if partial == -1 else steps.same if partial == 1 else steps.scaled, partial
+    elif len(reads) == 1 and callable(partial):
         step, act = steps.by_partial, partial
     elif len(reads) == 1:
         step, act = steps.by_rule, rule.function
@@ -61,6 +64,8 @@ def unary(ufunc: np.ufunc, op: Op, general: Callable, *, keeps_numbers: bool) ->
         array._ties = None
         if is_single:
             calls += (step, slot, value if reads_x else y, act, None)
+        elif is_constant:
+            calls += (step, slot, act, None, None)
         else:
             calls += (step, slot, tuple([value if is_x else y for is_x in reads]), act, None)
         return array

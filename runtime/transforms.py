@@ -172,7 +172,8 @@ def plain_value_and_grad(
             if output._slot is not None:
                 sums[output._slot] = np.ones((), output.dtype)
             output = output._value
-        aux = untraced(aux, trail)
+        if has_aux:
+            aux = untraced(aux, trail)
     trail.pull(sums)
     seen: set[int] = set()
     gradients = []

@@ -49,7 +49,7 @@ def flatten(tree: Any) -> tuple[list, Any]:
 
 def unflatten(treedef: Any, leaves: list) -> Any:
     """Return the container that `treedef` describes, filled with `leaves`."""
-    return optree.tree_unflatten(treedef, leaves)
+    return leaves[0] if treedef is LEAF else optree.tree_unflatten(treedef, leaves)
 
 
 def flatten_with_paths(tree: Any) -> tuple[list[str], list, Any]:

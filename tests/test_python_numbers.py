@@ -123,8 +123,8 @@ def test_the_dtypes_beside_a_python_number_are_those_of_numpy(transform, dtype):
 
 def test_the_gradient_of_a_python_number_is_float64_and_that_of_the_array_has_its_dtype():
     x = np.array([0.5, 1.25], np.float32)
-    for options in ({}, {"memory_budget": "1MiB"}):
-        value, (ds, dx) = rt.value_and_grad(lambda s, x: np.sum(x * s), (0, 1), **options)(2.0, x)
+    for budget in (None, "1MiB"):
+        value, (ds, dx) = rt.value_and_grad(lambda s, x: np.sum(x * s), (0, 1), memory_budget=budget)(2.0, x)
         assert (value.dtype, ds.dtype, dx.dtype) == (np.float32, np.float64, np.float32)
         assert ds == 1.75 and dx.tolist() == [2.0, 2.0]
 
