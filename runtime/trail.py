@@ -108,6 +108,7 @@ class Trail(Level):
             values.append(value)
             is_nested = is_nested or type(value) is Array
         if gives_up:
+            value = None  # a use more, and the array in it would be copied
             y = run_over(op, values, parameters)
         elif is_nested:
             y = apply(op, values, parameters)
@@ -307,7 +308,7 @@ def _step_back_one(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, ki
         return
     share = rule.function(g, *arguments)
     shape, dtype = kind
-    if share.dtype is not dtype or share.shape != shape or rule.is_strict:
+    if rule.is_strict or share.dtype is not dtype or share.shape != shape:
         share = fitted(share, shape, dtype, rule)
     sums[slot] = sums[slot] + share if slot in sums else share
 
