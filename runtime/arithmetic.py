@@ -43,7 +43,7 @@ def operators(ufunc: np.ufunc, op: Op, general: Callable) -> tuple[Callable, Cal
             second = b._slot
             if b._level is not trail or second is None:
                 return general(a, b)
-            if kind is not b._kind or kind is None:
+            if kind is not b._kind or kind is None or kind is NUMBER:
                 kind = trail.common_kind(a, b)
                 if kind is None:
                     return _broadcast(ufunc, op, general, a, b)

@@ -199,7 +199,7 @@ class Trail(Level):
         if second is None:
             second = self.kind(b)
         if first is second:
-            return first
+            return first if first is not NUMBER or a.dtype == b.dtype else None
         if first is NUMBER:
             return second if self.kind(a) is second else None
         if second is NUMBER:

@@ -156,3 +156,14 @@ def test_the_gradient_of_an_array_has_its_order_of_bytes(dtype):
 def test_the_derivatives_by_python_numbers_are_right_through_their_casts():
     x = np.array([0.5, 1.25, 2.0])
     rt.check_grads(lambda s, t: np.sum((x * s + t**2) ** s / (1 + s * t) - np.maximum(x, s * t)), 1.5, 0.75, order=2)
+
+
+@pytest.mark.parametrize(
+    "f", [lambda a, b: a * b, lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a / b, lambda a, b: b / a]
+)
+def test_a_real_and_a_complex_python_number_keep_their_kinds_in_both_modes(f):
+    rt.check_grads(f, 0.7, 1.2 + 0.3j, order=2)
+    pulled = rt.vjp(f, 0.7, 1.2 + 0.3j)[1](1.0 + 0.5j)
+    assert [g.dtype for g in pulled] == [np.float64, np.complex128]
+    inner = rt.grad(lambda a, b: np.real(np.sin(f(2.0 * a, b))), argnums=(0, 1))(0.7, 1.2 + 0.3j)
+    assert [g.dtype for g in inner] == [np.float64, np.complex128]
