@@ -77,10 +77,11 @@ def test_two_workers_train_and_a_resumed_run_has_the_same_bits(ray, tmp_path):
 
 
 def test_one_and_two_workers_and_a_resized_run_have_the_same_bits_random_draws_included(ray, tmp_path):
-    joined = tmp_path / "joined"
+    joined, left = tmp_path / "joined", tmp_path / "left"
 
     def loss(params, batch):
-        time.sleep(0 if joined.exists() else 0.02)  # until a second worker has joined, there must be steps left
+        # Until a second worker has joined, and left again, there must be steps left.
+        time.sleep(0 if left.exists() else 0.01 if joined.exists() else 0.02)
         x, targets = batch
         hidden = random.dropout(np.tanh(x @ params["a"]), 0.25) * np.random.uniform(0.9, 1.1)
         error = hidden @ params["b"] - targets
@@ -95,6 +96,8 @@ def test_one_and_two_workers_and_a_resized_run_have_the_same_bits_random_draws_i
     def watch(row):
         if row["workers"] == 2:
             joined.touch()
+        elif joined.exists():
+            left.touch()
 
     resized = run("resized", workers=1, resize=wanted, on_row=watch)
     assert {row["workers"] for row in resized.rows} == {1, 2}
