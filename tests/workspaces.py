@@ -127,6 +127,8 @@ def excess(op, args, strides, parameters, target):
     is_matrix = op.name in WHOLE_MATRICES
     share = target / 4 if is_matrix else target
     factor = max(1, int((share / largest.nbytes) ** (1 / (2 if is_matrix else axes))))
+    if any(a.nbytes * factor ** sum(n > 1 for n in a.shape) > 16 * target for a in args if isinstance(a, np.ndarray)):
+        return None  # of more axes than the largest
     big = [grown(a, steps, factor, is_matrix=is_matrix) for a, steps in zip(args, strides, strict=True)]
     options = scaled(parameters, factor)
     layouts = [phantom.like(a) for a in big]
