@@ -165,10 +165,7 @@ class Timeline:
 
     def _clear(self, slot: int) -> None:
         v = self.value[slot]
-        self.value[slot] = EMPTY
-        self.instances[v].remove(slot)
-        self.cost -= self.program.costs[v]
-        self.memory[slot] -= self.program.workspaces[v]
+        self._unset(slot)
         self._log.append((self._set, slot, v))
 
     def _set(self, slot: int, v: int) -> None:

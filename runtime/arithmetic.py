@@ -1,7 +1,8 @@
 """Recorders of sums, differences and products: what ``a + b`` on traced arrays goes through, at the least cost.
 
 They stand beside the general way (`Trail.record`), which costs several times what NumPy's own work on a small array does, for
-operands of one shape and dtype, and for numbers. All else goes the general way.
+operands of one shape and dtype, and for numbers. All else goes the general way. The lines that make the array and note the
+call stand here, in `functions` and in `Trail.add_fast` alike: a call to share them would cost more than they do.
 """
 
 from __future__ import annotations

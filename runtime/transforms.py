@@ -22,7 +22,7 @@ from .arguments import (
     untraced,
 )
 from .array import Array
-from .fingerprint import while_unchanged
+from .checksum import while_unchanged
 from .forward import Forward
 from .trail import Trail
 

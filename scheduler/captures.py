@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..runtime.array import Array
+from ..runtime.checksum import checksum
 from ..runtime.errors import ChangedError, TapeError
-from ..runtime.fingerprint import fingerprint
 from ..runtime.tape import Tape
 from .buffers import owner_of
 
@@ -33,21 +33,21 @@ class Captures:
         self.held_elsewhere = dict(before)
         self._owners = {id(owner_of(array)) for array in passed_in}
         self._roots = {id(root) for root in roots}
-        self._prints: dict[int, tuple[np.ndarray, int, int]] = {}  # by the array's identity: it, its slot, its fingerprint
+        self._checksums: dict[int, tuple[np.ndarray, int, int]] = {}  # by the array's identity: it, its slot, its checksum
 
     def guard(self, slot: int, value: np.ndarray) -> None:
         """Make an array read-only until the call ends; where others could still write to its memory, note what is in it."""
-        if id(value) in self._prints:
+        if id(value) in self._checksums:
             return
         is_small = value.nbytes <= _ALWAYS_COMPARED
         if is_small or value.base is not None and _is_writable(value.base):
-            self._prints[id(value)] = value, slot, fingerprint(value)
+            self._checksums[id(value)] = value, slot, checksum(value)
         self.tape.freeze(value)
 
     def check(self) -> None:
         """Raise `ChangedError` if an array is not what it was when the program took it."""
-        for value, slot, before in self._prints.values():
-            if fingerprint(value) != before:
+        for value, slot, before in self._checksums.values():
+            if checksum(value) != before:
                 raise ChangedError(self._changed(slot, value))
 
     def _changed(self, slot: int, value: np.ndarray) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, check_name
+from ..checkpoint.planners import PLANNERS, check_effort, check_name
 from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.units import parse_bytes
 from ..runtime import trees
@@ -136,7 +136,10 @@ class Gradient:
             raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
         if not isinstance(planner, SavedPlan):
             check_name(planner)
+        check_effort(planning_effort)
         check_disconnected(disconnected)
+        if subscriber is not None and not callable(subscriber):
+            raise InputError(f"subscriber= is called with each event of a call, which {subscriber!r} cannot be")
         functools.update_wrapper(self, f, updated=())
         self.function = f
         self.argnums = argnums

@@ -189,3 +189,16 @@ def test_plain_arrays_that_no_rule_reads_may_be_changed():
         return np.sum(y)
 
     rt.check_grads(f, X)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"planning_effort": -1}, "planning_effort=-1 must be a whole number of simulated steps"),
+        ({"planning_effort": "much"}, "planning_effort='much' must be a whole number of simulated steps"),
+        ({"subscriber": 3}, "subscriber= is called with each event of a call, which 3 cannot be"),
+    ],
+)
+def test_options_of_a_budget_that_cannot_be_meant_are_refused_before_anything_runs(options, said):
+    with pytest.raises((ValueError, rt.InputError), match=said):
+        rt.grad(np.sum, memory_budget="1MiB", **options)

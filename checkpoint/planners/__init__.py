@@ -20,7 +20,7 @@ from .search import filled, search
 from .staleness import staleness
 from .uniform import uniform
 
-__all__ = ["PLANNERS", "best", "check_name", "refusal", "smallest_budget"]
+__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "smallest_budget"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
@@ -36,6 +36,12 @@ PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
 }
 
 
+def check_effort(effort: int | None) -> None:
+    """Raise `ValueError` for an effort that is no number of simulated steps; None leaves it to the planner."""
+    if effort is not None and (not isinstance(effort, int) or effort < 0):
+        raise ValueError(f"planning_effort={effort!r} must be a whole number of simulated steps, such as 100_000")
+
+
 def check_name(planner: str) -> None:
     """Raise `ValueError` for a planner's name that is not known."""
     if planner not in (*PLANNERS, "best"):
@@ -46,9 +52,10 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     """Return the plan with the least extra work that is found; `planner` asks for one by name.
 
     `effort` is what "best" may spend on searching, in simulated steps (see `search`). Raises `MemoryBudgetError` when
-    no plan fits, `ValueError` for an unknown name.
+    no plan fits, `ValueError` for an unknown name or an effort that is no number of steps.
     """
     check_name(planner)
+    check_effort(effort)
     if planner != "best":
         plan = PLANNERS[planner](program, budget)
         if plan is None:

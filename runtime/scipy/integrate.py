@@ -21,7 +21,7 @@ from .. import phantom
 from ..array import Array, apply
 from ..errors import MissingRuleError
 from ..op import define
-from ..transforms import vjp
+from ..transforms import pulled_back
 from .replace import PATCHES, refuse, replaces
 
 
@@ -39,7 +39,7 @@ def _augmented(func: Callable, n: int, shapes: tuple) -> Callable:
 
     def slope(z: Any, t: Any, *args: Any) -> Any:
         y, cotangent = z[:n], z[n : 2 * n]
-        rate, pullback = vjp(lambda y, *args: func(y, t, *args), y, *args)
+        rate, pullback, *_ = pulled_back(lambda y, *args: func(y, t, *args), y, *args)
         shares = pullback(np.reshape(cotangent, rate.shape))
         return np.concatenate([np.reshape(rate, (-1,)), *(-np.reshape(share, (-1,)) for share in shares)])
 

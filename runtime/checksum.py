@@ -1,4 +1,4 @@
-"""Fingerprints: from an array, a number that tells whether it is still what it was."""
+"""Checksums: from an array, a number that tells whether it is still what it was."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .errors import ChangedError
 _COPIED = 64 * 1024
 
 
-def fingerprint(array: np.ndarray, before: int = 0) -> int:
+def checksum(array: np.ndarray, before: int = 0) -> int:
     """Return a checksum of an array's bytes in their order; nothing larger than 64 KiB is copied for it."""
     if array.flags.f_contiguous and array.ndim > 1:
         array = array.T
     if array.flags.c_contiguous or array.nbytes <= _COPIED:
         return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data, before)
     for part in array:
-        before = fingerprint(part, before)
+        before = checksum(part, before)
     return before
 
 
@@ -39,11 +39,11 @@ def while_unchanged(function: Callable, trail: Any, captured: list[np.ndarray], 
         for leaf in trees.flatten(tree)[0]:
             if type(leaf) is np.ndarray and leaf.dtype.kind != "O" and id(leaf) not in known:
                 arrays.append((leaf, role))
-    before = [fingerprint(array) for array, _ in arrays]
+    before = [checksum(array) for array, _ in arrays]
 
     def guarded(*args: Any) -> Any:
         for (array, role), was in zip(arrays, before, strict=True):
-            if fingerprint(array) != was and _holds(trail.calls, array):
+            if checksum(array) != was and _holds(trail.calls, array):
                 raise ChangedError(
                     f"{role}, of shape {array.shape} and dtype {array.dtype}, was written to after the function had run, and "
                     "its derivatives are computed from it: write to a copy, or call the transform again"
