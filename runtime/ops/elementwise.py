@@ -76,7 +76,6 @@ by_rules(
     lambda g, a, b: -_arctan2_rule(g, a, a, b),
     cost=40,
 )
-elementwise(np.hypot, "a b", lambda a, y: over(a, y), lambda b, y: over(b, y), cost=10)
 
 
 def _share(a: Any, y: Any) -> Any:
