@@ -233,13 +233,20 @@ def compile_rule(
     )
 
 
-def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0, name: str | None = None) -> Op:
+def elementwise(
+    ufunc: np.ufunc,
+    inputs: str,
+    *partials: Any,
+    cost: float = 1.0,
+    name: str | None = None,
+    run: Callable | None = None,
+) -> Op:
     """Add a ufunc with one partial derivative per input: a number, a function of what it reads, or None (piecewise constant).
 
     `cost` is its flops per element. The product with the cotangent is formed here, so a partial is all there is to write.
     """
     rules = [None if partial is None else _times_cotangent(partial) for partial in partials]
-    return by_rules(ufunc, inputs, *rules, cost=cost, name=name)
+    return by_rules(ufunc, inputs, *rules, cost=cost, name=name, run=run)
 
 
 def by_rules(
@@ -249,25 +256,44 @@ def by_rules(
     jvp: str | Sequence[Callable | None] | None = None,
     cost: float = 1.0,
     name: str | None = None,
+    run: Callable | None = None,
 ) -> Op:
     """Add a ufunc with one rule ``(g, *reads)`` per input, or None; tangents go through the same, unless `jvp` says how.
 
-    Where no input has a rule, the ufunc is piecewise constant. `cost` is its flops per element.
+    Where no input has a rule, the ufunc is piecewise constant. `cost` is its flops per element; `run` computes it where the
+    ufunc itself does not do.
     """
     op = UFUNCS[ufunc] = define(
         name or ufunc.__name__,
-        ufunc,
+        run or ufunc,
         inputs=inputs,
         rules=rules,
         infer=lambda *phantoms: phantom.of_ufunc(ufunc, phantoms),
         flops=lambda out, *_: cost * out.size,
         overwrites=0,
-        run_into=lambda out, *args: ufunc(*args, out=out),
+        run_into=into(ufunc),
         zero_gradient=not any(rules),
         jvp=rules if jvp is None else jvp,
     )
     RECORDERS.pop(ufunc, None)
     return op
+
+
+def into(ufunc: np.ufunc) -> Callable:
+    """Return ``run_into(out, *args)`` for a ufunc, with the bits that it gives into a fresh array.
+
+    One product of complex numbers has other last bits where it is written over one of its factors, and only one has.
+    """
+    if ufunc not in (np.multiply, np.square):
+        return lambda out, *args: ufunc(*args, out=out)
+
+    def run_into(out: np.ndarray, *args: Any) -> np.ndarray:
+        if out.size == 1 and out.dtype.kind == "c":
+            out[...] = ufunc(*args)
+            return out
+        return ufunc(*args, out=out)
+
+    return run_into
 
 
 def _times_cotangent(partial: Any) -> Callable:
