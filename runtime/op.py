@@ -326,7 +326,7 @@ def implements(*functions: Callable) -> Callable:
     def register(handler: Callable) -> Callable:
         takes_out = "out" in inspect.signature(handler).parameters
         for function in functions:
-            FUNCTIONS[function] = _with_out(handler, _name(function)) if takes_out else handler
+            FUNCTIONS[function] = _with_out(handler, function) if takes_out else handler
             RECORDERS.pop(function, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return handler
 
@@ -340,7 +340,7 @@ def _name(function: Any) -> str:
     return f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
 
 
-def _with_out(handler: Callable, name: str) -> Callable:
+def _with_out(handler: Callable, function: Any) -> Callable:
     signature = inspect.signature(handler)
     is_positional = signature.parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     place = list(signature.parameters).index("out") if is_positional else sys.maxsize
@@ -349,10 +349,12 @@ def _with_out(handler: Callable, name: str) -> Callable:
     def entry(*args: Any, **keywords: Any) -> Any:
         if len(args) <= place and keywords.get("out") is None:
             return handler(*args, **keywords)
+        given = keywords.get("out")
+        is_spare = HOOKS["is_spare"](given, sys.getrefcount(given), sys._getframe(3), function)
         bound = signature.bind(*args, **keywords)
         out = bound.arguments["out"]
         bound.arguments["out"] = None
         result = handler(*bound.args, **bound.kwargs)
-        return result if out is None else HOOKS["write_out"](out, result, name)
+        return result if out is None else HOOKS["write_out"](out, result, _name(function), is_spare=is_spare)
 
     return entry

@@ -292,7 +292,7 @@ def run_over(op: Op, values: list, parameters: dict | None) -> Any:
     """Run `op` into the buffer of the input that it overwrites, where nothing else sees that buffer."""
     place: int = op.overwrites  # pyright: ignore[reportAssignmentType]
     # Two uses that do not count: the list's and the array's that is about to stand for the result.
-    if sys.getrefcount(values[place]) == 3 and _HAS_COUNTS:
+    if sys.getrefcount(values[place]) == 3 and HAS_COUNTS:
         target = values[place]
         if type(target) is np.ndarray:
             if target.base is None and target.flags.writeable and not any(type(v) is Array for v in values):
@@ -345,14 +345,14 @@ def _add_share(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, kind: 
 
 def is_alone(holder: list) -> bool:
     """Tell whether nothing but the one-element list `holder` refers to the array in it, so that it may be overwritten."""
-    return sys.getrefcount(holder[0]) == 2 and _HAS_COUNTS and _is_own(holder[0])
+    return sys.getrefcount(holder[0]) == 2 and HAS_COUNTS and _is_own(holder[0])
 
 
 def _is_own(array: Any) -> bool:
     return type(array) is Array or type(array) is np.ndarray and array.base is None and array.flags.writeable
 
 
-_HAS_COUNTS = getattr(sys, "_is_gil_enabled", lambda: True)() and hasattr(sys, "getrefcount")
+HAS_COUNTS = getattr(sys, "_is_gil_enabled", lambda: True)() and hasattr(sys, "getrefcount")
 _ALONE = 0
 
 
@@ -361,7 +361,7 @@ def _calibrate() -> None:
 
     def probe(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
         global _ALONE
-        _ALONE = sys.getrefcount(g) if _HAS_COUNTS else -1
+        _ALONE = sys.getrefcount(g) if HAS_COUNTS else -1
 
     trail = Trail()
     trail.input(None)
