@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 
 from ..checkpoint.errors import MemoryBudgetError
@@ -18,8 +19,9 @@ from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
 from .lowering import Lowering, record_bytes
+from .options import Options
 from .schedule import replay, schedule
-from .spill import SpillError, SpillFolder
+from .spill import SpillError
 
 # What the program is expected to call, and what is done then: op, input slots, parameters, output slot, actions.
 Line = tuple[Op, tuple[int, ...], dict | None, int, tuple[Action, ...]]
@@ -58,7 +60,6 @@ class Known:
             self.is_constant[slot] = 0
         self.plan: Plan | None = None
         self.is_planless = False
-        self.effort: int | None = None  # of planning
         self.held_elsewhere: dict[int, bool] = {}
         self.script: list[Line] = []
         self.rest: tuple[Action, ...] = ()
@@ -78,21 +79,21 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None, *, effort: int | None = None) -> Plan:
+    def settle(self, options: Options) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
-            self.effort = effort
-            plan = self._planned(budget, planner, folder)
+            plan = self._planned(options)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan
 
-    def _planned(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None) -> Plan:
-        if folder is None or isinstance(planner, SavedPlan):
-            return self._recomputing(budget, planner)
+    def _planned(self, options: Options) -> Plan:
+        budget, folder = options.budget_bytes, options.spill
+        if folder is None or isinstance(options.planner, SavedPlan):
+            return self._recomputing(options)
         program = self.program
         plan = PLANNERS["keep_all"](program, budget)
         if plan is not None:
@@ -107,7 +108,7 @@ class Known:
             if plan is not None and plan.work_seconds + plan.waiting_seconds < _NEAR * program.work_seconds():
                 return plan
         try:
-            other = self._recomputing(budget, planner)
+            other = self._recomputing(options)
         except MemoryBudgetError as refused:
             if plan is None:
                 refused.add_note(f"Nor can values be spilled: {failure or 'what one operation needs does not fit'}")
@@ -117,8 +118,9 @@ class Known:
             return other
         return plan
 
-    def _recomputing(self, budget: int, planner: str | SavedPlan) -> Plan:
-        plan = make_plan(self.program, budget, planner, effort=self.effort)
+    def _recomputing(self, options: Options) -> Plan:
+        budget = options.budget_bytes
+        plan = make_plan(self.program, budget, options.planner, effort=options.planning_effort)
         if not self._is_prompt(plan):
             others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
             plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
@@ -126,7 +128,7 @@ class Known:
                 raise refusal(self.program, budget)
         return plan
 
-    def spill_into(self, file: Callable[[int], None], budget: int, planner: str | SavedPlan) -> None:
+    def spill_into(self, file: Callable[[int], None], options: Options) -> None:
         """Open the plan's spill file by calling `file` with its bytes; where that fails, plan again without one.
 
         Raises `MemoryBudgetError` when no plan fits without.
@@ -138,7 +140,7 @@ class Known:
         except SpillError as error:
             self.plan = None
             try:
-                self.settle(budget, planner, None, effort=self.effort)
+                self.settle(replace(options, spill=None))
             except MemoryBudgetError as refused:
                 refused.add_note(f"Nor can values be spilled: {error}")
                 raise

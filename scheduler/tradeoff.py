@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..checkpoint.tradeoff import Tradeoff, weigh
-from .gradients import recorded
+from .planning import recorded
 from .timing import projected_seconds
 
 
