@@ -23,8 +23,7 @@ _KEPT = (0.5, 0.25, 0.1)
 _TOLERANCE = 1e-3
 
 _COLUMNS = (
-    "library",
-    "setting",
+    "",
     "CPU s",
     "time\nratio",
     "resident\nMiB",
@@ -54,7 +53,7 @@ def table(*, quick: bool) -> list[dict[str, Any]]:
     records = []
     for name in programs.NAMES:
         made = _rows(name, quick)
-        tables.table(f"Time against memory: {made[0]['title']}", _COLUMNS, [_text(record) for record in made], texts=2)
+        tables.table(f"Time against memory: {made[0]['title']}", _COLUMNS, [_text(record) for record in made])
         records += made
     for note in _NOTES:
         tables.say(f"  {note}")
@@ -73,7 +72,7 @@ def _rows(name: str, quick: bool) -> list[dict[str, Any]]:
         if fraction == _SPILLED_AT:
             made = cells.ask("curve", {**spec, "spill": True})
             rows.append(_row(common, "retape", f"{100 * fraction:.0f} %, spilling", made, plain))
-    for library, specs in _peers(program).items():
+    for library, specs in _peers(program, quick).items():
         if not cells.installed(library):
             continue
         base = None
@@ -84,11 +83,11 @@ def _rows(name: str, quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _peers(program: programs.Program) -> dict[str, dict[str, dict[str, Any]]]:
-    """The settings of each peer by name, that without checkpoints first."""
+def _peers(program: programs.Program, quick: bool) -> dict[str, dict[str, dict[str, Any]]]:
+    """The settings of each peer by name, that without checkpoints first; a quick run leaves out `torch.compile`."""
     torch: dict[str, dict[str, Any]] = {"eager": {}} if program.eager else {}
     torch |= {f"{n} checkpoints": {"pieces": n} for n in program.torch_pieces}
-    if program.compiled:
+    if program.compiled and not quick:
         torch |= {f"compiled, budget {kept:g}": {"kept": kept} for kept in _KEPT}
     jax = {"compiled": {}, **{f"{n} pieces": {"pieces": n} for n in program.jax_pieces}}
     return {"torch": torch, "jax": jax}
@@ -113,10 +112,10 @@ def _row(common: dict[str, Any], library: str, setting: str, made: dict[str, Any
 
 
 def _text(row: dict[str, Any]) -> list[str]:
-    head = [row["library"], row["setting"]]
+    head = [f"{row['library']}, {row['setting']}"]
     if "seconds" not in row:
-        least = f"does not fit: {row['least_bytes'] / _MIB:.0f} MiB would"
-        return [*head, least, *["-"] * (len(_COLUMNS) - 3)]
+        head[0] += f": {row['least_bytes'] / _MIB:.1f} MiB is the least"
+        return [*head, *["-"] * (len(_COLUMNS) - 1)]
     head += [
         f"{row['seconds']:.2f}",
         tables.ratio(row["seconds_ratio"]),

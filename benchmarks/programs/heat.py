@@ -16,7 +16,7 @@ def make(quick: bool, *, long: bool = False) -> Program:
     """512 x 512 float64, 2 MiB a state; 400 steps, or 2,000 when `long`."""
     steps, size = ((400, 64) if long else (100, 128)) if quick else (2000 if long else 400, 512)
     draw = generator()
-    pieces = {100: (5, 10, 20), 400: (10, 20, 40), 2000: (20, 40, 80)}[steps]
+    pieces = ((20,) if long else (10,)) if quick else ((20, 40, 80) if long else (10, 20, 40))
     return Program(
         title=f"heat equation, {size} x {size} float64, {steps:,} steps",
         depth=steps,

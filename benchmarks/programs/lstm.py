@@ -29,8 +29,8 @@ def make(quick: bool) -> Program:
         batch=normal(draw, steps, rows, width),
         torch_loss=torch_loss,
         jax_loss=jax_loss,
-        torch_pieces=(5, 10, 25, 50),
-        jax_pieces=(5, 20, 50),
+        torch_pieces=(10,) if quick else (5, 10, 25, 50),
+        jax_pieces=(10,) if quick else (5, 20, 50),
         compiled=False,
     )
 
