@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import retape as rt
+from retape.runtime import trees
 from retape.runtime.errors import DisconnectedError, InputError
 from retape.runtime.landing import Landing
 
@@ -11,7 +12,7 @@ WIDE = 128  # a matrix of it takes 64 KiB in float32, which is more than what is
 draw = np.random.default_rng(3)
 
 
-def matrix(*shape, dtype=np.float32):
+def matrix(*shape, dtype: type = np.float32):
     return np.asarray(draw.standard_normal(shape) / np.sqrt(WIDE), dtype)
 
 
@@ -70,7 +71,7 @@ PROGRAMS = {
 
 def landed(step, params, x, **settings):
     """The value, the gradients that a step lands, and the order in which it tells of them."""
-    leaves, treedef = rt.runtime.trees.flatten(params)
+    leaves, treedef = trees.flatten(params)
     order, copies = [], {}
 
     def take(number, gradient):
@@ -82,11 +83,11 @@ def landed(step, params, x, **settings):
     places = [np.full_like(leaf, 7) for leaf in leaves]
     value = step.into(Landing(places, take), params, x)
     assert sorted(order) == list(range(len(leaves)))
-    return value, rt.runtime.trees.unflatten(treedef, [copies[number] for number in range(len(leaves))]), order
+    return value, trees.unflatten(treedef, [copies[number] for number in range(len(leaves))]), order
 
 
 def bits(tree):
-    return [np.asarray(leaf).tobytes() for leaf in rt.runtime.trees.flatten(tree)[0]]
+    return [np.asarray(leaf).tobytes() for leaf in trees.flatten(tree)[0]]
 
 
 @pytest.mark.parametrize("calls", [1, 3], ids=["first sight", "seen before"])
@@ -145,7 +146,7 @@ def test_an_automatic_microbatch_lands_with_the_same_bits_and_tells_of_each_grad
     value, gradient = rt.accumulate(f, memory_budget=budget, planner="uniform")(params, x)
     step = rt.accumulate(f, memory_budget=budget, planner="uniform")
     found, grads, _ = landed(step, params, x)
-    assert step.report.microbatch < 256
+    assert step.report is not None and step.report.microbatch is not None and step.report.microbatch < 256
     assert bits(found) == bits(value) and bits(grads) == bits(gradient)
 
 
@@ -157,7 +158,7 @@ def test_places_that_do_not_fit_are_refused_before_anything_runs():
         ran.append(1)
         return f(params, x)
 
-    leaves = rt.runtime.trees.flatten(params)[0]
+    leaves = trees.flatten(params)[0]
     good = [np.empty_like(leaf) for leaf in leaves]
     for budget in (None, "8MiB"):
         step = rt.value_and_grad(watched, memory_budget=budget)
@@ -178,7 +179,7 @@ def test_a_leaf_that_is_not_reached_is_zeros_or_an_error_as_asked():
 
 def test_what_a_receiver_raises_ends_the_call_and_leaves_nothing_behind():
     f, params = PROGRAMS["layers"]
-    places = [np.empty_like(leaf) for leaf in rt.runtime.trees.flatten(params)[0]]
+    places = [np.empty_like(leaf) for leaf in trees.flatten(params)[0]]
 
     def refuse(number, gradient):
         raise KeyError("enough")
