@@ -42,13 +42,13 @@ def read(file: Where) -> dict[str, Any]:
     fields = decode(_content(place, name), file)
     leaves = [*fields["params"], *fields["state"]]
     places: dict[int, np.ndarray] = {}
-    try:
-        for number, leaf in enumerate(leaves):
-            if "data" not in leaf:
+    for number, leaf in enumerate(leaves):
+        if "data" not in leaf:
+            try:
                 places[number] = np.empty(leaf["shape"], leaf["dtype"]).reshape(-1).view(np.uint8)
-                leaf["data"] = places[number].data
-    except (MemoryError, ValueError) as error:
-        raise SnapshotError(f"there is no room for the leaf {leaf['path']!r} of {file}: {error}") from error
+            except (MemoryError, ValueError) as error:
+                raise SnapshotError(f"there is no room for the leaf {leaf['path']!r} of {file}: {error}") from error
+            leaf["data"] = places[number].data
     for extents, payload in _parts(place, fields):
         at = 0
         for extent in extents:
