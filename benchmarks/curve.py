@@ -197,6 +197,7 @@ def _budget_cell(program: programs.Program, budget: int, spill: str | None) -> d
     del result
     seconds = min(seconds, measure.least_cpu_seconds(lambda: step(*args)))
     report = step.report
+    assert report is not None
     return {
         "budget_bytes": budget,
         "seconds": seconds,
