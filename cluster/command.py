@@ -12,7 +12,7 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.units import format_bytes
 from ..runtime.trees import flatten
-from ..scheduler.gradients import plan
+from ..scheduler.planning import plan
 from .data import Order, take
 from .errors import ConfigError, RunError
 from .job import TrainConfig
@@ -85,6 +85,7 @@ def _run(options: argparse.Namespace) -> int:
             memory_budget=step_plan.budget_bytes,
             out=options.out,
             resume=options.resume,
+            snapshots_at=options.snapshots_at,
             validation=model.validation,
             evaluate=model.evaluate,
             address=options.address,

@@ -134,9 +134,10 @@ class Bounded:
     def with_pull(self, values: list, treedef: Any, wanted: tuple[tuple[int, ...], ...]) -> tuple[Any, Callable]:
         """Return the output at the leaves `values`, and ``pull(cotangents, so_far)``: the cotangents of the `wanted` leaves.
 
-        Each of `wanted` names the leaves that stand for one array. The cotangents are those of the output's leaves, None where there is none; `so_far` are those of the wanted leaves
-        that have come from elsewhere, or None: the shares are added to them in the order in which they would be if every op
-        had been recorded. Of pull, raises `ChangedError` where the function returns something else when it is run again.
+        Each of `wanted` names the leaves that stand for one array. The cotangents are those of the output's leaves, None
+        where there is none; `so_far` are those of the wanted arrays that have come from elsewhere, or None: the shares are
+        added to them in the order in which they would be if every op had been recorded. Of pull, raises `ChangedError` where
+        the function returns something else when it is run again.
         """
         journal = Journal()
         with journal:

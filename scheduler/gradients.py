@@ -10,6 +10,7 @@ from ..runtime import trees
 from ..runtime.arguments import check_disconnected
 from ..runtime.array import Array
 from ..runtime.errors import InputError
+from ..runtime.landing import Landing
 from ..runtime.transforms import plain_value_and_grad
 from .bounded import Bounded
 from .options import Budget, Options, read_options
@@ -124,21 +125,49 @@ class Gradient:
         """Return the gradient (and the value) at the arguments."""
         if self.options is None:
             return self._plain(*args, **keywords)
-        if not any(type(leaf) is Array for leaf in trees.flatten((args, keywords))[0]):
-            return self._within_budget(*args, **keywords)
+        if not _is_traced(args, keywords):
+            return self._result(*self._within_budget(args, keywords, None))
         if self._nested is None:
-            self._nested = Bounded(self._plain, self.options, self._within_budget)
+            self._nested = Bounded(self._plain, self.options, lambda *a, **k: self._result(*self._within_budget(a, k, None)))
         return self._nested(*args, **keywords)
+
+    def into(self, landing: Landing, *args: Any, **keywords: Any) -> Any:
+        """Return the value at the arguments; the gradient's leaves go where `landing` says, as they are finished.
+
+        The same numbers as from a call, bit for bit. Under a budget they count in it, though they lie in memory of the
+        caller's. Raises `InputError` for places that do not fit. When an error ends the call, gradients may have been
+        handed over before.
+
+        >>> import numpy as np, retape as rt
+        >>> from retape.runtime.landing import Landing
+        >>> place = np.empty(2)
+        >>> told = lambda number, gradient: print(number, gradient)
+        >>> float(rt.value_and_grad(lambda w: np.sum(w**2)).into(Landing([place], told), np.ones(2)))
+        0 [2. 2.]
+        2.0
+        """
+        if self.options is None:
+            value, aux, _ = plain_value_and_grad(self.function, args, self.argnums, keywords, landing=landing, **self.choices)
+        elif _is_traced(args, keywords):
+            raise InputError("gradients of traced arguments are handed over without a memory_budget only: put it outermost")
+        else:
+            value, aux, _ = self._within_budget(args, keywords, landing)
+        return (value, aux) if self.has_aux else value
 
     def _plain(self, *args: Any, **keywords: Any) -> Any:
         return self._result(*plain_value_and_grad(self.function, args, self.argnums, keywords, **self.choices))
 
-    def _within_budget(self, *args: Any, **keywords: Any) -> Any:
+    def _within_budget(self, args: tuple, keywords: dict, landing: Landing | None) -> tuple[Any, Any, Any]:
         assert self.options is not None
-        outcome = self._programs.run(Request(self.function, args, keywords, self.argnums, self.options, **self.choices))
-        return self._result(outcome.value, outcome.aux, outcome.gradients)
+        more = {"landing": landing, **self.choices}
+        outcome = self._programs.run(Request(self.function, args, keywords, self.argnums, self.options, **more))
+        return outcome.value, outcome.aux, outcome.gradients
 
     def _result(self, value: Any, aux: Any, gradients: Any) -> Any:
         if not self.with_value:
             return (gradients, aux) if self.has_aux else gradients
         return ((value, aux), gradients) if self.has_aux else (value, gradients)
+
+
+def _is_traced(args: tuple, keywords: dict) -> bool:
+    return any(type(leaf) is Array for leaf in trees.flatten((args, keywords))[0])

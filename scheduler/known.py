@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 
+import numpy as np
+
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, refusal
@@ -16,6 +18,7 @@ from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.spilling import spilling
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
+from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
 from .lowering import Lowering, record_bytes
@@ -172,7 +175,28 @@ class Known:
                 due, done = steps[done:stop], stop
                 value += 1
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
-        self.rest = tuple(layout.actions(steps[done:]))
+        self.rest = tuple(layout.actions(steps[done:], self.gradients))
+
+
+def complete(
+    tape: Tape, lowering: Lowering | None, end: int | None, kept: list[int], slots: list[int], held_bytes: int
+) -> Known:
+    """Return the whole program of a recorded forward sweep: its reverse sweep recorded by shapes, and both lowered.
+
+    `end` is the loss's slot, `kept` are those of auxiliary outputs, `slots` those of the inputs to differentiate.
+    """
+    lowering = lowering or Lowering(tape)
+    lowering.add_calls()
+    forward_calls, forward_slots = len(tape.calls), len(tape.values)
+    lowering.program = replace(lowering.program, forward=len(lowering.program))
+    gradients, disconnected = record_reverse(tape, end, slots)
+    lowering.add_calls()
+    held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
+    held_bytes += record_bytes(len(tape.calls))
+    ends = tuple(slot for slot in (end, *kept) if slot is not None)
+    returned = dict.fromkeys(v for slot in (*ends, *gradients) if (v := lowering.value(slot)) >= 0)
+    lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
+    return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
 _FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues", "singular_values"])

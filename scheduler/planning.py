@@ -17,9 +17,9 @@ from ..runtime.errors import NeedsValueError
 from ..runtime.streams import Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
 from .captures import Captures
-from .known import Known
+from .known import Known, complete
 from .options import Budget, Options, read_options
-from .run import Request, complete, run
+from .run import Request, run
 from .timing import projected_seconds
 
 

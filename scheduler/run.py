@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -18,8 +18,8 @@ from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
 from ..runtime.array import Array, record
 from ..runtime.errors import NeedsValueError
+from ..runtime.landing import Landing
 from ..runtime.op import OPS
-from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
 from .buffers import Ledger
@@ -27,8 +27,8 @@ from .captures import Captures
 from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
-from .known import Known
-from .lowering import Lowering, record_bytes
+from .known import Known, complete
+from .lowering import Lowering
 from .memory import pin_allocator
 from .options import Options
 from .report import Report
@@ -51,6 +51,7 @@ class Request:
     has_aux: bool = False
     allow_int: bool = False
     disconnected: str = "zeros"
+    landing: Landing | None = None
     wants: Literal["gradient", "value"] = "gradient"
 
 
@@ -68,28 +69,6 @@ class Outcome:
     known: Known | None
 
 
-def complete(
-    tape: Tape, lowering: Lowering | None, end: int | None, kept: list[int], slots: list[int], held_bytes: int
-) -> Known:
-    """Return the whole program of a recorded forward sweep: its reverse sweep recorded by shapes, and both lowered.
-
-    `end` is the loss's slot, `kept` are those of auxiliary outputs, `slots` those of the inputs to differentiate.
-    """
-    lowering = lowering or Lowering(tape)
-    lowering.add_calls()
-    forward_calls, forward_slots = len(tape.calls), len(tape.values)
-    lowering.program = replace(lowering.program, forward=len(lowering.program))
-    gradients, disconnected = record_reverse(tape, end, slots)
-    lowering.add_calls()
-    held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
-    held_bytes += record_bytes(len(tape.calls))
-    ends = tuple(slot for slot in (end, *kept) if slot is not None)
-    value_of = lowering.value_of
-    returned = dict.fromkeys(v for slot in (*ends, *gradients) if slot < len(value_of) and (v := value_of[slot]) >= 0)
-    lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
-    return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
-
-
 def run(request: Request, known: Known | None) -> Outcome:
     """Compute what is asked for by the plan of a known program, or find out what the program is.
 
@@ -102,7 +81,7 @@ def run(request: Request, known: Known | None) -> Outcome:
     arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
-    executor = Executor(tape, Ledger(), request.options.subscriber)
+    executor = Executor(tape, Ledger(), request.options.subscriber, request.landing)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
@@ -129,6 +108,8 @@ class _Call:
         trace = functools.partial(tape.input, is_active=wants_gradient)
         arguments = Arguments(request.args, request.argnums, trace, allow_int=request.allow_int)
         slots = [array._slot for array in arguments.arrays]
+        if request.landing is not None:
+            request.landing.check(arguments.primals())
         for slot in slots:
             if isinstance(tape.values[slot], np.ndarray):
                 self.captures.guard(slot, tape.values[slot])
@@ -159,11 +140,16 @@ class _Call:
         aux_leaves = [
             leaf if slot is None else executor.resolve(slot) for leaf, slot in zip(aux_leaves, aux_slots, strict=True)
         ]
-        gradients = arguments.assemble([executor.resolve(slot) for slot in made.gradients]) if wants_gradient else None
+        gradients = [executor.resolve(slot) for slot in made.gradients]
+        if request.landing is not None:
+            for number, gradient in enumerate(gradients):
+                if number not in executor.delivered:
+                    executor.deliver(number, gradient)
         if is_new:
             made.held_elsewhere = self.captures.held_elsewhere
             made.forget_values()
-        return Outcome(value, trees.unflatten(aux_tree, aux_leaves), gradients, report, made if is_new else None)
+        assembled = arguments.assemble(gradients) if wants_gradient and request.landing is None else None
+        return Outcome(value, trees.unflatten(aux_tree, aux_leaves), assembled, report, made if is_new else None)
 
     def _function(self, traced: list) -> Any:
         try:
@@ -215,7 +201,7 @@ class _Call:
             layout = Layout(new.lowering, keeper.layout.runs)
         layout.lowering = new.lowering
         projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
-        self.executor.perform(layout.actions(plan.steps), projected)
+        self.executor.perform(layout.actions(plan.steps, new.gradients), projected)
         once = new.program.work_seconds()
         again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
         report = Report(
