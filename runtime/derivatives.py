@@ -29,11 +29,10 @@ def jacobian(
     "auto" (whichever is fewer); the function runs once. Entries have the argument's dtype, complex where the output is. Of a
     real output by a complex argument they are df/dx - i df/dy, as the gradient is.
 
-    Rows (columns) are computed in batches: one sweep, every op on `batch_size` of them at once. Without a `batch_size`, the
-    ops of the first 8 rows tell how many go together: so many that what an op makes stays within a mebibyte on average and
-    64 at most, and one at a time where a single row's ops make as much, for then nothing is gained. Any batch size gives the
-    same Jacobian up to rounding in products of matrices. Raises `InputError` for arguments without a derivative,
-    `ValueError` for an unknown mode or a batch size below 1.
+    Rows (columns) are computed in batches: one sweep, every op on `batch_size` of them at once. Without a `batch_size`, up to
+    3 are computed one by one; else the ops of the first 16 tell how many go together, so that none makes an array of over
+    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. Raises `InputError` for arguments
+    without a derivative, `ValueError` for an unknown mode or a batch size below 1.
 
     >>> import numpy as np, retape as rt
     >>> rt.jacobian(lambda x: x**2)(np.array([1.0, 2.0])).tolist()

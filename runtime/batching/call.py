@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +12,8 @@ from ..layouts import held
 from ..op import OPS, Op
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """A call of an op for a batch of `size` examples: batched operands have these along their first axis, others are shared."""
+class Call(NamedTuple):
+    """A call of an op for a batch of `size` examples: along the first axis of batched operands, which share the others."""
 
     op: Op
     operands: list
@@ -25,7 +23,12 @@ class Call:
 
     def rank(self) -> int:
         """Return the most axes that an operand of one example has."""
-        return max([getattr(a, "ndim", 0) - b for a, b in zip(self.operands, self.is_batched, strict=True)])
+        most = 0
+        for a, is_batched in zip(self.operands, self.is_batched, strict=True):
+            rank = a.ndim - 1 if is_batched else getattr(a, "ndim", 0)
+            if rank > most:
+                most = rank
+        return most
 
 
 def run(name: str, *operands: Any, **parameters: Any) -> Any:
@@ -46,11 +49,14 @@ def all_batched(call: Call) -> list:
 
 def aligned(call: Call) -> list:
     """Return the operands so that they broadcast against each other as those of one example do."""
+    if len(call.operands) == 1:
+        return call.operands
     rank = call.rank()
     found = []
     for a, is_batched in zip(call.operands, call.is_batched, strict=True):
-        missing = rank + 1 - a.ndim if is_batched else 0
-        found.append(run("reshape", a, shape=(a.shape[0], *(1,) * missing, *a.shape[1:])) if missing else a)
+        if is_batched and a.ndim <= rank:
+            a = run("reshape", a, shape=(a.shape[0], *(1,) * (rank + 1 - a.ndim), *a.shape[1:]))
+        found.append(a)
     return found
 
 

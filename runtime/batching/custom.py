@@ -16,7 +16,7 @@ from .level import Batch
 
 
 def on_batch(custom: Custom, level: Batch, leaves: list, treedef: Any) -> Any:
-    """Call a function with a rule on values of a batch. An outer transform that traces these gets the rule for all examples."""
+    """Call a function with a rule on values of a batch. An outer transform that traces these gets the rule for them all."""
     is_batched = [type(leaf) is Array and leaf._level is level for leaf in leaves]
     values = [leaf._slot if mine else leaf for leaf, mine in zip(leaves, is_batched, strict=True)]
     if not any(type(value) is Array for value in values):

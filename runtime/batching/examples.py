@@ -1,4 +1,4 @@
-"""A function whose work depends on each example's numbers, run on one example at a time: in NumPy, and with its derivatives."""
+"""A function whose work depends on each example's numbers, run on one example at a time, and so its derivatives."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Each(Custom):
 
 
 def _example(leaf: Any, level: Batch, k: int) -> Any:
-    """Return what an argument is for example `k`: its own, to be overwritten; a shared array as one that cannot be written."""
+    """Return what an argument is for example `k`: its own, to be overwritten, or shared, which cannot be written."""
     if type(leaf) is Array:
         if leaf._level is not level:
             return leaf

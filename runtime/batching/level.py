@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Any, NoReturn, Self
 
 from .. import phantom
@@ -15,6 +16,13 @@ from ..trail import constant, run_over
 from .call import Call, spread
 from .indexing import WRITES
 from .rules import rule_of
+
+_NONE: dict = {}
+_STAY = (
+    "stay with NumPy functions on arrays, make arrays to write into with retape.numpy, and index retape.numpy.array(table) "
+    "instead of a plain table"
+)
+_CURES = {"bool": ("the truth", "choose with np.where(condition, a, b) instead of a branch")}
 
 
 class _OfExamples:
@@ -48,7 +56,7 @@ class Batch(Level):
     transform. What does not differ from example to example is no value of this level, but a plain array or a number.
     """
 
-    __slots__ = ("size", "calls", "made_bytes", "most_bytes")
+    __slots__ = ("size", "most_bytes")
     is_batch = True
     keeper = _Values()
     shapes = _OfExamples(lambda values: values.shape[1:])
@@ -58,9 +66,7 @@ class Batch(Level):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        self.calls = 0
-        self.made_bytes = 0  # by all calls, for all examples
-        self.most_bytes = 0  # by one call
+        self.most_bytes = 0  # that an op has made, for all examples
 
     def __enter__(self) -> Self:
         self.closed = False  # it keeps no record, and may be entered again
@@ -76,34 +82,35 @@ class Batch(Level):
 
     def check_read(self, array: Any, purpose: str) -> NoReturn:
         """Raise `BatchedValueError`: there is not one value to be read, but one for each example."""
-        what = "the truth" if purpose == "bool" else purpose
+        what, cure = _CURES.get(purpose, (purpose, _STAY))
         raise BatchedValueError(
-            f"{what} of a value that differs from example to example was asked for under vmap ({place(user_line())}): choose "
-            "with np.where(condition, a, b) instead of a branch, stay with NumPy functions on arrays, or call the function "
-            "on one example at a time"
+            f"{what} of a value that differs from example to example was asked for under vmap ({place(user_line())}): "
+            f"{cure}, or call the function on one example at a time"
         )
 
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Array:
         """Run `op` on all examples. Where no operand differs among them, each gets a result of its own to write into."""
-        self.require_open()
+        if self.closed or self.thread != get_ident():
+            self.require_open()
         values = []
         is_batched = []
         for a in args:
-            is_mine = type(a) is Array and a._level is self
-            is_batched.append(is_mine)
-            values.append(a._slot if is_mine else constant(a))
+            kind = type(a)
+            if kind is Array and a._level is self:
+                is_batched.append(True)
+                values.append(a._slot)
+            else:
+                is_batched.append(False)
+                values.append(a if kind is float or kind is int else constant(a))
         if True not in is_batched:
             return traced(self, spread(apply(op, values, parameters), self.size), None)
-        call = Call(op, values, is_batched, parameters or {}, self.size)
+        call = Call(op, values, is_batched, parameters or _NONE, self.size)
         if op.name in WRITES:
             values, parameters = WRITES[op.name](call)
             del call  # a use more, and what is written to would be copied
             y = (run_over if gives_up else apply)(op, values, parameters)
         else:
             y = rule_of(op)(call)
-        made_bytes = y.nbytes
-        self.calls += 1
-        self.made_bytes += made_bytes
-        if made_bytes > self.most_bytes:
-            self.most_bytes = made_bytes
+        if y.nbytes > self.most_bytes:
+            self.most_bytes = y.nbytes
         return traced(self, y, None)

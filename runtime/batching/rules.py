@@ -6,6 +6,7 @@ is run on one example at a time, and the results are stacked: always right, and 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -179,6 +180,7 @@ _RULES: dict[str, Rule] = {name: rule for rule, names in _FAMILIES for name in n
 }
 
 
+@functools.cache
 def rule_of(op: Op) -> Rule:
     """Return the batching rule of an op."""
     if isinstance(op.run, np.ufunc) and op.run.signature is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from ..array import Array
 from .call import spread
 from .level import Batch
 
-_FIRST = 8
-_TARGET_BYTES = 2**20
+_FEWEST = 4  # of fewer, a loop is faster
+_FIRST = 16
 _MOST_BYTES = 64 * 2**20
 
 
@@ -36,7 +35,7 @@ class Sweeps:
         parts = []
         start = 0
         while start < size:
-            stop = min(size, start + (self.batch_size or _FIRST))
+            stop = min(size, start + (self.batch_size or (_FIRST if size >= _FEWEST else 1)))
             parts.append(self._batch(number, range(start, stop), one))
             start = stop
         columns = zip(*parts, strict=True)
@@ -58,11 +57,5 @@ class Sweeps:
             seeds[number] = level.input(units.reshape(count, *shape))
             found = self.function(seeds)
             if self.batch_size is None:
-                self.batch_size = _batch_size(level)
+                self.batch_size = max(1, _MOST_BYTES * count // max(level.most_bytes, 1))
             return [y._slot if type(y) is Array and y._level is level else spread(y, count) for y in found]
-
-
-def _batch_size(level: Batch) -> int:
-    """Return how many go together after a first batch."""
-    mean = level.made_bytes / max(level.calls, 1) / level.size
-    return max(1, int(min(_TARGET_BYTES / max(mean, 1), _MOST_BYTES / max(level.most_bytes / level.size, 1))))

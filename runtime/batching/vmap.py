@@ -27,8 +27,8 @@ def vmap(f: Callable, in_axes: Any = 0, out_axes: Any = 0) -> Callable:
 
     It nests in itself and in every transform, both ways: ``vmap(grad(loss), in_axes=(None, 0))`` gives per-example gradients.
     Elementwise functions give the same bits as a loop over the examples, sums and products of matrices differ by rounding. A
-    function without a batching rule, such as a `primitive` or one whose work depends on the numbers (np.median), runs once for
-    each example.
+    function without a batching rule, such as a `primitive` or one whose work depends on the numbers (np.median), runs once
+    for each example.
 
     `f` runs once: a random number drawn in it is the same for all examples. For draws of their own, pass a batch of noise in.
     Raises `InputError` for arguments without such an axis and for axes of different lengths, `BatchedValueError` where `f`
