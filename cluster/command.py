@@ -85,6 +85,7 @@ def _run(options: argparse.Namespace) -> int:
             memory_budget=step_plan.budget_bytes,
             out=options.out,
             resume=options.resume,
+            snapshots_at=options.snapshots_at,
             validation=model.validation,
             evaluate=model.evaluate,
             address=options.address,

@@ -167,6 +167,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SNAPSHOT",
         help="go on from the newest snapshot in --out, or from this snapshot file or run folder",
     )
+    group.add_argument(
+        "--snapshots-at",
+        metavar="FOLDER",
+        help="another folder for the snapshots, or its URL in an object store (default: snapshots/ in --out)",
+    )
     add(group, "--snapshot-every", "steps between snapshots", type=_count, metavar="N")
     add(group, "--validate-every", "steps between validations", type=_count, metavar="N")
     add(group, "--keep", "snapshots to keep", type=_count, metavar="N")

@@ -19,11 +19,10 @@ from .data import as_source
 from .engine import cluster, payload_size, placement
 from .errors import ConfigError, DataError, NonFiniteLossError, SnapshotError, WorkerDiedError
 from .folder import find_snapshot, held, last_good, set_aside, set_aside_newer
-from .job import Failure, Job, TrainConfig
+from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
 from .optimizers import Optimizer, constant
 from .rows import Row, identity
 from .supervisor import Resize, State, Stop, advance, begin
-from .worker import SNAPSHOT_FOLDER
 
 _POLL_SECONDS = 0.1
 
@@ -40,7 +39,7 @@ class TrainResult:
     step: int
     params: Any
     state: Any
-    snapshot: Path
+    snapshot: snapshots.Where
     rows: list[dict[str, Any]]
     out: Path
     wall_seconds: float
@@ -63,6 +62,7 @@ def train(
     microbatch: int | str = "auto",
     memory_budget: int | str | None = None,
     resume: bool | str | Path | None = None,
+    snapshots_at: str | Path | None = None,
     validation: Any = None,
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None,
     threads: int = 1,
@@ -78,10 +78,11 @@ def train(
     a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
     list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
     gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
-    ``out``, or a file or folder: the run goes on
-    bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where
-    there is none, so that the same call, made again after the driver was lost, completes the run. ``evaluate(params,
-    batch)`` returns means by name for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without
+    ``out``, or a file or folder: the run goes on bit for bit as if it had never stopped; with ``"auto"`` it does so where
+    there is a snapshot, and starts anew where there is none, so that the same call, made again after the driver was lost,
+    completes the run. ``snapshots_at`` is another folder for the snapshots, or the URL of one in an object store.
+    ``evaluate(params, batch)`` returns means by name for ``validation``. ``numbers`` are further fields of
+    :class:`TrainConfig`. Without
     ``address`` (or RAY_ADDRESS) Ray is started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences
     about the start and about faults, in this process. SIGINT and SIGTERM end the run after the step in progress, with a
     snapshot.
@@ -119,13 +120,14 @@ def train(
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
     with held(out) as folder:
+        saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
         if resume == "auto":
-            resume = _has_snapshot(folder)
-        resume_from, damaged = find_snapshot(folder, resume)
+            resume = _has_snapshot(saved)
+        resume_from, damaged = find_snapshot(saved, resume)
         if resume_from is None:
-            set_aside(folder)
+            set_aside(folder, saved)
         else:
-            set_aside_newer(folder, resume_from)
+            set_aside_newer(folder, saved, resume_from)
         notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
         for note in notes:
             say(note)
@@ -140,6 +142,7 @@ def train(
             resume=resume_from,
             validation=as_source(validation) if validation is not None else None,
             evaluate=evaluate,
+            snapshots=saved,
         )
         address = address or os.environ.get("RAY_ADDRESS")
         size = payload_size(job)
@@ -169,8 +172,8 @@ def train(
                 finally:
                     crew.close()
                     remove_arenas(token)
-        _raise_failure(state, folder)
-        newest, _ = snapshots.latest(folder / SNAPSHOT_FOLDER)
+        _raise_failure(state, saved)
+        newest, _ = snapshots.latest(saved)
         params = init(config.seed)
         last = snapshots.load(newest, params_like=params, state_like=optimizer.init(params))
         return TrainResult(
@@ -232,26 +235,26 @@ class _Seen:
                 self._on_row(row)
 
 
-def _has_snapshot(out: Path) -> bool:
+def _has_snapshot(folder: snapshots.Where) -> bool:
     try:
-        snapshots.latest(out / SNAPSHOT_FOLDER)
+        snapshots.latest(folder)
     except SnapshotError:
         return False
     return True
 
 
-def _raise_failure(state: State, out: Path) -> None:
+def _raise_failure(state: State, folder: snapshots.Where) -> None:
     """Raises what ended the run, if anything did."""
     if state.failure is None:
         return
-    where = f"after step {max(state.step, 0)}; {last_good(out)}"
+    where = f"after step {max(state.step, 0)}; {last_good(folder)}"
     if isinstance(state.failure, Failure):
         error = state.failure.rebuild()
         where += f"\n{state.failure.traceback}"
     else:
         error = state.failure
     if isinstance(error, NonFiniteLossError | WorkerDiedError):
-        error = type(error)(f"{error}; {last_good(out)}: start again with resume (--resume)")
+        error = type(error)(f"{error}; {last_good(folder)}: start again with resume (--resume)")
     error.add_note(where)
     raise error
 

@@ -93,7 +93,7 @@ def _name_of(path: str) -> str:
 
 def _examples_first(leaf: Any, axis: int, name: str) -> Any:
     """Return the values of all examples along the first axis, each example in C order."""
-    values = leaf if type(leaf) is Array else np.asarray(leaf)
+    values: Any = leaf if type(leaf) is Array else np.asarray(leaf)
     if values.dtype.kind not in "biufc":
         raise InputError(
             f"{name} is of dtype {values.dtype}, which cannot be mapped: map over numbers, or say None in in_axes"

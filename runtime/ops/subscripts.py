@@ -134,7 +134,7 @@ def _is_batched_mask(index: Any) -> bool:
     return type(index) is Array and index._level.is_batch and index.dtype.kind == "b"
 
 
-def _masked(x: Array, mask: Array, value: Any) -> Any:
+def _masked(x: Array, mask: Any, value: Any) -> Any:
     """Return `x` with a number where a mask holds that differs from example to example."""
     if mask.shape != x.shape[: mask.ndim]:
         raise IndexError(f"a mask of shape {mask.shape} does not match the axes from 0 of shape {x.shape}")
