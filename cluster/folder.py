@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import snapshot as snapshots
+from .ending import RESULT_NAME
 from .errors import ConfigError, SnapshotError
 from .metrics import METRICS_NAME
 from .worker import SNAPSHOT_FOLDER
 
 _LOCK_NAME = ".lock"
-_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", "result.json")
+_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", RESULT_NAME)
 
 
 @contextmanager
@@ -93,13 +94,18 @@ def find_snapshot(out: Path, resume: bool | str | Path | None) -> tuple[Path | N
     return snapshots.latest(place)
 
 
+def newest_good(out: Path) -> Path | None:
+    """The newest good snapshot of the run in ``out``, if there is one."""
+    try:
+        return snapshots.latest(out / SNAPSHOT_FOLDER)[0]
+    except SnapshotError:
+        return None
+
+
 def last_good(out: Path) -> str:
     """A sentence that names the newest good snapshot of the run in ``out``."""
-    try:
-        path, _ = snapshots.latest(out / SNAPSHOT_FOLDER)
-    except SnapshotError:
-        return "no snapshot had been written yet"
-    return f"the last good snapshot is {path}"
+    path = newest_good(out)
+    return "no snapshot had been written yet" if path is None else f"the last good snapshot is {path}"
 
 
 def _unwritable(out: Path, error: OSError) -> ConfigError:
