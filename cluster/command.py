@@ -99,6 +99,7 @@ def _run(options: argparse.Namespace) -> int:
             wire=options.wire,
             out=options.out,
             resume=options.resume,
+            snapshots_at=options.snapshots_at,
             validation=model.validation,
             evaluate=model.evaluate,
             address=options.address,

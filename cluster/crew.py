@@ -6,7 +6,6 @@ every worker is asked for a sign of life, and one that does not answer in time i
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from . import snapshot as snapshots
@@ -37,7 +36,7 @@ from .supervisor import (
     Start,
     TookOver,
 )
-from .worker import SNAPSHOT_FOLDER, Worker
+from .worker import Worker
 
 _PULSE_SECONDS = 0.25
 
@@ -253,8 +252,8 @@ class Crew:
         self._ray.kill(actor, no_restart=True)
         return ready.process if ready is not None and ready.node == whereabouts()[0] else None
 
-    def _newest_snapshot(self) -> Path | None:
+    def _newest_snapshot(self) -> snapshots.Where | None:
         try:
-            return snapshots.latest(self._job.out / SNAPSHOT_FOLDER)[0]
+            return snapshots.latest(self._job.snapshot_folder)[0]
         except SnapshotError:
             return self._job.resume

@@ -11,9 +11,10 @@ from .data import Source
 from .errors import ConfigError, RunError
 from .optimizers import Optimizer
 from .processes import Process
-from .snapshot import Best
+from .snapshot import Best, Where
 
 _SHARDS = 4
+SNAPSHOT_FOLDER = "snapshots"
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Job:
-    """What the workers run: the user's functions and data, the numbers, and where files go."""
+    """What the workers run: the user's functions and data, the numbers, and where files go.
+
+    ``snapshots`` is the folder of the snapshots, or its URL; unless said, one in ``out``.
+    """
 
     loss: Callable[[Any, Any], Any]
     init: Callable[[int], Any]
@@ -122,9 +126,15 @@ class Job:
     rate: Callable[[int], float]
     config: TrainConfig
     out: Path
-    resume: Path | None = None
+    resume: Where | None = None
     validation: Source | None = None
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None
+    snapshots: Where | None = None
+
+    @property
+    def snapshot_folder(self) -> Where:
+        """Where snapshots go."""
+        return self.out / SNAPSHOT_FOLDER if self.snapshots is None else self.snapshots
 
 
 @dataclass(frozen=True)

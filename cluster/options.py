@@ -213,6 +213,12 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         const=True,
         metavar="auto|SNAPSHOT",
     )
+    add_plain(
+        group,
+        "--snapshots-at",
+        "another folder for the snapshots, or its URL in an object store (default: snapshots/ in --out)",
+        metavar="FOLDER",
+    )
     add(group, "--snapshot-every", "steps between snapshots", type=count, metavar="N")
     add(group, "--keep", "snapshots to keep", type=count, metavar="N")
     add_plain(

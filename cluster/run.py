@@ -17,14 +17,13 @@ from .ending import RESULT_NAME, ending, status_of, write_json
 from .engine import cluster, find_cluster, payload_size, placement
 from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
-from .job import Failure, Job, TrainConfig
+from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
 from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
 from .rows import Row, identity
 from .stopping import Stop, stop_signals
 from .supervisor import Resize, State, advance, begin
 from .supervisor import Stop as EndRun
-from .worker import SNAPSHOT_FOLDER
 
 _POLL_SECONDS = 0.1
 
@@ -34,14 +33,15 @@ class TrainResult:
     """How a run ended.
 
     ``status`` is "finished", "interrupted" (SIGINT) or "preempted" (SIGTERM); ``step`` counts updates; ``params`` and
-    ``state`` are those of the last snapshot, ``snapshot``. ``rows`` are this call's metrics in order; ``out`` holds the files.
+    ``state`` are those of the last snapshot, ``snapshot``. ``rows`` are this call's metrics in order; ``out`` holds the
+    files.
     """
 
     status: str
     step: int
     params: Any
     state: Any
-    snapshot: Path
+    snapshot: snapshots.Where
     rows: list[dict[str, Any]]
     out: Path
     wall_seconds: float
@@ -64,6 +64,7 @@ def train(
     microbatch: int | str = "auto",
     memory_budget: int | str | None = None,
     resume: bool | str | Path | None = None,
+    snapshots_at: str | Path | None = None,
     validation: Any = None,
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None,
     threads: int = 1,
@@ -80,10 +81,11 @@ def train(
     a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
     list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
     gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
-    ``out``, or a file or folder: the run goes on
-    bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where
-    there is none, so that the same call, made again after the driver was lost, completes the run. ``evaluate(params,
-    batch)`` returns means by name for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without
+    ``out``, or a file or folder: the run goes on bit for bit as if it had never stopped; with ``"auto"`` it does so where
+    there is a snapshot, and starts anew where there is none, so that the same call, made again after the driver was lost,
+    completes the run. ``snapshots_at`` is another folder for the snapshots, or the URL of one in an object store.
+    ``evaluate(params, batch)`` returns means by name for ``validation``. ``numbers`` are further fields of
+    :class:`TrainConfig`. Without
     ``address`` (or RAY_ADDRESS) Ray is started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences
     about the start and about faults, in this process. SIGINT and SIGTERM end the run after the step in progress, with a
     snapshot. ``conclude`` is called with the result while the folder is still held; what it returns goes into
@@ -122,14 +124,15 @@ def train(
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
     with held(out) as folder, stop_signals() as stop:
+        saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
         if resume == "auto":
             # Not whether one is good: where all are damaged, starting anew must be somebody's decision.
-            resume = bool(snapshots.after(folder / SNAPSHOT_FOLDER, -1))
-        resume_from, damaged = find_snapshot(folder, resume)
+            resume = any(name.endswith(".snapshot") for name in snapshots.after(saved, -1))
+        resume_from, damaged = find_snapshot(saved, resume)
         if resume_from is None:
-            set_aside(folder)
+            set_aside(folder, saved)
         else:
-            set_aside_newer(folder, resume_from)
+            set_aside_newer(folder, saved, resume_from)
             (folder / RESULT_NAME).unlink(missing_ok=True)
         notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
         for note in notes:
@@ -145,15 +148,14 @@ def train(
             resume=resume_from,
             validation=as_source(validation) if validation is not None else None,
             evaluate=evaluate,
+            snapshots=saved,
         )
         seen = _Seen(on_row or (lambda row: None))
 
         def end(status: str, error: BaseException | None = None, more: Mapping[str, Any] | None = None) -> None:
             wall_seconds = time.perf_counter() - started
             rows = seen.rows or read_tail(folder / METRICS_NAME)  # of a run that had nothing left to do
-            figures = ending(
-                config, rows, status=status, snapshot=newest_good(folder), wall_seconds=wall_seconds, error=error
-            )
+            figures = ending(config, rows, status=status, snapshot=newest_good(saved), wall_seconds=wall_seconds, error=error)
             write_json(folder / RESULT_NAME, {**figures, **(more or {})})
 
         try:
@@ -180,8 +182,8 @@ def train(
                     finally:
                         crew.close()
                         remove_arenas(token)
-            _raise_failure(state, folder)
-            newest, _ = snapshots.latest(folder / SNAPSHOT_FOLDER)
+            _raise_failure(state, saved)
+            newest, _ = snapshots.latest(saved)
             params = init(config.seed)
             last = snapshots.load(newest, params_like=params, state_like=optimizer.init(params))
             result = TrainResult(
@@ -249,17 +251,17 @@ class _Seen:
                 self._on_row(row)
 
 
-def _raise_failure(state: State, out: Path) -> None:
+def _raise_failure(state: State, folder: snapshots.Where) -> None:
     """Raises what ended the run, if anything did."""
     if state.failure is None:
         return
-    where = f"after step {max(state.step, 0)}; {last_good(out)}"
+    where = f"after step {max(state.step, 0)}; {last_good(folder)}"
     if isinstance(state.failure, Failure):
         error = state.failure.rebuild()
         where += f"\n{state.failure.traceback}"
     else:
         error = state.failure
     if isinstance(error, NonFiniteLossError | WorkerDiedError):
-        error = type(error)(f"{error}; {last_good(out)}: start again with resume (--resume)")
+        error = type(error)(f"{error}; {last_good(folder)}: start again with resume (--resume)")
     error.add_note(where)
     raise error

@@ -10,7 +10,6 @@ import socket
 import time
 import traceback
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -30,10 +29,10 @@ from .job import Failure, Job, Outcome, Ready, State
 from .optimizers import clip_by_global_norm, global_norm
 from .processes import own_process
 from .rows import Row, Rows
+from .saving import Saver
 from .shards import by_shard, cut
 from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
 
-SNAPSHOT_FOLDER = "snapshots"
 _INTERRUPT, _REGROUP = 2, 1
 # Figures that every rank tells of each step, before those of its shards; and the most names that `evaluate` may return.
 _STEP_COLUMNS, _NAMES = 6, 16
@@ -50,10 +49,10 @@ class Worker:
         self._generation = -1
         self._group: Group | None = None
         self._listener: socket.socket | None = None
-        self._writer: snapshots.Writer | None = None
+        self._saver = Saver(job, self._warn)
         self._is_whole = True
 
-    def prepare(self, resume: Path | None = None) -> Ready:
+    def prepare(self, resume: snapshots.Where | None = None) -> Ready:
         """Makes the parameters and optimizer state, or loads the snapshot ``resume`` (else the job's).
 
         Raises ``SnapshotError`` for a bad snapshot and ``RunError`` for parameters that cannot be trained.
@@ -102,7 +101,7 @@ class Worker:
         """
         formation = replace(formation, addresses=addresses)
         generation = formation.generation
-        self.rank = rank
+        self.rank, status = rank, "failed"
         try:
             if generation <= self._generation:
                 raise AbortedError(f"generation {generation} is over: this worker has seen generation {self._generation}")
@@ -121,16 +120,16 @@ class Worker:
                 listener=self._listener,
                 is_called_off=lambda: generation <= self._called_off,
             )
-            return Outcome(rank, self._train(self._group), self.step)
+            status = self._train(self._group)
+            return Outcome(rank, status, self.step)
         except Exception as error:
             if self._group is not None:
                 self._group.abort()
             status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
             return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)
         finally:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            if status not in ("aborted", "regrouped"):
+                self._saver.close()
             self._rows.close()
             if self._group is not None:
                 self._group.close()
@@ -191,7 +190,7 @@ class Worker:
                 break
             row, stop = self._one_step(group)
             self._rows.record(row)
-            self._record_news()
+            self._saver.tell_news()
             if stop == _INTERRUPT:
                 self._after_step(group, is_last=True)
                 break
@@ -304,8 +303,7 @@ class Worker:
             self._validate(group, is_whole=self.step >= config.steps)
         if is_last or self.step % config.snapshot_every == 0:
             check_replicas(group.finish(digest_words(self.params))[:, :2], self.step)
-            if self.rank == 0:
-                self._save(group, is_last=is_last)
+            self._save(group, is_last=is_last)
         if is_last:
             # Whoever is left when the first rank is lost must know whether the last snapshot is on the disk.
             group.finish()
@@ -345,20 +343,19 @@ class Worker:
         self._rows.record({"step": self.step, **row, "examples": count})
 
     def _save(self, group: Group, *, is_last: bool) -> None:
-        """Has a snapshot written in the background; the first and the last are waited for.
-
-        One that cannot be written is told of and tried again; the last one for half of the time that the others wait.
-        """
+        """Has this worker's share of a snapshot written in the background."""
         group.check()  # a rank that was replaced while it stood still must not write over what its successors wrote
-        config = self.config
-        snapshot = snapshots.Snapshot(
+        config, formation = self.config, group.formation
+        self._saver.save(
+            snapshots.Share(self.rank, formation.world, f"{formation.generation}_{formation.token[:8]}"),
+            is_last=is_last,
             step=self.step,
             params=self.params,
             state=self.state,
             order=self.order.as_dict(),
             random={"seed": config.seed, "step": self.step},
             settings={
-                "workers": group.formation.world,
+                "workers": formation.world,
                 "shards": config.shard_count,
                 "global_batch": config.global_batch,
                 "memory_budget": config.memory_budget,
@@ -368,18 +365,6 @@ class Worker:
             },
             scores=self._scores,
         )
-        if self._writer is None:
-            best = snapshots.Best.of(config.best) if config.best is not None else None
-            self._writer = snapshots.Writer(self.job.out / SNAPSHOT_FOLDER, keep=config.keep, best=best)
-        self._writer.submit(snapshot)
-        try:
-            if is_last or self.step == 0:
-                self._writer.wait(config.deadline_seconds / 2 if is_last else 0.0)
-        finally:
-            self._record_news()
 
-    def _record_news(self) -> None:
-        """Records what happened to snapshots since the last time."""
-        news = self._writer.news() if self._writer is not None else []
-        if news:
-            self._rows.record({"step": self.step, "warning": "; ".join(news)})
+    def _warn(self, sentence: str) -> None:
+        self._rows.record({"step": self.step, "warning": sentence})
