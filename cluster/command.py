@@ -27,6 +27,7 @@ from .options import parse_options, settings_text
 from .pictures import draw_loss
 from .progress import ProgressLine
 from .run import TrainResult, train
+from .watching import show_status
 
 FAILED, BAD_ARGUMENTS = 1, 2
 # The exit status by how a run ended; that of a process which a signal ends is 128 and the signal's number.
@@ -44,10 +45,15 @@ class StepPlan:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the script with ``argv`` (default: the process's) and returns its exit status."""
-    verbose = "--verbose" in (sys.argv if argv is None else argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    verbose = "--verbose" in words
     try:
-        return _run(parse_options(argv))
+        if words[:1] == ["status"]:
+            return show_status(words[1:])
+        return _run(parse_options(words))
     except KeyboardInterrupt as error:
+        if words[:1] == ["status"]:
+            return ENDINGS["interrupted"]
         print(f"retape-train: {status_of(error)} before a step could be finished", file=sys.stderr)
         return ENDINGS[status_of(error)]
     except Exception as error:

@@ -66,13 +66,14 @@ def examples_per_second(rows: Sequence[Row], global_batch: int) -> float | None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes ``value`` so that whoever reads ``path`` sees all of it or what was there before; NaN becomes null."""
-    text = json.dumps(_plain(value), indent=2) + "\n"
+    """Writes ``value`` whole or not at all; NaN and infinities become null."""
+    replace_text(path, json.dumps(_plain(value), indent=2) + "\n")
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file so that whoever reads it sees all of ``text`` or what was there before."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 

@@ -28,7 +28,7 @@ def import_ray() -> Any:
 
 
 def find_cluster(address: str | None) -> str | None:
-    """``address``, else RAY_ADDRESS, else "auto" where ``ray up`` made this machine a cluster's head and it runs, else none."""
+    """``address``, else RAY_ADDRESS, else "auto" where ``ray up`` made this machine a cluster's head and runs, else none."""
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None and Path("~/ray_bootstrap_config.yaml").expanduser().exists() and _is_up():
         return "auto"

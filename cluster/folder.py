@@ -13,9 +13,10 @@ from .errors import ConfigError, SnapshotError
 from .job import SNAPSHOT_FOLDER
 from .metrics import METRICS_NAME
 from .snapshot import Where, is_url, join, local_path
+from .status import STATUS_NAME
 
 _LOCK_NAME = ".lock"
-_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", RESULT_NAME)
+_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", STATUS_NAME, RESULT_NAME)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
 from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
 from .rows import Row, identity
+from .status import StatusFile
 from .stopping import Stop, stop_signals
 from .supervisor import Resize, State, advance, begin
 from .supervisor import Stop as EndRun
@@ -151,6 +152,7 @@ def train(
             snapshots=saved,
         )
         seen = _Seen(on_row or (lambda row: None))
+        status = StatusFile(folder, config, saved)
 
         def end(status: str, error: BaseException | None = None, more: Mapping[str, Any] | None = None) -> None:
             wall_seconds = time.perf_counter() - started
@@ -178,7 +180,7 @@ def train(
                         say=say,
                     )
                     try:
-                        state = _supervise(crew, workers, spares, stop, resize, seen)
+                        state = _supervise(crew, workers, spares, stop, resize, seen, status)
                     finally:
                         crew.close()
                         remove_arenas(token)
@@ -206,7 +208,13 @@ def train(
 
 
 def _supervise(
-    crew: Crew, workers: int, spares: int, stop: Stop, resize: Callable[[int], int] | None, seen: "_Seen"
+    crew: Crew,
+    workers: int,
+    spares: int,
+    stop: Stop,
+    resize: Callable[[int], int] | None,
+    seen: "_Seen",
+    status: StatusFile,
 ) -> State:
     """Runs the workers to the end of the run; returns the supervisor's last state."""
     state, instructions = begin(workers, spares=spares)
@@ -229,6 +237,7 @@ def _supervise(
         for event in events:
             state, more = advance(state, event)
             instructions += more
+        status.show(state, crew.pulses())
     crew.last_rows()
     return state
 
