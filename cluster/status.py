@@ -87,14 +87,13 @@ class StatusFile:
         workers = []
         for number, member in state.workers.items():
             pulse, silent_seconds = pulses.get(number, (None, None))
-            is_running = member.status == "running" and pulse is not None
             workers.append(
                 {
                     "number": number,
                     "rank": state.formed.index(number) if number in state.formed else None,
                     "pid": member.ready.process.number if member.ready else None,
                     "host": member.ready.host if member.ready else "",
-                    "phase": pulse.phase if is_running else member.status,
+                    "phase": pulse.phase if pulse is not None and member.status == "running" else member.status,
                     "step": max(member.step, 0),
                     "silent_seconds": silent_seconds,
                 }
