@@ -205,6 +205,14 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Pulse:
+    """A worker's sign of life: the step that it has finished, and what it does now."""
+
+    step: int
+    phase: str
+
+
+@dataclass(frozen=True)
 class State:
     """What a worker that joins takes over from one that is there, to go on as if it had been there all along."""
 

@@ -26,7 +26,7 @@ from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
 from .errors import AbortedError, DeadlineError, RunError
 from .fingerprint import fingerprint
-from .job import Failure, Job, Outcome, Ready, State
+from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .optimizers import clip_by_global_norm, global_norm
 from .processes import own_process
 from .rows import Row, Rows
@@ -52,6 +52,7 @@ class Worker:
         self._listener: socket.socket | None = None
         self._saver = Saver(job, self._warn)
         self._is_whole = True
+        self._phase = "starting"
 
     def prepare(self, resume: snapshots.Where | None = None) -> Ready:
         """Makes the parameters and optimizer state, or loads the snapshot ``resume`` (else the job's).
@@ -140,9 +141,9 @@ class Worker:
         """The metrics rows of ``step`` and the steps after it, as far as this worker still has them."""
         return self._rows.since(step)
 
-    def pulse(self) -> int:
-        """The step that this worker has finished: a sign of life."""
-        return self.step
+    def pulse(self) -> Pulse:
+        """A sign of life."""
+        return Pulse(self.step, self._phase)
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""
@@ -229,6 +230,7 @@ class Worker:
         """One update of the parameters; returns the step's metrics and whether a stop was asked for."""
         job, config = self.job, self.config
         started = time.perf_counter()
+        self._phase = "gradients"
         check_length(job.data, self._examples)
         indices, order = take(self.order, config.global_batch, self._examples, last=config.last_batch)
         pieces = cut(indices, config.shard_count)
@@ -254,14 +256,14 @@ class Worker:
             del grads
             group.beat()
             report = self._step_function.report
-        computed = time.perf_counter()
+        computed, self._phase = time.perf_counter(), "reducing"
         due = self.step % config.check_every == 0
         digest = digest_words(self.params) if due else (0.0, 0.0)
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
         group.reduce(divisor=len(pieces))
         table = group.finish((*digest, float(peak), float(projected), float(self._stop), computed - started, *losses))
-        reduced = time.perf_counter()
+        reduced, self._phase = time.perf_counter(), "updating"
         check_replicas(table[:, :2], self.step)
         by_shards = by_shard(group.formation.runs, table[:, _STEP_COLUMNS:], 1)
         loss = sum(float(each[0]) * len(piece) for each, piece in zip(by_shards, pieces, strict=True)) / len(indices)
@@ -340,6 +342,7 @@ class Worker:
         job, config = self.job, self.config
         if job.validation is None or job.evaluate is None:
             return
+        self._phase = "validating"
         total = len(job.validation)
         count = total if is_whole else min(total, config.validate_examples)
         chosen = np.arange(count, dtype=np.int64) * total // count
@@ -370,6 +373,7 @@ class Worker:
 
     def _save(self, group: Group, *, is_last: bool) -> None:
         """Has this worker's share of a snapshot written in the background."""
+        self._phase = "saving"
         group.check()  # a rank that was replaced while it stood still must not write over what its successors wrote
         config, formation = self.config, group.formation
         self._saver.save(
