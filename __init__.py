@@ -5,9 +5,11 @@ from .checkpoint.plan import Plan
 from .checkpoint.saved import PlanMismatchError, SavedPlan, load_plan
 from .checkpoint.tradeoff import Tradeoff
 from .runtime import random
+from .runtime.batching.vmap import vmap
 from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
 from .runtime.errors import (
+    BatchedValueError,
     ChangedError,
     DisconnectedError,
     EscapedError,
@@ -40,6 +42,7 @@ from .scheduler.tradeoff import tradeoff
 from .scheduler.transforms import hessian, hvp, jacobian, vjp
 
 __all__ = [
+    "BatchedValueError",
     "ChangedError",
     "DisconnectedError",
     "EscapedError",
@@ -94,5 +97,6 @@ __all__ = [
     "unpatch",
     "value_and_grad",
     "vjp",
+    "vmap",
     "while_loop",
 ]

@@ -11,6 +11,8 @@ from ..checkpoint.saved import SavedPlan
 from ..runtime import trees
 from ..runtime.arguments import is_differentiable_leaf
 from ..runtime.array import Array, apply, entered, traced
+from ..runtime.batching.examples import Each
+from ..runtime.batching.level import Batch
 from ..runtime.errors import ChangedError
 from ..runtime.forward import Forward
 from ..runtime.op import OPS
@@ -91,6 +93,8 @@ class Bounded:
         level.require_open()
         if any(_is_bounded(leaf) for leaf in leaves):
             return self.plain(*args, **keywords)
+        if isinstance(level, Batch):
+            return Each(self)(*args, **keywords)  # the budget is that of one example
         if isinstance(level, Region):
             return level.call(lambda *inner: self._of(list(inner), treedef), leaves)
         mine = [type(leaf) is Array and leaf._level is level for leaf in leaves]

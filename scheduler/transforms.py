@@ -77,37 +77,47 @@ def jacobian(
     *,
     mode: str = "auto",
     has_aux: bool = False,
+    batch_size: int | None = None,
     **budget: Unpack[Budget],
 ) -> Callable:
     """Return a function that computes the Jacobian of `f` by the arguments that `argnums` names.
 
     For an output of shape ``s`` and an argument of shape ``t`` it has shape ``s + t``; containers nest, the output's outside,
-    the argument's inside. `mode` is "forward" (one sweep per input element), "reverse" (one per output element) or
+    the argument's inside. `mode` is "forward" (one column per input element), "reverse" (one row per output element) or
     "auto" (whichever is fewer); the function runs once. Entries have the argument's dtype, complex where the output is. Of a
-    real output by a complex argument they are df/dx - i df/dy, as the gradient is. A `memory_budget` (see `grad` for the
-    keywords) bounds the Jacobian, too. Raises `InputError` for arguments without a derivative, `ValueError` for an unknown
-    mode, and under a budget what `grad` raises.
+    real output by a complex argument they are df/dx - i df/dy, as the gradient is.
+
+    Rows (columns) are computed in batches: one sweep, every op on `batch_size` of them at once. Without a `batch_size`, up to
+    3 are computed one by one; else the ops of the first 16 tell how many go together, so that none makes an array of over
+    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. A `memory_budget` (see `grad` for
+    the keywords) bounds the Jacobian, too; a smaller batch takes less.
+
+    Raises `InputError` for arguments without a derivative, `ValueError` for an unknown mode or a batch size below 1, and
+    under a budget what `grad` raises.
 
     >>> import numpy as np, retape as rt
     >>> rt.jacobian(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
     [[2.0, 0.0], [0.0, 4.0]]
     """
     options = read_options("jacobian", budget)
-    plain = derivatives.jacobian(f, argnums, mode=mode, has_aux=has_aux)
+    plain = derivatives.jacobian(f, argnums, mode=mode, has_aux=has_aux, batch_size=batch_size)
     return plain if options is None else Bounded(plain, options)
 
 
-def hessian(f: Callable, argnums: int | Sequence[int] = 0, **budget: Unpack[Budget]) -> Callable:
+def hessian(
+    f: Callable, argnums: int | Sequence[int] = 0, *, batch_size: int | None = None, **budget: Unpack[Budget]
+) -> Callable:
     """Return a function that computes the Hessian of a scalar function `f`: forward sweeps over its gradient.
 
-    A `memory_budget` (see `grad` for the keywords) bounds the Hessian, too. Raises what `grad` raises.
+    Columns are computed in batches, as those of a `jacobian` are; see there for `batch_size`. A `memory_budget` (see `grad`
+    for the keywords) bounds the Hessian, too. Raises what `grad` raises.
 
     >>> import numpy as np, retape as rt
     >>> rt.hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0])).tolist()
     [[6.0, 0.0], [0.0, 12.0]]
     """
     options = read_options("hessian", budget)
-    plain = derivatives.hessian(f, argnums)
+    plain = derivatives.hessian(f, argnums, batch_size=batch_size)
     return plain if options is None else Bounded(plain, options)
 
 

@@ -57,6 +57,10 @@ NESTED = {
         lambda x: np.sum(rt.scan(lambda c, _: (c - 0.1 * rt.grad(net, **b)(c), None), x, length=3)[0])
     )(X),
     "in a checkpointed function": lambda **b: rt.grad(lambda x: np.sum(rt.checkpoint(rt.grad(net, **b))(x) ** 2))(X),
+    "in a batch of examples": lambda **b: rt.vmap(rt.grad(lambda row: np.sum(np.tanh(W[0] * np.sin(row))), **b))(ROWS[:5]),
+    "a gradient of a batch of gradients": lambda **b: rt.grad(
+        lambda x: np.sum(rt.vmap(rt.grad(lambda row: np.sum(np.sin(row) ** 3), **b))(x) ** 2)
+    )(ROWS[:5]),
     "with a value and auxiliary output": lambda **b: rt.grad(
         lambda x: rt.value_and_grad(lambda y: (net(y), {"n": 2, "y": y * 3}), has_aux=True, **b)(x)[0][1]["y"].sum()
     )(X),
