@@ -21,6 +21,7 @@ from ..runtime import trees
 from ..runtime.arguments import Arguments, check_disconnected, check_scalar, split_aux
 from ..runtime.array import Array
 from ..runtime.errors import InputError, NeedsValueError
+from ..runtime.landing import Landing
 from ..runtime.streams import Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
@@ -163,20 +164,39 @@ class Gradient:
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Return the gradient (and the value) at the arguments."""
-        if self.budget_bytes is None or is_watched(trees.flatten((args, keywords))[0]):
-            value, aux, gradients = plain_value_and_grad(
-                self.function, args, self.argnums, keywords, has_aux=self.has_aux, **self.options
-            )
-        else:
-            value, aux, gradients = self._within_budget(args, keywords, self.budget_bytes)
+        value, aux, gradients = self._run(args, keywords, None)
         if not self.with_value:
             return (gradients, aux) if self.has_aux else gradients
         return ((value, aux), gradients) if self.has_aux else (value, gradients)
 
-    def _within_budget(self, args: tuple, keywords: dict, budget: int) -> tuple[Any, Any, Any]:
+    def into(self, landing: Landing, *args: Any, **keywords: Any) -> Any:
+        """Return the value at the arguments; the gradient's leaves go where `landing` says, as they are finished.
+
+        The same numbers as from a call, bit for bit. Under a budget they count in it, though they lie in memory of the
+        caller's. Raises `InputError` for places that do not fit. When an error ends the call, gradients may have been
+        handed over before.
+
+        >>> import numpy as np, retape as rt
+        >>> from retape.runtime.landing import Landing
+        >>> place = np.empty(2)
+        >>> told = lambda number, gradient: print(number, gradient)
+        >>> float(rt.value_and_grad(lambda w: np.sum(w**2)).into(Landing([place], told), np.ones(2)))
+        0 [2. 2.]
+        2.0
+        """
+        value, aux, _ = self._run(args, keywords, landing)
+        return (value, aux) if self.has_aux else value
+
+    def _run(self, args: tuple, keywords: dict, landing: Landing | None) -> tuple[Any, Any, Any]:
+        if self.budget_bytes is not None and not is_watched(trees.flatten((args, keywords))[0]):
+            return self._within_budget(args, keywords, self.budget_bytes, landing)
+        more = {"has_aux": self.has_aux, "landing": landing, **self.options}
+        return plain_value_and_grad(self.function, args, self.argnums, keywords, **more)
+
+    def _within_budget(self, args: tuple, keywords: dict, budget: int, landing: Landing | None) -> tuple[Any, Any, Any]:
         key = signature(args, keywords, self.argnums)
         known = self._known.get(key)
-        more = {"effort": self.planning_effort, "spill": self.spill, **self.options}
+        more = {"effort": self.planning_effort, "spill": self.spill, "landing": landing, **self.options}
         request = Request(self.function, args, keywords, self.argnums, budget, self.planner, self.has_aux, **more)
         start = time.perf_counter()
         outcome = run(request, None if known is None else self._planned(known, budget), self.subscriber)

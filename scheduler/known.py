@@ -170,7 +170,7 @@ class Known:
                 due, done = steps[done:stop], stop
                 value += 1
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
-        self.rest = tuple(layout.actions(steps[done:]))
+        self.rest = tuple(layout.actions(steps[done:], self.gradients))
 
 
 _FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues", "singular_values"])

@@ -75,6 +75,10 @@ class Lowering:
         self.call_of.append(number)
         return value
 
+    def value(self, slot: int) -> int:
+        """Return the value in a slot, or -1 for an input or a constant."""
+        return self.value_of[slot] if slot < len(self.value_of) else -1
+
     def until(self, calls: int, tape: Tape) -> Lowering:
         """Return the lowering of the first `calls` calls, for `tape` to go on from there."""
         cut = Lowering(tape)

@@ -14,10 +14,14 @@ from ..checkpoint.saved import SavedPlan
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.errors import InputError
+from ..runtime.landing import Landing
 from ..runtime.streams import Journal
 from .gradients import Gradient, signature, value_and_grad
 from .machine import budget_bytes
 from .report import Report
+
+# Elements.
+_BLOCK = 2**15
 
 
 def accumulate(
@@ -71,20 +75,30 @@ class Accumulate:
 
     def __call__(self, params: Any, batch: Any, *args: Any, **keywords: Any) -> tuple[Any, Any]:
         """Return ``(value, gradient)`` of the mean over all rows of `batch`."""
+        return self._sized(None, params, batch, args, keywords)
+
+    def into(self, landing: Landing, params: Any, batch: Any, *args: Any, **keywords: Any) -> Any:
+        """Return the mean's value; the gradient's leaves go where `landing` says, as the last microbatch finishes them.
+
+        The same numbers as from a call, bit for bit. Raises `InputError` for places that do not fit.
+        """
+        return self._sized(landing, params, batch, args, keywords)[0]
+
+    def _sized(self, landing: Landing | None, params: Any, batch: Any, args: tuple, keywords: dict) -> tuple[Any, Any]:
         rows = row_count(batch)
         if self.microbatch != "auto":
-            return self._run(min(int(self.microbatch), rows), rows, params, batch, args, keywords)
+            return self._run(min(int(self.microbatch), rows), rows, landing, params, batch, args, keywords)
         if self.budget_bytes is None:
-            return self._run(rows, rows, params, batch, args, keywords)
+            return self._run(rows, rows, landing, params, batch, args, keywords)
         key = signature((params, batch, *args), keywords, 0)
         if key in self._chosen:
-            return self._run(self._chosen[key], rows, params, batch, args, keywords)
+            return self._run(self._chosen[key], rows, landing, params, batch, args, keywords)
         size = rows
         journal = Journal()  # a size that does not fit has drawn random numbers; the next one draws them again
         while True:
             try:
                 with journal:
-                    result = self._run(size, rows, params, batch, args, keywords)
+                    result = self._run(size, rows, landing, params, batch, args, keywords)
             except MemoryBudgetError as error:
                 if size == 1:
                     raise MemoryBudgetError(
@@ -114,21 +128,32 @@ class Accumulate:
             self._partial[left] = self._make(memory_budget=left)
         return self._partial[left]
 
-    def _run(self, size: int, rows: int, params: Any, batch: Any, args: tuple, keywords: dict) -> tuple[Any, Any]:
+    def _run(
+        self, size: int, rows: int, landing: Landing | None, params: Any, batch: Any, args: tuple, keywords: dict
+    ) -> tuple[Any, Any]:
         step = self._step(size, rows, params)
+        sums = None if landing is None or size >= rows else _Sums(landing)
         value, total = None, None
         reports = []
         for start in range(0, rows, size):
             piece = batch if size >= rows else _rows(batch, start, size)
             share = min(size, rows - start) / rows
-            one, gradient = step(params, piece, *args, **keywords)
+            if landing is None:
+                one, gradient = step(params, piece, *args, **keywords)
+            elif sums is None:
+                one, gradient = step.into(landing, params, piece, *args, **keywords), None
+            else:
+                place = sums.adding(share, is_last=start + size >= rows)
+                one, gradient = step.into(place, params, piece, *args, **keywords), None
+                sums.end(share)
             reports.append(step.report)
             if size >= rows:
                 value, total = one, gradient
                 break
-            gradient = trees.map_leaves(functools.partial(_scaled, share=share), gradient)
             value = one * share if value is None else value + one * share
-            total = gradient if total is None else trees.map_leaves(_added, total, gradient)
+            if landing is None:
+                gradient = trees.map_leaves(functools.partial(_scaled, share=share), gradient)
+                total = gradient if total is None else trees.map_leaves(_added, total, gradient)
         self.report = self._summary(reports, size, step)
         return value, total
 
@@ -162,6 +187,43 @@ def _added(total: Any, leaf: Any) -> Any:
         total += leaf
         return total
     return total + leaf
+
+
+class _Sums:
+    """The sums of microbatches' gradients in the places of a landing; the last microbatch completes them leaf by leaf."""
+
+    def __init__(self, landing: Landing) -> None:
+        if any(place is None for place in landing.places):
+            raise ValueError("the gradients of several microbatches need a place for every leaf, where they are added up")
+        self.landing = landing
+        self.places: list[Any] = list(landing.places)
+        self.is_first = True
+
+    def adding(self, share: float, *, is_last: bool) -> Landing:
+        """Return where the next microbatch's gradients go."""
+        if self.is_first:
+            return Landing(self.places, lambda number, gradient: None)
+
+        def add(number: int, gradient: np.ndarray) -> None:
+            _add_scaled(self.places[number], gradient, share)
+            if is_last:
+                self.landing.on_gradient(number, self.places[number])
+
+        return Landing([None] * len(self.places), add)
+
+    def end(self, share: float) -> None:
+        """Note that a microbatch is over: the first one's gradients are multiplied by its share."""
+        if self.is_first:
+            self.is_first = False
+            for place in self.places:
+                np.multiply(place, share, out=place)
+
+
+def _add_scaled(total: np.ndarray, gradient: np.ndarray, share: float) -> None:
+    """Add ``gradient * share``, in blocks that stay in the cache, so that it takes no memory worth counting."""
+    flat, added = total.reshape(-1), gradient.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        flat[start : start + _BLOCK] += added[start : start + _BLOCK] * share
 
 
 def row_count(batch: Any) -> int:

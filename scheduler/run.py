@@ -17,6 +17,7 @@ from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
 from ..runtime.array import Array
 from ..runtime.errors import InputError, NeedsValueError
+from ..runtime.landing import Landing
 from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
@@ -49,6 +50,7 @@ class Request:
     disconnected: str = "zeros"
     spill: SpillFolder | None = None
     effort: int | None = None
+    landing: Landing | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,7 @@ def complete(
     held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
     held_bytes += record_bytes(len(tape.calls))
     ends = tuple(slot for slot in (end, *kept) if slot is not None)
-    value_of = lowering.value_of
-    returned = dict.fromkeys(v for slot in (*ends, *gradients) if slot < len(value_of) and (v := value_of[slot]) >= 0)
+    returned = dict.fromkeys(v for slot in (*ends, *gradients) if (v := lowering.value(slot)) >= 0)
     lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
     return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
@@ -99,7 +100,7 @@ def run(request: Request, known: Known | None, subscriber: Subscriber | None = N
     arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
-    executor = Executor(tape, Ledger(), subscriber)
+    executor = Executor(tape, Ledger(), subscriber, request.landing)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
@@ -124,6 +125,8 @@ class _Call:
         request, tape, executor = self.request, self.tape, self.executor
         arguments = Arguments(request.args, request.argnums, tape.input, allow_int=request.allow_int)
         slots = [array._slot for array in arguments.arrays]
+        if request.landing is not None:
+            request.landing.check(arguments.primals())
         for slot in slots:
             if isinstance(tape.values[slot], np.ndarray):
                 self.captures.guard(slot, tape.values[slot])
@@ -152,12 +155,15 @@ class _Call:
             leaf if slot is None else executor.resolve(slot) for leaf, slot in zip(aux_leaves, aux_slots, strict=True)
         ]
         gradients = [executor.resolve(slot) for slot in made.gradients]
+        if request.landing is not None:
+            for number, gradient in enumerate(gradients):
+                if number not in executor.delivered:
+                    executor.deliver(number, gradient)
         if is_new:
             made.held_elsewhere = self.captures.held_elsewhere
             made.forget_values()
-        return Outcome(
-            value, trees.unflatten(aux_tree, aux_leaves), arguments.assemble(gradients), report, made if is_new else None
-        )
+        assembled = arguments.assemble(gradients) if request.landing is None else None
+        return Outcome(value, trees.unflatten(aux_tree, aux_leaves), assembled, report, made if is_new else None)
 
     def _function(self, traced: list) -> Any:
         try:
@@ -209,7 +215,7 @@ class _Call:
             layout = Layout(new.lowering, keeper.layout.runs)
         layout.lowering = new.lowering
         projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
-        self.executor.perform(layout.actions(plan.steps), projected)
+        self.executor.perform(layout.actions(plan.steps, new.gradients), projected)
         once = new.program.work_seconds()
         again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
         report = Report(

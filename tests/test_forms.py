@@ -9,6 +9,8 @@ import optree
 import pytest
 
 import retape as rt
+from retape.runtime import landing
+from retape.scheduler import actions
 
 FORMS = [
     form
@@ -111,3 +113,24 @@ def test_a_budget_changes_no_bit(form):
         for a, b in zip(plain, budgeted(*form.args), strict=True):
             # NumPy rounds the product of two single complex numbers otherwise than that of two arrays.
             np.testing.assert_allclose(b, a, rtol=1e-14 if a.dtype.kind == "c" else 0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=[] if number % 8 == 0 else pytest.mark.slow) for number, form in enumerate(FORMS)],
+    ids=lambda form: f"{form.covers}: {form.text}",
+)
+def test_gradients_land_in_memory_of_the_callers_with_the_same_bits(form, monkeypatch):
+    monkeypatch.setattr(landing, "LEAST_BYTES", 0)  # written there, however small
+    monkeypatch.setattr(actions, "SMALLEST", 0)
+    argnums = tuple(range(len(form.args)))
+    plain = rt.grad(lambda *a: total(form, *a), argnums)(*form.args)
+    places = [np.empty(np.shape(a), np.result_type(a)) for a in form.args]
+    for budget in (None, "64MiB"):
+        step = rt.grad(lambda *a: total(form, *a), argnums, memory_budget=budget)
+        for _ in range(2):
+            told = []
+            step.into(landing.Landing(places, lambda number, _, told=told: told.append(number)), *form.args)
+            assert sorted(told) == list(argnums)
+            for a, b in zip(plain, places, strict=True):
+                np.testing.assert_allclose(b, a, rtol=1e-14 if budget and a.dtype.kind == "c" else 0, atol=0)
