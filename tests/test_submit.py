@@ -84,7 +84,9 @@ def folder(tmp_path_factory):
 def cluster(folder):
     """The machine, with the cluster up; taken down at the end."""
     home, path = folder / "client", f"{BIN}:{os.environ['PATH']}:/usr/sbin"
-    with machine(folder, HOME=str(home), PATH=path, RAY_USAGE_STATS_ENABLED="0", PYTHONWARNINGS="ignore") as made:
+    # `ray job` finds the token only where it is told that there is one.
+    quiet = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONWARNINGS": "ignore", "RAY_AUTH_MODE": "token"}
+    with machine(folder, HOME=str(home), PATH=path, **quiet) as made:
         made.run(shutil.which("sshd", path=path), "-f", folder / "sshd_config")
         made.run("ray", "get-auth-token", "--generate")
         made.run("ray", "up", "--yes", "--no-config-cache", folder / "cluster.yaml", folder=ROOT)
@@ -141,7 +143,9 @@ class TestOnACluster:
         job = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--working-dir", "."]
         said = cluster.run(*job, "--", "python", "cluster/train.py", *JOB, "--out", out, folder=ROOT)
         assert "succeeded" in said and result_of(out)["status"] == "finished"
-        killed, whole = (export_parameters(result_of(each)["snapshot"], each / "end.npz") for each in (folder / "home" / "run", out))
+        killed, whole = (
+            export_parameters(result_of(each)["snapshot"], each / "end.npz") for each in (folder / "home" / "run", out)
+        )
         assert killed.keys() == whole.keys() and all(killed[name].tobytes() == whole[name].tobytes() for name in whole)
 
     def test_a_job_of_ray_that_fails_says_so_in_its_status_and_its_result(self, cluster, folder):
