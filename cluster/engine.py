@@ -69,7 +69,7 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
             )
         else:
             with tempfile.TemporaryDirectory(prefix="retape-") as place:
-                ray.init(address=address, runtime_env=_own_code(Path(place)), **quiet)
+                ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
         yield ray
     finally:
         ray.shutdown()
@@ -153,7 +153,7 @@ def payload_size(value: Any) -> int:
     return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
 
 
-def _own_code(place: Path) -> dict[str, Any]:
+def own_code(place: Path) -> dict[str, Any]:
     """The runtime environment that ships the retape of this process, from a copy of its code under ``place``."""
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     if "py_modules" in (job.get("runtime_env") or {}):
