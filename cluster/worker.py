@@ -9,6 +9,7 @@ waits for the next.
 import socket
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from . import snapshot as snapshots
 from .comm.group import Formation, Group
 from .comm.layout import Layout
 from .comm.mesh import Address, listen
-from .data import Order, check_length, take
+from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
 from .errors import AbortedError, DeadlineError, RunError
 from .fingerprint import fingerprint
@@ -182,6 +183,16 @@ class Worker:
 
     def _train(self, group: Group) -> str:
         self._muster(group)
+        config = self.config
+        with Feed(
+            self.job.data,
+            self._wanted(group),
+            ahead_bytes=config.ahead_bytes,
+            deadline_seconds=config.deadline_seconds / 2,
+        ) as feed:
+            return self._steps(group, feed)
+
+    def _steps(self, group: Group, feed: Feed) -> str:
         if self.rank == 0:
             self._rows.open(self.step)
         while True:
@@ -189,7 +200,7 @@ class Worker:
                 self._after_step(group, is_last=self.step >= self.config.steps)
             if self.step >= self.config.steps:
                 break
-            row, stop = self._one_step(group)
+            row, stop = self._one_step(group, feed)
             self._rows.record(row)
             self._saver.tell_news()
             if stop == _INTERRUPT:
@@ -207,23 +218,37 @@ class Worker:
         check_replicas(table[:, 2:4], self.step)
         self.after_step = int(table[:, 1].min())
 
-    def _one_step(self, group: Group) -> tuple[Row, int]:
+    def _wanted(self, group: Group) -> Iterator[np.ndarray]:
+        """The examples of this worker's shards, from where it stands, in the order in which it asks for them."""
+        order, config = self.order, self.config
+        while True:
+            indices, order = take(order, config.global_batch, self._examples, last=config.last_batch)
+            pieces = cut(indices, config.shard_count)
+            yield from (pieces[put.shard] for put in group.puts if len(pieces[put.shard]))
+
+    def _one_step(self, group: Group, feed: Feed) -> tuple[Row, int]:
         """One update of the parameters; returns the step's metrics and whether a stop was asked for."""
         job, config = self.job, self.config
         started = time.perf_counter()
         self._phase = "gradients"
         check_length(job.data, self._examples)
-        indices, order = take(self.order, config.global_batch, self._examples)
+        indices, order = take(self.order, config.global_batch, self._examples, last=config.last_batch)
         pieces = cut(indices, config.shard_count)
         is_even = len({len(piece) for piece in pieces}) == 1
         losses = []
-        report = None
+        report, waited = None, feed.data_seconds
         for number, put in enumerate(group.puts):
             piece = pieces[put.shard]
             # What the loss draws depends on the shard, not on the worker that happens to have it.
             np.random.seed([config.seed % 2**32, self.step, put.shard])
             random.seed([config.seed % 2**64, self.step, put.shard])
-            value, grads = self._step_function(self.params, job.data.batch(piece))
+            if not len(piece):
+                # An epoch's last batch may have fewer examples than there are shards.
+                losses.append(0.0)
+                for leaf, place in enumerate(flatten(self.params)[0]):
+                    group.put(number, leaf, np.zeros((), place.dtype))
+                continue
+            value, grads = self._step_function(self.params, feed.next())
             losses.append(float(value))
             scale = 1.0 if is_even else len(piece) * len(pieces) / len(indices)
             for leaf, gradient in enumerate(flatten(grads)[0]):
@@ -263,7 +288,7 @@ class Worker:
         row = {
             "step": self.step,
             "loss": loss,
-            "tokens_per_second": config.global_batch * config.units / (ended - started),
+            "tokens_per_second": len(indices) * config.units / (ended - started),
             "budget_bytes": config.memory_budget,
             "projected_bytes": int(table[:, 3].max()) if report is not None else None,
             "peak_bytes": int(table[:, 2].max()) if report is not None else None,
@@ -274,9 +299,10 @@ class Worker:
             "step_seconds": ended - started,
             "gradient_seconds": computed - started,
             "reduce_seconds": reduced - computed,
+            "data_seconds": feed.data_seconds - waited,
+            "ahead_bytes": feed.held_bytes,
             "workers": group.formation.world,
-            "slowest_worker": int(table[:, 5].argmax()),
-            "slowest_seconds": float(table[:, 5].max()),
+            "seconds_by_rank": [round(seconds, 6) for seconds in table[:, 5].tolist()],
         }
         return row | ({"skipped": True} if is_skipped else {}), int(table[:, 4].max())
 
@@ -330,7 +356,7 @@ class Worker:
             sums: dict[str, float] = {}
             for start in range(0, len(piece), size):
                 indices = piece[start : start + size]
-                for name, mean in job.evaluate(self.params, job.validation.batch(indices)).items():
+                for name, mean in job.evaluate(self.params, fetch(job.validation, indices)).items():
                     sums[name] = sums.get(name, 0.0) + float(mean) * len(indices) * weight
                 group.beat()
             names = sorted(sums)
