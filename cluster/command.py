@@ -103,6 +103,8 @@ def _run(options: argparse.Namespace) -> int:
             nonfinite=options.nonfinite,
             loss_limit=math.inf if options.loss_limit == "none" else options.loss_limit,
             wire=options.wire,
+            last_batch=options.last_batch,
+            ahead_bytes=options.ahead,
             out=options.out,
             resume=options.resume,
             snapshots_at=options.snapshots_at,

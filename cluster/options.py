@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .arguments import bound, budget, count, microbatch, not_negative, positive, size, whole
+from .arguments import bound, budget, count, microbatch, not_negative, positive, size, size_or_nothing, whole
 from .comm.net import WIRES
 from .config_file import as_toml, file_arguments
 from .errors import ConfigError
@@ -82,6 +82,7 @@ def _defaults(model: str) -> dict[str, Any]:
         "nonfinite": "stop",
         "loss_limit": "none",
         "wire": "float32",
+        "last_batch": "drop",
         "seed": 0,
         "data_limit": 8 * 2**20,
         "snapshot_every": 100,
@@ -132,6 +133,20 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
     add(group, "--context", "bytes that the transformer sees", type=count, metavar="BYTES")
     add_plain(group, "--data", "a file or folder of text (default: the source of Python's standard library)", metavar="PATH")
     add(group, "--data-limit", "read at most this much text", type=size, metavar="BYTES")
+
+    add(
+        group,
+        "--last-batch",
+        "what becomes of an epoch's last examples that do not fill a batch: left out, or a smaller batch",
+        choices=["drop", "keep"],
+    )
+    add_plain(
+        group,
+        "--ahead",
+        "batches that a worker reads ahead in the background, 0 for none (default: 64MiB once that pays)",
+        type=size_or_nothing,
+        metavar="BYTES",
+    )
 
     group = parser.add_argument_group("training")
     add(group, "--steps", "updates of the parameters, a resumed part included", type=count, metavar="N")
