@@ -299,7 +299,10 @@ def test_a_stopped_script_writes_a_snapshot_leaves_nothing_behind_and_resumes(tm
     small = ["--model", "digits", "--out", str(out)]
     process = script(tmp_path, *small, "--steps", "100000", start_new_session=True)
     until_steps(process, out, 1)
-    os.killpg(process.pid, number)  # as a terminal does: to every process of the group
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to every process of the group
+    else:
+        process.send_signal(number)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == status, output
     assert f"{said} after step" in output
