@@ -55,8 +55,8 @@ def size(text: str) -> int:
         raise ArgumentTypeError(str(error)) from None
 
 
-def size_or_nothing(text: str) -> int:
-    """Bytes, as :func:`size` takes them, or 0."""
+def size_or_none(text: str) -> int:
+    """A size, or 0."""
     return 0 if text.strip() == "0" else size(text)
 
 
