@@ -117,7 +117,10 @@ def test_retape_imports_where_no_optional_package_is_installed(tmp_path: Path) -
 def test_every_package_that_the_code_imports_is_declared(project: dict) -> None:
     extras = project["project"]["optional-dependencies"]
     for_us = ("dev", "bench")
-    declared = [*project["project"]["dependencies"], *(each for name in extras if name not in for_us for each in extras[name])]
+    declared = [
+        *project["project"]["dependencies"],
+        *(each for name in extras if name not in for_us for each in extras[name]),
+    ]
     known = {re.split(r"[\[<>=~!; ]", requirement)[0].lower() for requirement in declared}
     distribution = {"sklearn": "scikit-learn"}
     files = [file for folder in (ROOT, *code_folders().values()) for file in folder.glob("*.py")]

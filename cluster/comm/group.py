@@ -12,7 +12,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .adding import add_up
+from ...runtime.landing import Landing
+from .adding import add_scaled, add_up
 from .layout import Layout, Span
 from .mesh import Address, Waiting
 from .net import Net
@@ -136,14 +137,30 @@ class Group:
                 wire=formation.wire,
             )
 
+    def landing(self, number: int, scale: float = 1.0, tell: Callable[[int], None] | None = None) -> Landing:
+        """Where the gradients of the rank's ``number``-th shard go, each multiplied by ``scale``.
+
+        They are born in shared memory, or added there to those of the shards before. After the last shard, ``tell`` is
+        told of every leaf that is ready to be reduced.
+        """
+        slot = self.slots[self.puts[number].slot]
+
+        def take(leaf: int, gradient: np.ndarray) -> None:
+            self.put(number, leaf, gradient, scale)
+            self.arena.beat()
+            if tell is not None and number == len(self.puts) - 1:
+                tell(leaf)
+
+        return Landing(slot if self.puts[number].is_first else [None] * len(slot), take)
+
     def put(self, number: int, leaf: int, gradient: np.ndarray, scale: float = 1.0) -> None:
         """Takes one leaf's gradient of the rank's ``number``-th shard, times ``scale``, and adds up what can be."""
         put = self.puts[number]
         place = self.slots[put.slot][leaf]
-        if scale != 1.0:
-            gradient = np.multiply(gradient, scale, dtype=place.dtype)
         if not put.is_first:
-            np.add(place, gradient, out=place)
+            add_scaled(place, gradient, scale)
+        elif scale != 1.0:
+            np.multiply(gradient, scale, out=place)
         elif gradient is not place:
             np.copyto(place, gradient)
         for into, other in put.merges:

@@ -28,13 +28,14 @@ WIRES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class _Piece:
-    """A chunk that is to be sent: ``values`` lie ``offset`` bytes into a share of a span."""
+    """A chunk that is to be sent: ``values`` lie ``offset`` bytes into a share of a span, and ``at`` bytes into a slot."""
 
     kind: int
     slot: int
     span: int
     offset: int
     values: np.ndarray
+    at: int = 0
 
 
 @dataclass
@@ -58,8 +59,12 @@ class _Peer:
 
 @dataclass
 class _Share:
-    """This node's share of one span: where the sum goes, the partial sums that are added, and the bytes of each that came."""
+    """This node's share of one span: where the sum goes, the partial sums that are added, and the bytes of each that came.
 
+    It lies ``at`` bytes into a slot.
+    """
+
+    at: int
     out: np.ndarray
     sources: list[np.ndarray]
     came: dict[tuple[int, int], int]
@@ -124,12 +129,14 @@ class Net:
         }
         for peer, state in peers.items():
             for number, span in enumerate(spans):
-                here = _within(span, span.share(peer, self.nodes))
+                there = span.share(peer, self.nodes)
+                here = _within(span, there)
                 block = CHUNK_BYTES // span.dtype.itemsize
                 for start in range(0, here.stop - here.start, block):
                     for slot, part in enumerate(parts[number]):
                         values = part[here][start : start + block]
-                        state.outgoing.append(_Piece(PART, slot, number, start * span.dtype.itemsize, values))
+                        offset = start * span.dtype.itemsize
+                        state.outgoing.append(_Piece(PART, slot, number, offset, values, there.offset + offset))
 
         def place(peer: int, frame: Frame) -> np.ndarray:
             if frame.kind == FIGURES or frame.span >= len(spans):
@@ -211,7 +218,8 @@ class Net:
                     until = self._waiting.until()
 
     def _share(self, span: Span, parts: Sequence[np.ndarray], result: np.ndarray) -> _Share:
-        here = _within(span, span.share(self.node, self.nodes))
+        mine = span.share(self.node, self.nodes)
+        here = _within(span, mine)
         sources: list[np.ndarray] = []
         came, source_of = {}, {}
         for node, count in enumerate(self._partials):
@@ -222,7 +230,7 @@ class Net:
                 else:
                     came[node, slot] = 0
                     sources.append(np.empty(here.stop - here.start, span.dtype))
-        return _Share(result[here], sources, came, source_of)
+        return _Share(mine.offset, result[here], sources, came, source_of)
 
     def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float, combine: np.ufunc) -> None:
         ready = min(share.came.values())
@@ -231,7 +239,8 @@ class Net:
         here = slice(share.done, ready)
         out = share.out[here]
         add_up(self._total, [source[here] for source in share.sources], out, divisor, combine)
-        piece = _Piece(SUM, 0, span, share.done * out.itemsize, out)
+        offset = share.done * out.itemsize
+        piece = _Piece(SUM, 0, span, offset, out, share.at + offset)
         if self._is_rounded(out.dtype):
             # This node, too, goes on with the rounded sum: all replicas have the same bits.
             words = self._rounded(piece, self.node)
@@ -245,7 +254,7 @@ class Net:
         return self._wire == "bfloat16" and dtype == np.float32
 
     def _rounded(self, piece: _Piece, node: int) -> np.ndarray:
-        place = (node, piece.kind * 256 + piece.slot, piece.span, piece.offset)
+        place = (node, piece.kind, piece.slot, piece.at)
         error = self._errors.get(place)
         if error is None or error.size != piece.values.size:
             error = self._errors[place] = np.zeros(piece.values.size, np.float32)
