@@ -34,17 +34,17 @@ def mean(step, leaf, shards, start=0, end=None):
     return mean(step, leaf, shards, start, middle) + mean(step, leaf, shards, middle, end)
 
 
-def ranks(nodes, body, deadline=20.0, shards=5, **settings):
+def ranks(nodes, body, deadline=20.0, shards=5, sizes=SIZES, **settings):
     """Runs ``body(group, overlap)`` on a thread for each rank; returns results or exceptions."""
     listeners = [listen("127.0.0.1") for _ in nodes] if len(nodes) > 1 else [None]
     addresses = tuple(listener.getsockname() for listener in listeners if listener is not None)
     formation = Formation(secrets.token_hex(16), 1, shards, nodes, addresses, deadline, **settings)
-    layout = Layout.of([np.empty(size, np.float32) for size in SIZES])
+    layout = Layout.of([np.empty(size, np.float32) for size in sizes])
     results: list[Any] = [None] * formation.world
 
     def one(rank):
         group = Group(formation, rank, layout, figures=1, listener=listeners[formation.place(rank)[0]])
-        overlap = Overlap(group, buckets([4, 2, 3, 1, 0], [4 * size for size in SIZES], 8000))
+        overlap = Overlap(group, buckets([4, 2, 3, 1, 0][-len(sizes) :], [4 * size for size in sizes], 8000))
         try:
             results[rank] = body(group, overlap)
         except Exception as error:
@@ -106,13 +106,13 @@ def test_a_bucket_is_reduced_before_the_last_gradient_is_there():
     reduced = threading.Event()
 
     def body(group, overlap):
-        reduce = group.reduce
+        reduce = group.reduce_here
 
         def noted(spans, **more):
             reduce(spans, **more)
             reduced.set()
 
-        group.reduce = noted
+        group.reduce_here = noted
         overlap.begin(1.0)
         for leaf in (4, 2):  # the first bucket
             group.put(0, leaf, gradient(0, 0, leaf))
@@ -125,6 +125,21 @@ def test_a_bucket_is_reduced_before_the_last_gradient_is_there():
         group.finish()
 
     assert ranks((1,), body, shards=1) == [None]
+
+
+def test_a_node_whose_gradients_come_last_has_all_of_the_others_by_then():
+    def body(group, overlap):
+        overlap.begin(1.0)
+        if group.rank == 1:
+            time.sleep(0.5)
+        for leaf in (1, 0):
+            group.put(0, leaf, np.full(1_000_000, group.rank + 1 + leaf, np.float32))
+            overlap.ready(leaf)
+        overlap.finish()
+        group.finish()
+        return [set(leaf) for leaf in group.result]
+
+    assert ranks((1, 1), body, shards=2, sizes=[1_000_000, 1_000_000]) == [[{3.0}, {5.0}]] * 2
 
 
 @pytest.mark.parametrize("nodes", [(3,), (1, 1, 1), (2, 1)], ids=str)
@@ -217,6 +232,9 @@ def test_200_steps_over_several_nodes_have_the_bits_of_one_worker(tmp_path, node
         thread.start()
     for thread in threads:
         thread.join(timeout=100)
+    for worker in workers:
+        if worker._listener is not None:
+            worker._listener.close()
     assert [outcome.status for outcome in outcomes] == ["finished"] * len(workers)
     for worker in workers:
         assert bits(worker) == bits(alone) and facts(worker) == facts(alone)

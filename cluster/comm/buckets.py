@@ -1,4 +1,4 @@
-"""Makes buckets of gradients that are reduced together, from the order in which the reverse sweep finishes them: plain data."""
+"""Makes buckets of gradients that are reduced together, from the order in which the reverse sweep ends them: plain data."""
 
 from collections.abc import Sequence
 
