@@ -5,10 +5,12 @@ from .checkpoint.plan import Plan
 from .checkpoint.saved import PlanMismatchError, SavedPlan, load_plan
 from .checkpoint.tradeoff import Tradeoff
 from .runtime import random
+from .runtime.batching.vmap import vmap
 from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
 from .runtime.derivatives import hessian, hvp, jacobian
 from .runtime.errors import (
+    BatchedValueError,
     ChangedError,
     DisconnectedError,
     EscapedError,
@@ -39,6 +41,7 @@ from .scheduler.spill import SpillError
 from .scheduler.tradeoff import tradeoff
 
 __all__ = [
+    "BatchedValueError",
     "ChangedError",
     "DisconnectedError",
     "EscapedError",
@@ -93,5 +96,6 @@ __all__ = [
     "unpatch",
     "value_and_grad",
     "vjp",
+    "vmap",
     "while_loop",
 ]

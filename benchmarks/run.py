@@ -11,9 +11,9 @@ from pathlib import Path
 
 import all_reduce
 import cells
+import curve
 import in_place
 import loops
-import memory_time
 import models
 import overhead
 import overlap
@@ -24,7 +24,7 @@ import tables
 
 _TABLES = {
     "overhead": overhead.table,
-    "memory": memory_time.table,
+    "curve": curve.table,
     "models": models.table,
     "in-place": in_place.table,
     "loops": loops.table,

@@ -4,10 +4,12 @@ started."""
 import os
 import pickle
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .errors import ClusterSizeError
@@ -23,6 +25,14 @@ def import_ray() -> Any:
     import ray
 
     return ray
+
+
+def find_cluster(address: str | None) -> str | None:
+    """``address``, else RAY_ADDRESS, else "auto" where ``ray up`` made this machine a cluster's head and runs, else none."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None and Path("~/ray_bootstrap_config.yaml").expanduser().exists() and _is_up():
+        return "auto"
+    return address
 
 
 @contextmanager
@@ -138,6 +148,17 @@ def payload_size(value: Any) -> int:
     buffers: list[pickle.PickleBuffer] = []
     head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)  # pyright: ignore[reportPrivateImportUsage]
     return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
+
+
+def _is_up() -> bool:
+    """Whether the Ray that was started last on this machine answers."""
+    try:
+        place = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text(encoding="ascii")
+        host, port = place.strip().rsplit(":", 1)
+        socket.create_connection((host, int(port)), timeout=2.0).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _cores() -> int:

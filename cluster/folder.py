@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import snapshot as snapshots
+from .ending import RESULT_NAME
 from .errors import ConfigError, SnapshotError
 from .job import SNAPSHOT_FOLDER
 from .metrics import METRICS_NAME
 from .snapshot import Where, is_url, join, local_path
+from .status import STATUS_NAME
 
 _LOCK_NAME = ".lock"
-_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", "result.json")
+_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", STATUS_NAME, RESULT_NAME)
 
 
 @contextmanager
@@ -105,13 +107,18 @@ def find_snapshot(folder: Where, resume: bool | Where | None) -> tuple[Where | N
     return snapshots.latest(place)
 
 
+def newest_good(folder: Where) -> Where | None:
+    """The newest good snapshot in ``folder``, if there is one."""
+    try:
+        return snapshots.latest(folder)[0]
+    except SnapshotError:
+        return None
+
+
 def last_good(folder: Where) -> str:
     """A sentence that names the newest good snapshot in ``folder``."""
-    try:
-        path, _ = snapshots.latest(folder)
-    except SnapshotError:
-        return "no snapshot had been written yet"
-    return f"the last good snapshot is {path}"
+    path = newest_good(folder)
+    return "no snapshot had been written yet" if path is None else f"the last good snapshot is {path}"
 
 
 def _unwritable(out: Path, error: OSError) -> ConfigError:

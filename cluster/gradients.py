@@ -29,11 +29,10 @@ class Gradients:
         self._order: list[int] = []
         self.report: Report | None = None
 
-    def compute(
-        self, params: Any, step: int, batch: Callable[[np.ndarray], Any], pieces: Sequence[np.ndarray]
-    ) -> list[float]:
-        """Computes the gradients of this rank's ``pieces`` of the batch; returns their losses, shard by shard.
+    def compute(self, params: Any, step: int, batch: Callable[[], Any], pieces: Sequence[np.ndarray]) -> list[float]:
+        """Computes the gradients of this rank's ``pieces`` of the global batch; returns their losses, shard by shard.
 
+        ``batch()`` gives the examples of one piece after the other, but for those that have none.
         The sum of all ranks is divided by the number of shards, so that a shard of uneven size is scaled.
         """
         group, losses, total = self._group, [], sum(map(len, pieces))
@@ -47,8 +46,15 @@ class Gradients:
             np.random.seed([self._seed % 2**32, step, put.shard])
             random.seed([self._seed % 2**64, step, put.shard])
             scale = 1.0 if is_even else len(piece) * len(pieces) / total
+            if not len(piece):
+                # An epoch's last batch may have fewer examples than there are shards.
+                landing = group.landing(number, 1.0, self._ready)
+                for leaf, place in enumerate(group.result):
+                    landing.on_gradient(leaf, np.zeros((), place.dtype))
+                losses.append(0.0)
+                continue
             landing = group.landing(number, scale, self._ready)
-            losses.append(float(self._step.into(landing, params, batch(piece))))
+            losses.append(float(self._step.into(landing, params, batch())))
             group.beat()
             self.report = self._step.report
         return losses

@@ -32,7 +32,10 @@ class TrainConfig:
     what one example counts for in throughput. A worker that is silent for ``silence_seconds`` is replaced; one that
     waits for others longer than ``deadline_seconds`` gives up. The last ``keep`` snapshots stay, and with ``best``, such
     as "lowest val_loss", the best of those that were taken after a validation. ``wire`` is how float32 gradients travel
-    between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). Raises ``ConfigError`` for numbers
+    between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). An epoch's last examples that do not
+    fill a batch are left out, or with ``last_batch="keep"`` make a smaller one. Each worker reads up to ``ahead_bytes`` of
+    batches ahead in the background; ``None`` is 64 MiB as soon as that pays, for data that draws no random numbers of its own
+    (see :class:`~retape.cluster.data.Feed`). Raises ``ConfigError`` for numbers
     that cannot work.
     """
 
@@ -56,6 +59,8 @@ class TrainConfig:
     nonfinite: str = "stop"
     loss_limit: float = math.inf
     wire: str = "float32"
+    last_batch: str = "drop"
+    ahead_bytes: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -85,7 +90,7 @@ class TrainConfig:
             )
         if self.best is not None:
             Best.of(self.best)
-        for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES)):
+        for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES), ("last_batch", ("drop", "keep"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; the known ones are {', '.join(known)}")
         if self.microbatch != "auto" and not (isinstance(self.microbatch, int) and self.microbatch >= 1):
@@ -95,6 +100,8 @@ class TrainConfig:
                 f"a microbatch of {self.microbatch} is more than the {self.shard_batch} examples of a logical shard "
                 f"({self.global_batch} in {self.shard_count} shards)"
             )
+        if self.ahead_bytes is not None and not (isinstance(self.ahead_bytes, int) and self.ahead_bytes >= 0):
+            raise ConfigError(f"ahead_bytes is {self.ahead_bytes!r}; it must be a number of bytes, 0 for none, or None")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ConfigError(f"clip_norm is {self.clip_norm}; it must be above 0, or None")
         for name in ("deadline_seconds", "silence_seconds"):
@@ -195,6 +202,14 @@ class Ready:
     fingerprint: dict[str, str]
     step: int
     shards: int
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """A worker's sign of life: the step that it has finished, and what it does now."""
+
+    step: int
+    phase: str
 
 
 @dataclass(frozen=True)

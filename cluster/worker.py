@@ -9,6 +9,7 @@ waits for the next.
 import socket
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,12 +21,12 @@ from . import snapshot as snapshots
 from .comm.group import Formation, Group
 from .comm.layout import Layout
 from .comm.mesh import Address, listen
-from .data import Order, check_length, take
+from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
 from .errors import AbortedError, DeadlineError, RunError
 from .fingerprint import fingerprint
 from .gradients import Gradients
-from .job import Failure, Job, Outcome, Ready, State
+from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .optimizers import clip_by_global_norm, global_norm
 from .processes import own_process
 from .rows import Row, Rows
@@ -52,6 +53,7 @@ class Worker:
         self._listener: socket.socket | None = None
         self._saver = Saver(job, self._warn)
         self._is_whole = True
+        self._phase = "starting"
 
     def prepare(self, resume: snapshots.Where | None = None) -> Ready:
         """Makes the parameters and optimizer state, or loads the snapshot ``resume`` (else the job's).
@@ -141,9 +143,9 @@ class Worker:
         """The metrics rows of ``step`` and the steps after it, as far as this worker still has them."""
         return self._rows.since(step)
 
-    def pulse(self) -> int:
-        """The step that this worker has finished: a sign of life."""
-        return self.step
+    def pulse(self) -> Pulse:
+        """A sign of life."""
+        return Pulse(self.step, self._phase)
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""
@@ -183,6 +185,16 @@ class Worker:
 
     def _train(self, group: Group, gradients: Gradients) -> str:
         self._muster(group)
+        config = self.config
+        with Feed(
+            self.job.data,
+            self._wanted(group),
+            ahead_bytes=config.ahead_bytes,
+            deadline_seconds=config.deadline_seconds / 2,
+        ) as feed:
+            return self._steps(group, gradients, feed)
+
+    def _steps(self, group: Group, gradients: Gradients, feed: Feed) -> str:
         if self.rank == 0:
             self._rows.open(self.step)
         while True:
@@ -190,7 +202,7 @@ class Worker:
                 self._after_step(group, is_last=self.step >= self.config.steps)
             if self.step >= self.config.steps:
                 break
-            row, stop = self._one_step(group, gradients)
+            row, stop = self._one_step(group, gradients, feed)
             self._rows.record(row)
             self._saver.tell_news()
             if stop == _INTERRUPT:
@@ -208,16 +220,26 @@ class Worker:
         check_replicas(table[:, 2:4], self.step)
         self.after_step = int(table[:, 1].min())
 
-    def _one_step(self, group: Group, gradients: Gradients) -> tuple[Row, int]:
+    def _wanted(self, group: Group) -> Iterator[np.ndarray]:
+        """The examples of this worker's shards, from where it stands, in the order in which it asks for them."""
+        order, config = self.order, self.config
+        while True:
+            indices, order = take(order, config.global_batch, self._examples, last=config.last_batch)
+            pieces = cut(indices, config.shard_count)
+            yield from (pieces[put.shard] for put in group.puts if len(pieces[put.shard]))
+
+    def _one_step(self, group: Group, gradients: Gradients, feed: Feed) -> tuple[Row, int]:
         """One update of the parameters; returns the step's metrics and whether a stop was asked for."""
         job, config = self.job, self.config
         started = time.perf_counter()
+        self._phase = "gradients"
         check_length(job.data, self._examples)
-        indices, order = take(self.order, config.global_batch, self._examples)
+        indices, order = take(self.order, config.global_batch, self._examples, last=config.last_batch)
         pieces = cut(indices, config.shard_count)
-        losses = gradients.compute(self.params, self.step, job.data.batch, pieces)
+        waited = feed.data_seconds
+        losses = gradients.compute(self.params, self.step, feed.next, pieces)
         report = gradients.report
-        computed = time.perf_counter()
+        computed, self._phase = time.perf_counter(), "reducing"
         due = self.step % config.check_every == 0
         digest = digest_words(self.params) if due else (0.0, 0.0)
         # Without a budget nothing is measured; -1 stands for that among the numbers.
@@ -225,7 +247,7 @@ class Worker:
         gradients.reduce(len(pieces))
         table = group.finish((*digest, float(peak), float(projected), float(self._stop), computed - started, *losses))
         gradients.learn()
-        reduced = time.perf_counter()
+        reduced, self._phase = time.perf_counter(), "updating"
         check_replicas(table[:, :2], self.step)
         by_shards = by_shard(group.formation.runs, table[:, _STEP_COLUMNS:], 1)
         loss = sum(float(each[0]) * len(piece) for each, piece in zip(by_shards, pieces, strict=True)) / len(indices)
@@ -250,7 +272,7 @@ class Worker:
         row = {
             "step": self.step,
             "loss": loss,
-            "tokens_per_second": config.global_batch * config.units / (ended - started),
+            "tokens_per_second": len(indices) * config.units / (ended - started),
             "budget_bytes": config.memory_budget,
             "projected_bytes": int(table[:, 3].max()) if report is not None else None,
             "peak_bytes": int(table[:, 2].max()) if report is not None else None,
@@ -261,9 +283,10 @@ class Worker:
             "step_seconds": ended - started,
             "gradient_seconds": computed - started,
             "reduce_seconds": reduced - computed,
+            "data_seconds": feed.data_seconds - waited,
+            "ahead_bytes": feed.held_bytes,
             "workers": group.formation.world,
-            "slowest_worker": int(table[:, 5].argmax()),
-            "slowest_seconds": float(table[:, 5].max()),
+            "seconds_by_rank": [round(seconds, 6) for seconds in table[:, 5].tolist()],
         }
         return row | ({"skipped": True} if is_skipped else {}), int(table[:, 4].max())
 
@@ -303,6 +326,7 @@ class Worker:
         job, config = self.job, self.config
         if job.validation is None or job.evaluate is None:
             return
+        self._phase = "validating"
         total = len(job.validation)
         count = total if is_whole else min(total, config.validate_examples)
         chosen = np.arange(count, dtype=np.int64) * total // count
@@ -316,7 +340,7 @@ class Worker:
             sums: dict[str, float] = {}
             for start in range(0, len(piece), size):
                 indices = piece[start : start + size]
-                for name, mean in job.evaluate(self.params, job.validation.batch(indices)).items():
+                for name, mean in job.evaluate(self.params, fetch(job.validation, indices)).items():
                     sums[name] = sums.get(name, 0.0) + float(mean) * len(indices) * weight
                 group.beat()
             names = sorted(sums)
@@ -333,6 +357,7 @@ class Worker:
 
     def _save(self, group: Group, *, is_last: bool) -> None:
         """Has this worker's share of a snapshot written in the background."""
+        self._phase = "saving"
         group.check()  # a rank that was replaced while it stood still must not write over what its successors wrote
         config, formation = self.config, group.formation
         self._saver.save(

@@ -116,13 +116,10 @@ def test_retape_imports_where_no_optional_package_is_installed(tmp_path: Path) -
 
 def test_every_package_that_the_code_imports_is_declared(project: dict) -> None:
     extras = project["project"]["optional-dependencies"]
-    for_us = ("dev", "bench")
-    declared = [
-        *project["project"]["dependencies"],
-        *(each for name in extras if name not in for_us for each in extras[name]),
-    ]
+    for_users = [extra for name, extra in extras.items() if name not in ("dev", "bench")]
+    declared = [*project["project"]["dependencies"], *(requirement for extra in for_users for requirement in extra)]
     known = {re.split(r"[\[<>=~!; ]", requirement)[0].lower() for requirement in declared}
-    distribution = {"sklearn": "scikit-learn"}
+    distribution = {"sklearn": "scikit-learn", "PIL": "pillow", "tensorboardX": "tensorboardx"}
     files = [file for folder in (ROOT, *code_folders().values()) for file in folder.glob("*.py")]
     imported = {distribution.get(name, name) for file in files for name in absolute_imports(file)}
     assert imported - sys.stdlib_module_names - {"retape"} <= known
