@@ -9,8 +9,9 @@ waits for the next.
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from .fingerprint import fingerprint
 from .gradients import Gradients
 from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .optimizers import clip_by_global_norm, global_norm
+from .patience import Patience
 from .processes import own_process
 from .rows import Row, Rows
 from .saving import Saver
@@ -68,16 +70,17 @@ class Worker:
         self._microbatch: int | str = config.microbatch
         # The step after which all that follows a step (validation, a snapshot) was done.
         self.after_step = -1
+        saved: Mapping[str, Any] = {}
         resume = resume or job.resume
         if resume is not None:
             loaded = snapshots.load(resume, params_like=params, state_like=state)
             snapshots.check_same_run(loaded, resume, optimizer=job.optimizer.name, examples=self._examples)
-            params, state, self.step = loaded.params, loaded.state, loaded.step
+            params, state, self.step, saved = loaded.params, loaded.state, loaded.step, loaded.settings
             self.order, self.after_step = Order(**loaded.order), loaded.step
             if config.shards is None:
-                config = replace(config, shards=loaded.settings.get("shards"))
+                config = replace(config, shards=saved.get("shards"))
             if config.microbatch == "auto":
-                self._microbatch = loaded.settings.get("microbatch") or "auto"
+                self._microbatch = saved.get("microbatch") or "auto"
         self.config = replace(config, shards=config.shard_count)
         # Copies of plain arrays: the update writes in place, and `init` may return views or read-only arrays.
         leaves, treedef = flatten(params)
@@ -86,6 +89,7 @@ class Worker:
         self.layout = Layout.of(flatten(self.params)[0])
         self._rows = Rows(job.out)
         self._scores: dict[str, float] = {}
+        self._patience = Patience.of(saved.get("patience"))
         self._node, self._host = whereabouts()
         return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
 
@@ -171,6 +175,7 @@ class Worker:
             order=self.order.as_dict(),
             microbatch=self._microbatch,
             rows=self._rows.since(0),
+            patience=self._patience,
         )
 
     def take_over(self, given: State) -> int:
@@ -179,7 +184,7 @@ class Worker:
             for place, leaf in zip(flatten(mine)[0], theirs, strict=True):
                 np.copyto(place, leaf)
         self.step, self.after_step, self.order = given.step, given.after_step, Order(**given.order)
-        self._microbatch, self._is_whole = given.microbatch, True
+        self._microbatch, self._is_whole, self._patience = given.microbatch, True, given.patience
         self._rows.take_over(given.rows)
         return self.step
 
@@ -201,16 +206,17 @@ class Worker:
             if self.after_step < self.step:
                 self._after_step(group, is_last=self.step >= self.config.steps)
             if self.step >= self.config.steps:
-                break
+                return "finished"
+            if self._patience.is_out(self.config.patience):
+                return "stopped early"
             row, stop = self._one_step(group, gradients, feed)
             self._rows.record(row)
             self._saver.tell_news()
             if stop == _INTERRUPT:
                 self._after_step(group, is_last=True)
-                break
+                return "interrupted" if self.step < self.config.steps else "finished"
             if stop == _REGROUP:
                 return "regrouped"
-        return "interrupted" if self.step < self.config.steps else "finished"
 
     def _muster(self, group: Group) -> None:
         """Agrees on where to go on: all must have done the same steps, and what follows a step is done again by all."""
@@ -313,6 +319,7 @@ class Worker:
         self._scores = {}
         if self.step and (is_last or self.step % config.validate_every == 0):
             self._validate(group, is_whole=self.step >= config.steps)
+            is_last = is_last or self._patience.is_out(config.patience)
         if is_last or self.step % config.snapshot_every == 0:
             check_replicas(group.finish(digest_words(self.params))[:, :2], self.step)
             self._save(group, is_last=is_last)
@@ -353,6 +360,9 @@ class Worker:
         means = np.sum(by_shard(group.formation.runs, table[:, 1:], _NAMES), axis=0) / count
         row = {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}
         self._scores = row
+        # One that an interruption brings about is not counted: the run that is resumed must stop where it would have.
+        if config.best is not None and self.step % config.validate_every == 0:
+            self._patience = self._patience.after(self.step, row, snapshots.Best.of(config.best), min_delta=config.min_delta)
         self._rows.record({"step": self.step, **row, "examples": count})
 
     def _save(self, group: Group, *, is_last: bool) -> None:
@@ -376,6 +386,7 @@ class Worker:
                 "microbatch": self._microbatch,
                 "optimizer": self.job.optimizer.name,
                 "examples": self._examples,
+                "patience": self._patience.as_list(),
             },
             scores=self._scores,
         )
