@@ -16,6 +16,7 @@ import in_place
 import loops
 import models
 import overhead
+import overlap
 import pictures
 import planning
 import recovery
@@ -29,6 +30,7 @@ _TABLES = {
     "loops": loops.table,
     "planning": planning.table,
     "all-reduce": all_reduce.table,
+    "overlap": overlap.table,
     "recovery": recovery.table,
 }
 
