@@ -54,7 +54,7 @@ def table(*, quick: bool) -> dict[str, Any]:
         notes=[
             "CPU time, least of the rounds. Loop: retape with batch_size=1, or one gradient after the other.",
             f"Jacobian: of the state after {_STEPS} steps of an equation on a ring of n points, by the first one.",
-            f"Hessian: of a logistic regression on {_SAMPLES} samples. Gradients: of {_LAYERS} neurons on {_EXAMPLES} examples.",
+            f"Hessian: of a logistic regression on {_SAMPLES} samples. Gradients: layers {_LAYERS} on {_EXAMPLES} examples.",
             "PyTorch: jacrev, hessian and vmap(grad) of torch.func. JAX: the same of its own; compiling took "
             f"{figures['compiling_seconds']:.1f} s in all.",
         ],

@@ -13,7 +13,7 @@ from ..levels import Level
 from ..lines import place, user_line
 from ..op import Op
 from ..trail import constant, run_over
-from .call import Call, spread
+from .call import Call, in_pieces, spread
 from .indexing import WRITES
 from .rules import elementwise, rule_of
 
@@ -130,4 +130,4 @@ class Batch(Level):
                 y = rule(call)
         if y.nbytes > self.most_bytes:
             self.most_bytes = y.nbytes
-        return traced(self, y, None)
+        return traced(self, in_pieces(y), None)
