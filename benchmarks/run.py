@@ -17,6 +17,7 @@ import jacobian
 import loops
 import models
 import overhead
+import overlap
 import pictures
 import planning
 import recovery
@@ -31,6 +32,7 @@ _TABLES = {
     "loops": loops.table,
     "planning": planning.table,
     "all-reduce": all_reduce.table,
+    "overlap": overlap.table,
     "recovery": recovery.table,
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .arguments import bound, budget, count, microbatch, not_negative, positive, size, whole
+from .arguments import bound, budget, count, microbatch, not_negative, positive, size, size_or_none, whole
 from .comm.net import WIRES
 from .config_file import as_toml, file_arguments
 from .errors import ConfigError
@@ -89,6 +89,8 @@ def _defaults(model: str) -> dict[str, Any]:
         "validate_examples": 256,
         "check_every": 25,
         "keep": 3,
+        "min_delta": 0.0,
+        "last_batch": "drop",
         "decay": "cosine",
         "deadline": 300.0,
         "silence": 2.5,
@@ -226,6 +228,24 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         "--best",
         'also keep the best snapshot of those taken after a validation: "lowest val_loss", for example',
         metavar="WHICH",
+    )
+    add_plain(
+        group,
+        "--patience",
+        "stop early after N validations in a row without a better figure than the best (--best says which)",
+        type=count,
+        metavar="N",
+    )
+    add(group, "--min-delta", "by how much a better figure must be better", type=not_negative, metavar="X")
+    add(
+        group, "--last-batch", "leave out an epoch's last examples that fill no batch, or keep them", choices=["drop", "keep"]
+    )
+    add_plain(
+        group,
+        "--ahead",
+        "bytes of batches that a worker reads ahead, 0 for none (default: 64 MiB where it pays)",
+        type=size_or_none,
+        metavar="BYTES",
     )
 
     group = parser.add_argument_group("settings and errors")

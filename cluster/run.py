@@ -33,8 +33,9 @@ _POLL_SECONDS = 0.1
 class TrainResult:
     """How a run ended.
 
-    ``status`` is "finished", "interrupted" (SIGINT) or "preempted" (SIGTERM); ``step`` counts updates; ``params`` and
-    ``state`` are those of the last snapshot, ``snapshot``. ``rows`` are this call's metrics in order; ``out`` holds the
+    ``status`` is "finished", "stopped early", "interrupted" (SIGINT) or "preempted" (SIGTERM); ``step`` counts updates;
+    ``params`` and ``state`` are those of the last snapshot, ``snapshot``; ``best`` is the best one, where one is kept.
+    ``rows`` are this call's metrics in order; ``out`` holds the
     files.
     """
 
@@ -47,6 +48,7 @@ class TrainResult:
     out: Path
     wall_seconds: float
     notes: tuple[str, ...] = ()
+    best: snapshots.Where | None = None
 
 
 def train(
@@ -198,6 +200,7 @@ def train(
                 out=folder,
                 wall_seconds=time.perf_counter() - started,
                 notes=notes,
+                best=snapshots.best_of(saved),
             )
             end(result.status, more=conclude(result) if conclude is not None else None)
         except BaseException as error:
