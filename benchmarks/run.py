@@ -13,9 +13,11 @@ import all_reduce
 import cells
 import curve
 import in_place
+import jacobian
 import loops
 import models
 import overhead
+import overlap
 import pictures
 import planning
 import recovery
@@ -26,9 +28,11 @@ _TABLES = {
     "curve": curve.table,
     "models": models.table,
     "in-place": in_place.table,
+    "jacobian": jacobian.table,
     "loops": loops.table,
     "planning": planning.table,
     "all-reduce": all_reduce.table,
+    "overlap": overlap.table,
     "recovery": recovery.table,
 }
 

@@ -55,6 +55,11 @@ def size(text: str) -> int:
         raise ArgumentTypeError(str(error)) from None
 
 
+def size_or_none(text: str) -> int:
+    """A size, or 0."""
+    return 0 if text.strip() == "0" else size(text)
+
+
 def budget(text: str) -> str:
     """A text that :func:`resolve_budget` takes."""
     try:

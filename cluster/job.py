@@ -10,6 +10,7 @@ from .comm.net import WIRES
 from .data import Source
 from .errors import ConfigError, RunError
 from .optimizers import Optimizer
+from .patience import Patience
 from .processes import Process
 from .snapshot import Best, Where
 
@@ -31,12 +32,12 @@ class TrainConfig:
     are and goes on. The parameters' checksums are compared across workers every ``check_every`` steps. ``units`` is
     what one example counts for in throughput. A worker that is silent for ``silence_seconds`` is replaced; one that
     waits for others longer than ``deadline_seconds`` gives up. The last ``keep`` snapshots stay, and with ``best``, such
-    as "lowest val_loss", the best of those that were taken after a validation. ``wire`` is how float32 gradients travel
-    between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). An epoch's last examples that do not
-    fill a batch are left out, or with ``last_batch="keep"`` make a smaller one. Each worker reads up to ``ahead_bytes`` of
-    batches ahead in the background; ``None`` is 64 MiB as soon as that pays, for data that draws no random numbers of its own
-    (see :class:`~retape.cluster.data.Feed`). Raises ``ConfigError`` for numbers
-    that cannot work.
+    as "lowest val_loss", the best of those that were taken after a validation. With ``patience``, the run stops early once
+    that many validations in a row brought no figure better than the best by more than ``min_delta``. ``wire`` is how
+    float32 gradients travel between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). An epoch's
+    last examples that do not fill a batch are left out, or with ``last_batch="keep"`` make a smaller one. Each worker reads
+    up to ``ahead_bytes`` of batches ahead in the background; ``None`` is 64 MiB as soon as that pays, for data that draws no
+    random numbers of its own (see :class:`~retape.cluster.data.Feed`). Raises ``ConfigError`` for numbers that cannot work.
     """
 
     steps: int
@@ -52,6 +53,8 @@ class TrainConfig:
     check_every: int = 25
     keep: int = 3
     best: str | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
     units: int = 1
     deadline_seconds: float = 300.0
     silence_seconds: float = 2.5
@@ -90,6 +93,17 @@ class TrainConfig:
             )
         if self.best is not None:
             Best.of(self.best)
+        if self.patience is not None:
+            if not isinstance(self.patience, int) or self.patience < 1:
+                raise ConfigError(
+                    f"patience is {self.patience!r}; it must be a whole number of validations, 1 or more, or None"
+                )
+            if self.best is None:
+                raise ConfigError(
+                    'patience says how long the best figure may stay the best: say which with best, such as "lowest val_loss"'
+                )
+        if not (self.min_delta >= 0 and math.isfinite(self.min_delta)):
+            raise ConfigError(f"min_delta is {self.min_delta}; it must be finite, 0 or more")
         for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES), ("last_batch", ("drop", "keep"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; the known ones are {', '.join(known)}")
@@ -180,7 +194,8 @@ class Failure:
 class Outcome:
     """How a worker's part in one formation ended.
 
-    ``status`` is "finished", "interrupted", "regrouped" (after a step, for others to join or leave), "aborted" (another
+    ``status`` is "finished", "stopped early", "interrupted", "regrouped" (after a step, for others to join or leave),
+    "aborted" (another
     worker is gone) or "failed". Unless ``is_whole``, the parameters were caught in the middle of an update.
     """
 
@@ -223,3 +238,4 @@ class State:
     order: dict[str, int]
     microbatch: int | str
     rows: tuple[dict[str, Any], ...]
+    patience: Patience = Patience()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .arguments import bound, budget, count, microbatch, not_negative, positive, size, whole
+from .arguments import bound, budget, count, microbatch, not_negative, positive, size, size_or_none, whole
 from .comm.net import WIRES
 from .config_file import as_toml, file_arguments
 from .errors import ConfigError
@@ -16,7 +16,9 @@ from .optimizers import DECAYS, OPTIMIZERS
 # Flags that say what to do with the settings, and are none themselves.
 _ACTIONS = ("config", "show_config", "verbose")
 
-_USAGE = "retape-train [OPTION ...]\n       retape-train status [FOLDER] [--json] [--watch [SECONDS]]"
+_USAGE = """retape-train [OPTION ...]
+       retape-train status [FOLDER] [--json] [--watch [SECONDS]]
+       retape-train report FOLDER"""
 
 _ENDINGS = """\
 exit status:
@@ -89,6 +91,8 @@ def _defaults(model: str) -> dict[str, Any]:
         "validate_examples": 256,
         "check_every": 25,
         "keep": 3,
+        "min_delta": 0.0,
+        "last_batch": "drop",
         "decay": "cosine",
         "deadline": 300.0,
         "silence": 2.5,
@@ -103,7 +107,8 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         prog="retape-train",
         usage=_USAGE,
         description="Trains a model data-parallel on Ray workers, each inside a memory budget. Starts Ray on this machine "
-        'unless a cluster is given. "retape-train status" tells how a run in a folder is doing.',
+        'unless a cluster is given. "retape-train status" tells how a run in a folder is doing, "retape-train report" '
+        "draws it.",
         epilog=_ENDINGS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -226,6 +231,32 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         "--best",
         'also keep the best snapshot of those taken after a validation: "lowest val_loss", for example',
         metavar="WHICH",
+    )
+    add_plain(
+        group,
+        "--patience",
+        "stop early after N validations in a row without a better figure than the best (--best says which)",
+        type=count,
+        metavar="N",
+    )
+    add(group, "--min-delta", "by how much a better figure must be better", type=not_negative, metavar="X")
+    add(
+        group, "--last-batch", "leave out an epoch's last examples that fill no batch, or keep them", choices=["drop", "keep"]
+    )
+    add_plain(
+        group,
+        "--ahead",
+        "bytes of batches that a worker reads ahead, 0 for none (default: 64 MiB where it pays)",
+        type=size_or_none,
+        metavar="BYTES",
+    )
+
+    add_plain(
+        group,
+        "--metrics-to",
+        "where metrics go besides metrics.jsonl: tensorboard (event files in --out), prometheus (through Ray's own), or both "
+        "with a comma",
+        metavar="NAMES",
     )
 
     group = parser.add_argument_group("settings and errors")

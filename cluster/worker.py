@@ -9,12 +9,12 @@ waits for the next.
 import socket
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ..runtime import random
 from ..runtime.trees import flatten, unflatten
 from ..scheduler.microbatch import accumulate
 from ..scheduler.planning import plan
@@ -26,8 +26,10 @@ from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
 from .errors import AbortedError, DeadlineError, RunError
 from .fingerprint import fingerprint
+from .gradients import Gradients
 from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .optimizers import clip_by_global_norm, global_norm
+from .patience import Patience
 from .processes import own_process
 from .rows import Row, Rows
 from .saving import Saver
@@ -49,6 +51,7 @@ class Worker:
         self._called_off = -1
         self._generation = -1
         self._group: Group | None = None
+        self._gradients: Gradients | None = None
         self._listener: socket.socket | None = None
         self._saver = Saver(job, self._warn)
         self._is_whole = True
@@ -67,16 +70,17 @@ class Worker:
         self._microbatch: int | str = config.microbatch
         # The step after which all that follows a step (validation, a snapshot) was done.
         self.after_step = -1
+        saved: Mapping[str, Any] = {}
         resume = resume or job.resume
         if resume is not None:
             loaded = snapshots.load(resume, params_like=params, state_like=state)
             snapshots.check_same_run(loaded, resume, optimizer=job.optimizer.name, examples=self._examples)
-            params, state, self.step = loaded.params, loaded.state, loaded.step
+            params, state, self.step, saved = loaded.params, loaded.state, loaded.step, loaded.settings
             self.order, self.after_step = Order(**loaded.order), loaded.step
             if config.shards is None:
-                config = replace(config, shards=loaded.settings.get("shards"))
+                config = replace(config, shards=saved.get("shards"))
             if config.microbatch == "auto":
-                self._microbatch = loaded.settings.get("microbatch") or "auto"
+                self._microbatch = saved.get("microbatch") or "auto"
         self.config = replace(config, shards=config.shard_count)
         # Copies of plain arrays: the update writes in place, and `init` may return views or read-only arrays.
         leaves, treedef = flatten(params)
@@ -85,6 +89,7 @@ class Worker:
         self.layout = Layout.of(flatten(self.params)[0])
         self._rows = Rows(job.out)
         self._scores: dict[str, float] = {}
+        self._patience = Patience.of(saved.get("patience"))
         self._node, self._host = whereabouts()
         return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
 
@@ -110,19 +115,18 @@ class Worker:
             self._generation, self._stop = generation, 0
             if shrink:
                 self._microbatch = self._smaller_microbatch()
-            self._step_function = accumulate(
-                self.job.loss, microbatch=self._microbatch, memory_budget=self.config.memory_budget
-            )
+            step = accumulate(self.job.loss, microbatch=self._microbatch, memory_budget=self.config.memory_budget)
             most = max(end - start for start, end in formation.runs)
             self._group = Group(
                 formation,
                 rank,
                 self.layout,
-                figures=_STEP_COLUMNS + most * (1 + _NAMES),
+                figures=max(_STEP_COLUMNS + most * (1 + _NAMES), len(self.layout.places)),
                 listener=self._listener,
                 is_called_off=lambda: generation <= self._called_off,
             )
-            status = self._train(self._group)
+            self._gradients = Gradients(step, self._group, seed=self.config.seed)
+            status = self._train(self._group, self._gradients)
             return Outcome(rank, status, self.step)
         except Exception as error:
             if self._group is not None:
@@ -133,9 +137,11 @@ class Worker:
             if status not in ("aborted", "regrouped"):
                 self._saver.close()
             self._rows.close()
+            if self._gradients is not None:
+                self._gradients.close()
             if self._group is not None:
                 self._group.close()
-                self._group = None
+            self._group = self._gradients = None
 
     def rows(self, step: int) -> tuple[Row, ...]:
         """The metrics rows of ``step`` and the steps after it, as far as this worker still has them."""
@@ -169,6 +175,7 @@ class Worker:
             order=self.order.as_dict(),
             microbatch=self._microbatch,
             rows=self._rows.since(0),
+            patience=self._patience,
         )
 
     def take_over(self, given: State) -> int:
@@ -177,11 +184,11 @@ class Worker:
             for place, leaf in zip(flatten(mine)[0], theirs, strict=True):
                 np.copyto(place, leaf)
         self.step, self.after_step, self.order = given.step, given.after_step, Order(**given.order)
-        self._microbatch, self._is_whole = given.microbatch, True
+        self._microbatch, self._is_whole, self._patience = given.microbatch, True, given.patience
         self._rows.take_over(given.rows)
         return self.step
 
-    def _train(self, group: Group) -> str:
+    def _train(self, group: Group, gradients: Gradients) -> str:
         self._muster(group)
         config = self.config
         with Feed(
@@ -190,25 +197,26 @@ class Worker:
             ahead_bytes=config.ahead_bytes,
             deadline_seconds=config.deadline_seconds / 2,
         ) as feed:
-            return self._steps(group, feed)
+            return self._steps(group, gradients, feed)
 
-    def _steps(self, group: Group, feed: Feed) -> str:
+    def _steps(self, group: Group, gradients: Gradients, feed: Feed) -> str:
         if self.rank == 0:
             self._rows.open(self.step)
         while True:
             if self.after_step < self.step:
                 self._after_step(group, is_last=self.step >= self.config.steps)
             if self.step >= self.config.steps:
-                break
-            row, stop = self._one_step(group, feed)
+                return "finished"
+            if self._patience.is_out(self.config.patience):
+                return "stopped early"
+            row, stop = self._one_step(group, gradients, feed)
             self._rows.record(row)
             self._saver.tell_news()
             if stop == _INTERRUPT:
                 self._after_step(group, is_last=True)
-                break
+                return "interrupted" if self.step < self.config.steps else "finished"
             if stop == _REGROUP:
                 return "regrouped"
-        return "interrupted" if self.step < self.config.steps else "finished"
 
     def _muster(self, group: Group) -> None:
         """Agrees on where to go on: all must have done the same steps, and what follows a step is done again by all."""
@@ -226,7 +234,7 @@ class Worker:
             pieces = cut(indices, config.shard_count)
             yield from (pieces[put.shard] for put in group.puts if len(pieces[put.shard]))
 
-    def _one_step(self, group: Group, feed: Feed) -> tuple[Row, int]:
+    def _one_step(self, group: Group, gradients: Gradients, feed: Feed) -> tuple[Row, int]:
         """One update of the parameters; returns the step's metrics and whether a stop was asked for."""
         job, config = self.job, self.config
         started = time.perf_counter()
@@ -234,35 +242,17 @@ class Worker:
         check_length(job.data, self._examples)
         indices, order = take(self.order, config.global_batch, self._examples, last=config.last_batch)
         pieces = cut(indices, config.shard_count)
-        is_even = len({len(piece) for piece in pieces}) == 1
-        losses = []
-        report, waited = None, feed.data_seconds
-        for number, put in enumerate(group.puts):
-            piece = pieces[put.shard]
-            # What the loss draws depends on the shard, not on the worker that happens to have it.
-            np.random.seed([config.seed % 2**32, self.step, put.shard])
-            random.seed([config.seed % 2**64, self.step, put.shard])
-            if not len(piece):
-                # An epoch's last batch may have fewer examples than there are shards.
-                losses.append(0.0)
-                for leaf, place in enumerate(flatten(self.params)[0]):
-                    group.put(number, leaf, np.zeros((), place.dtype))
-                continue
-            value, grads = self._step_function(self.params, feed.next())
-            losses.append(float(value))
-            scale = 1.0 if is_even else len(piece) * len(pieces) / len(indices)
-            for leaf, gradient in enumerate(flatten(grads)[0]):
-                group.put(number, leaf, gradient, scale)
-            del grads
-            group.beat()
-            report = self._step_function.report
+        waited = feed.data_seconds
+        losses = gradients.compute(self.params, self.step, feed.next, pieces)
+        report = gradients.report
         computed, self._phase = time.perf_counter(), "reducing"
         due = self.step % config.check_every == 0
         digest = digest_words(self.params) if due else (0.0, 0.0)
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
-        group.reduce(divisor=len(pieces))
+        gradients.reduce(len(pieces))
         table = group.finish((*digest, float(peak), float(projected), float(self._stop), computed - started, *losses))
+        gradients.learn()
         reduced, self._phase = time.perf_counter(), "updating"
         check_replicas(table[:, :2], self.step)
         by_shards = by_shard(group.formation.runs, table[:, _STEP_COLUMNS:], 1)
@@ -329,6 +319,7 @@ class Worker:
         self._scores = {}
         if self.step and (is_last or self.step % config.validate_every == 0):
             self._validate(group, is_whole=self.step >= config.steps)
+            is_last = is_last or self._patience.is_out(config.patience)
         if is_last or self.step % config.snapshot_every == 0:
             check_replicas(group.finish(digest_words(self.params))[:, :2], self.step)
             self._save(group, is_last=is_last)
@@ -369,6 +360,9 @@ class Worker:
         means = np.sum(by_shard(group.formation.runs, table[:, 1:], _NAMES), axis=0) / count
         row = {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}
         self._scores = row
+        # One that an interruption brings about is not counted: the run that is resumed must stop where it would have.
+        if config.best is not None and self.step % config.validate_every == 0:
+            self._patience = self._patience.after(self.step, row, snapshots.Best.of(config.best), min_delta=config.min_delta)
         self._rows.record({"step": self.step, **row, "examples": count})
 
     def _save(self, group: Group, *, is_last: bool) -> None:
@@ -392,6 +386,7 @@ class Worker:
                 "microbatch": self._microbatch,
                 "optimizer": self.job.optimizer.name,
                 "examples": self._examples,
+                "patience": self._patience.as_list(),
             },
             scores=self._scores,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
+from ..runtime.arguments import is_differentiable_leaf, positions
 from ..runtime.errors import InputError
 from ..runtime.landing import Landing
 from ..runtime.streams import Journal
@@ -67,6 +68,7 @@ class Accumulate:
         self.microbatch = microbatch
         self.options = options
         self.report: Report | None = None
+        self._argnums = argnums
         choices: dict[str, Any] = {"has_aux": False, "allow_int": False, "disconnected": "zeros"}
         self._make = functools.partial(Gradient, f, argnums, with_value=True, **choices)
         self._whole = self._make(options=options)
@@ -131,7 +133,7 @@ class Accumulate:
         self, size: int, rows: int, landing: Landing | None, params: Any, batch: Any, args: tuple, keywords: dict
     ) -> tuple[Any, Any]:
         step = self._step(size, rows, params)
-        sums = None if landing is None or size >= rows else _Sums(landing)
+        sums = None if landing is None or size >= rows else _Sums(landing, self._primals((params, batch, *args)))
         value, total = None, None
         reports = []
         for start in range(0, rows, size):
@@ -155,6 +157,10 @@ class Accumulate:
                 total = gradient if total is None else trees.map_leaves(_added, total, gradient)
         self.report = self._summary(reports, size, step)
         return value, total
+
+    def _primals(self, args: tuple) -> list:
+        wanted = positions(self._argnums, len(args))
+        return [leaf for k in wanted for leaf in trees.flatten(args[k])[0] if is_differentiable_leaf(leaf)]
 
     def _summary(self, reports: list, size: int, step: Gradient) -> Report | None:
         if self.options is None or step.options is None or reports[0] is None:
@@ -189,13 +195,15 @@ def _added(total: Any, leaf: Any) -> Any:
 
 
 class _Sums:
-    """The sums of microbatches' gradients in the places of a landing; the last microbatch completes them leaf by leaf."""
+    """The sums of microbatches' gradients, in the places of a landing or beside; the last one completes them leaf by leaf."""
 
-    def __init__(self, landing: Landing) -> None:
-        if any(place is None for place in landing.places):
-            raise ValueError("the gradients of several microbatches need a place for every leaf, where they are added up")
+    def __init__(self, landing: Landing, primals: list) -> None:
+        landing.check(primals)
         self.landing = landing
-        self.places: list[Any] = list(landing.places)
+        self.places = [
+            np.empty(np.shape(value), np.result_type(value)) if place is None else place
+            for place, value in zip(landing.places, primals, strict=True)
+        ]
         self.is_first = True
 
     def adding(self, share: float, *, is_last: bool) -> Landing:

@@ -115,6 +115,12 @@ def latest(where: Where) -> tuple[Where, list[SnapshotError]]:
     raise SnapshotError(f"there is no snapshot in {where}; start without resuming, or name another folder")
 
 
+def best_of(where: Where) -> Where | None:
+    """The best snapshot in ``where``, if there is one."""
+    place = open_place(where)
+    return place.file(BEST_NAME) if BEST_NAME in place.names() else None
+
+
 def after(where: Where, step: int) -> list[str]:
     """The names of all files of snapshots after ``step``, good or damaged, the best one among them."""
     place = open_place(where)
