@@ -10,12 +10,28 @@ METRICS_NAME = "metrics.jsonl"
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """The rows of a metrics file; a last line that was cut short by a killed process is left out."""
-    rows = []
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    for line in lines:
+    return _parsed(text)
+
+
+def read_tail(path: str | Path, *, tail_bytes: int = 2**16) -> list[dict[str, Any]]:
+    """The rows that lie wholly within the last bytes of a metrics file, which a long run makes large."""
+    try:
+        with open(path, "rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - tail_bytes)
+            file.seek(start)
+            text = file.read().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    return _parsed(text if start == 0 else text.partition("\n")[2])
+
+
+def _parsed(text: str) -> list[dict[str, Any]]:
+    rows = []
+    for line in text.splitlines():
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError:
