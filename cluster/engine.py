@@ -1,6 +1,7 @@
 """Makes Ray actors from a worker class: starts Ray on this machine when no cluster is given, and ends what it
 started."""
 
+import json
 import os
 import pickle
 import shutil
@@ -40,7 +41,8 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
     """Connects to the cluster at ``address``, or starts Ray on this machine, and yields the ray module.
 
     A Ray that the caller has initialised already is used, and left running. ``payload_bytes`` is what will be
-    put into the object store. With ``oversubscribe`` a Ray started here pretends to have ``cpus`` CPUs.
+    put into the object store. With ``oversubscribe`` a Ray started here pretends to have ``cpus`` CPUs. To the workers of a
+    cluster this process's own retape is sent, so that all run the same code.
     """
     ray = import_ray()
     if ray.is_initialized():
@@ -66,7 +68,8 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
                 **quiet,
             )
         else:
-            ray.init(address=address, **quiet)
+            with tempfile.TemporaryDirectory(prefix="retape-") as place:
+                ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
         yield ray
     finally:
         ray.shutdown()
@@ -148,6 +151,21 @@ def payload_size(value: Any) -> int:
     buffers: list[pickle.PickleBuffer] = []
     head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)  # pyright: ignore[reportPrivateImportUsage]
     return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
+
+
+def own_code(place: Path) -> dict[str, Any]:
+    """The runtime environment that ships the retape of this process, from a copy of its code under ``place``."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    if "py_modules" in (job.get("runtime_env") or {}):
+        return {}  # whoever submitted the job sends modules, and Ray takes one list only
+
+    def others(folder: str, names: list[str]) -> list[str]:
+        # A checkout holds more than the package: runs, environments, builds.
+        return [name for name in names if not (name.endswith(".py") or Path(folder, name, "__init__.py").is_file())]
+
+    package = Path(__file__).resolve().parent.parent
+    shutil.copytree(package, place / "retape", ignore=others)
+    return {"py_modules": [str(place / "retape")]}
 
 
 def _is_up() -> bool:

@@ -21,6 +21,7 @@ from retape.cluster import (
     SnapshotError,
     WorkerDiedError,
     adamw,
+    export_parameters,
     train,
     warmup_cosine,
 )
@@ -281,29 +282,79 @@ def test_the_script_refuses_bad_arguments_in_one_paragraph(tmp_path, arguments, 
     assert text in output and "Traceback" not in output
 
 
-@pytest.mark.slow
-def test_an_interrupted_script_writes_a_snapshot_leaves_nothing_behind_and_resumes(tmp_path):
-    small = ["--model", "digits", "--out", str(tmp_path / "run")]
-    process = script(tmp_path, *small, "--steps", "100000", start_new_session=True)
-    metrics = tmp_path / "run" / "metrics.jsonl"
+def until_steps(process, out, steps):
+    """Waits until the script has written that many steps' rows."""
     deadline = time.monotonic() + 180
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "metrics.jsonl").exists() and sum("loss" in row for row in rows_of(out)) >= steps:
+            return
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    raise AssertionError(process.communicate()[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "preempted")]
+)
+def test_a_stopped_script_writes_a_snapshot_leaves_nothing_behind_and_resumes(tmp_path, number, status, said):
+    out = tmp_path / "run"
+    small = ["--model", "digits", "--out", str(out)]
+    process = script(tmp_path, *small, "--steps", "100000", start_new_session=True)
+    until_steps(process, out, 1)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to every process of the group
+    else:
+        process.send_signal(number)
     output = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, output
-    assert "interrupted after step" in output
-    step = int(output.split("interrupted after step ")[1].split(";")[0])
-    assert (tmp_path / "run" / "snapshots" / f"step-{step:09d}.snapshot").exists()
+    assert process.returncode == status, output
+    assert f"{said} after step" in output
+    step = int(output.split(f"{said} after step ")[1].split(";")[0])
+    assert (out / "snapshots" / f"step-{step:09d}.snapshot").exists()
+    assert json.loads((out / "result.json").read_text())["status"] == said
     assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
     assert not _session_members(process.pid)
     resumed = script(tmp_path, *small, "--resume", "--steps", str(step + 5))
     output = resumed.communicate(timeout=180)[0]
     assert resumed.returncode == 0, output
-    steps = [row["step"] for row in rows_of(tmp_path / "run") if "loss" in row]
+    steps = [row["step"] for row in rows_of(out) if "loss" in row]
     assert steps == list(range(1, step + 6))
     for name in ("loss.png", "memory.png", "sample.txt", "result.json"):
-        assert (tmp_path / "run" / name).stat().st_size > 0
+        assert (out / name).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_script_whose_driver_was_killed_goes_on_when_it_is_started_again_and_has_the_same_bits(tmp_path):
+    def command(name):
+        return [
+            "--model",
+            "digits",
+            "--out",
+            str(tmp_path / name),
+            "--steps",
+            "300",
+            "--snapshot-every",
+            "20",
+            "--resume",
+            "auto",
+        ]
+
+    killed = script(tmp_path, *command("killed"))
+    until_steps(killed, tmp_path / "killed", 50)
+    refused = script(tmp_path, *command("killed"))
+    assert "is training into" in refused.communicate(timeout=120)[0] and refused.returncode == 2
+    killed.kill()
+    killed.communicate()
+    ends = []
+    for name in ("killed", "whole"):  # the first at once, while workers of the lost driver may still be there
+        process = script(tmp_path, *command(name))
+        output = process.communicate(timeout=240)[0]
+        assert process.returncode == 0, output
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        assert (result["status"], result["step"]) == ("finished", 300)
+        ends.append(export_parameters(result["snapshot"], tmp_path / f"{name}.npz"))
+        assert [row["step"] for row in rows_of(tmp_path / name) if "loss" in row] == list(range(1, 301))
+    assert ends[0].keys() == ends[1].keys()
+    assert all(ends[0][name].tobytes() == ends[1][name].tobytes() for name in ends[0])
 
 
 def _session_members(session):

@@ -31,7 +31,7 @@ def test_a_true_in_the_file_can_be_taken_back_by_a_flag(tmp_path):
     [
         ("stepps = 3\n", "there is no setting 'stepps': did you mean steps?"),
         ("global_bach = 3\n", "did you mean global_batch?"),
-        ("zzz = 3\n", "the known ones are address, best"),
+        ("zzz = 3\n", "the known ones are address, ahead"),
         ('show_config = "yes"\n', "no setting 'show_config'"),
         ("steps = 0\n", "run.toml: steps: '0' is not a whole number of 1 or more"),
         ('model = "gpt"\n', "run.toml: model: invalid choice: 'gpt'"),
@@ -70,7 +70,7 @@ def test_every_setting_of_a_run_has_a_flag_in_the_help(capsys):
     with pytest.raises(SystemExit):
         parse_options(["--help"])
     shown = capsys.readouterr().out
-    renamed = {"clip_norm": "clip", "deadline_seconds": "deadline", "silence_seconds": "silence"}
+    renamed = {"clip_norm": "clip", "deadline_seconds": "deadline", "silence_seconds": "silence", "ahead_bytes": "ahead"}
     # What an example counts for is the model's.
     for name in TrainConfig.__dataclass_fields__.keys() - {"units"} | {"spares", "resume", "address", "out", "threads"}:
         assert f"--{renamed.get(name, name).replace('_', '-')} " in shown, name
