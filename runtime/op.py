@@ -350,7 +350,7 @@ def _with_out(handler: Callable, function: Any) -> Callable:
         if len(args) <= place and keywords.get("out") is None:
             return handler(*args, **keywords)
         given = keywords.get("out")
-        is_spare = HOOKS["is_spare"](given, sys.getrefcount(given), sys._getframe(3), function)
+        is_spare = HOOKS["is_spare"](given, sys.getrefcount(given), function)
         bound = signature.bind(*args, **keywords)
         out = bound.arguments["out"]
         bound.arguments["out"] = None

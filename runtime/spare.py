@@ -28,13 +28,16 @@ _CAN_TELL = HAS_COUNTS and sys.version_info < (3, 14)
 _measured: list[int] = []
 
 
-def is_spare(target: Any, references: int, frame: FrameType, called: Any) -> bool:
+def is_spare(target: Any, references: int, called: Any) -> bool:
     """Tell whether the array that `called` is to write into can be replaced by the result.
 
-    `references` is its count of references where the call came in; `frame` is the program's, which must be at ``called(...)``
-    by its name, or at ``target += ...``: then the one further reference is that on the left.
+    `references` is its count of references where the call came in. The program must be at ``called(...)`` by its name, or at
+    ``target += ...``: then the one further reference is that on the left.
     """
     if not _CAN_TELL or type(target) is not np.ndarray or target.base is not None or not target.flags.writeable:
+        return False
+    frame = _program()
+    if frame is None:
         return False
     if frame.f_globals is globals():
         _measured.append(references)
@@ -43,6 +46,17 @@ def is_spare(target: Any, references: int, frame: FrameType, called: Any) -> boo
     if augments(frame):
         return references == by_operator
     return references == (by_ufunc if isinstance(called, np.ufunc) else by_function) and names(frame, called)
+
+
+def _program() -> FrameType | None:
+    """Return the frame that NumPy handed the call under way on from."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code not in _PROTOCOLS:
+        frame = frame.f_back
+    return None if frame is None else frame.f_back
+
+
+_PROTOCOLS = (Array.__array_ufunc__.__code__, Array.__array_function__.__code__)
 
 
 def _usual_references() -> tuple[int, int, int]:

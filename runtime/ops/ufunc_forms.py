@@ -56,7 +56,7 @@ def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
     replaced = False
     if out is not None:
         if len(out) == 1 and method == "__call__":
-            replaced = is_spare(out[0], sys.getrefcount(out[0]), sys._getframe(3), ufunc)
+            replaced = is_spare(out[0], sys.getrefcount(out[0]), ufunc)
         inputs = tuple(_kept_apart(a, out) for a in inputs)
     casting = keywords.get("casting", "same_kind")
     order = keywords.pop("order", "K")
