@@ -14,7 +14,7 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.units import format_bytes
 from ..runtime.trees import flatten
-from ..scheduler.gradients import plan
+from ..scheduler.planning import plan
 from .arguments import resolve_budget
 from .data import Order, take
 from .ending import RESULT_NAME, status_of

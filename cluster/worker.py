@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..runtime.trees import flatten, unflatten
-from ..scheduler.gradients import plan
 from ..scheduler.microbatch import accumulate
+from ..scheduler.planning import plan
 from . import snapshot as snapshots
 from .comm.group import Formation, Group
 from .comm.layout import Layout
