@@ -52,6 +52,7 @@ class Writer:
         self._task: _Task | None = None
         self._failure: SnapshotError | None = None
         self._pause, self._lack = 0.0, ""
+        self._mark_without_parts: str | None = None
         self._is_writing = self._is_closed = self._is_abandoned = False
         self._told: list[str] = []
         self._thread = threading.Thread(target=self._work, name="retape-snapshots", daemon=True)
@@ -116,10 +117,14 @@ class Writer:
             self._is_abandoned = True
 
     def _is_busy(self, share: Share | None) -> bool:
-        """Whether a snapshot is being written; one whose workers no longer work together waits for parts in vain."""
-        waits_for_parts = self._task is not None and self._failure is None and self._pause > 0
-        is_same = share is None or self._task is None or self._task.packed.share.mark == share.mark
-        return self._is_writing or (waits_for_parts and is_same)
+        """Whether the last snapshot is still to be waited for.
+
+        Its parts would be waited for in vain where its workers no longer work together, or one of them did not write before.
+        """
+        if self._task is None or self._failure is not None:
+            return self._is_writing
+        mark = self._task.packed.share.mark
+        return self._is_writing or mark != self._mark_without_parts and (share is None or share.mark == mark)
 
     def _wait(self, condition: Callable[[], bool], seconds: float, check: Callable[[], None]) -> bool:
         """Waits until the condition holds, at most so long; returns whether it does."""
@@ -148,6 +153,7 @@ class Writer:
                 pause, self._lack = _POLL_SECONDS + waited / 10, str(error)
                 if waited > self._deadline_seconds:
                     failure = SnapshotError(f"the snapshot of step {task.packed.step} is not saved: {error}")
+                    self._mark_without_parts = task.packed.share.mark
             except SnapshotError as error:
                 failure = error
             except Exception as error:
@@ -162,7 +168,7 @@ class Writer:
                 else:
                     if self._failure is not None:
                         self._told.append(f"the snapshot of step {task.packed.step} is written at last")
-                    self._task, self._failure, self._pause = None, None, 0.0
+                    self._task, self._failure, self._pause, self._mark_without_parts = None, None, 0.0, None
                 self._is_writing = False
                 self._changed.notify_all()
 
