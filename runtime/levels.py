@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import BatchedValueError, EscapedError, NotDifferentiableError, ThreadError
 from .lines import place, user_line
-from .op import Op
+from .op import HOOKS, Op
 
 _numbers = itertools.count(1)
 _open: ContextVar[tuple[Level, ...]] = ContextVar("retape_levels", default=())
@@ -39,9 +39,11 @@ class Level(ABC):
 
     def __enter__(self) -> Self:
         self._token = _open.set((*_open.get(), self))
+        HOOKS["begin"]()
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        HOOKS["end"]()
         _open.reset(self._token)
         self.close()
         cause = None if error is None else error.__cause__
