@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .engine import cluster, find_cluster, payload_size, placement
 from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
 from .exports import check_exports, exported
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
+from .host import automatic
 from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
 from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
@@ -84,7 +85,8 @@ def train(
 
     ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
     a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
-    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
+    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, "512MiB", or "auto": a fair share
+    of what this host has free, less what the run holds besides, as if all workers were on it) bounds one worker's
     gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
     ``out``, or a file or folder: the run goes on bit for bit as if it had never stopped; with ``"auto"`` it does so where
     there is a snapshot, and starts anew where there is none, so that the same call, made again after the driver was lost,
@@ -111,7 +113,8 @@ def train(
     """
     started = time.perf_counter()
     say = on_event or (lambda sentence: None)
-    budget = parse_bytes(memory_budget) if memory_budget is not None else None
+    is_automatic = memory_budget == "auto"
+    budget = parse_bytes(memory_budget) if memory_budget is not None and not is_automatic else None
     config = TrainConfig(
         steps=steps,
         global_batch=global_batch,
@@ -135,6 +138,8 @@ def train(
     check_exports(metrics_to)
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
+    if is_automatic:
+        config = replace(config, memory_budget=automatic(config, init(config.seed), optimizer))
     with held(out) as folder, stop_signals() as stop:
         saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
         if resume == "auto":
