@@ -6,7 +6,7 @@ import math
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,9 @@ from .arguments import resolve_budget
 from .data import Order, take
 from .ending import RESULT_NAME, status_of
 from .errors import ConfigError, RunError
+from .folder import find_snapshot
 from .host import automatic
-from .job import TrainConfig
+from .job import SNAPSHOT_FOLDER, TrainConfig
 from .metrics import METRICS_NAME, read_rows
 from .models import Model, ModelOptions, build
 from .optimizers import DECAYS, OPTIMIZERS, Optimizer, warmup
@@ -29,6 +30,7 @@ from .pictures import draw_loss
 from .progress import ProgressLine
 from .report import REPORT_NAME, show_report, write_report
 from .run import TrainResult, train
+from .snapshot import absolute, join, settings
 from .watching import show_status
 
 FAILED, BAD_ARGUMENTS = 1, 2
@@ -148,13 +150,18 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
         workers=options.workers,
         microbatch=options.microbatch,
         shards=options.shards,
+        shard_optimizer=options.shard_optimizer,
+        ahead_bytes=options.ahead,
     )
     params = model.init(options.seed)
     indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
     share = model.train.batch(indices[: config.shard_batch])
     needed = plan(model.loss, params, share, memory_budget=None).unbudgeted_peak_bytes
     if options.memory_budget == "auto":
-        budget = automatic(replace(config, shard_optimizer=options.shard_optimizer), params, _optimizer(options))
+        folder = absolute(options.snapshots_at or join(absolute(options.out), SNAPSHOT_FOLDER))
+        resume_from, _ = find_snapshot(folder, options.resume)
+        before = None if resume_from is None else settings(resume_from).get("memory_budget")
+        budget = automatic(config, params, _optimizer(options), model.train, spares=options.spares, before=before)
     else:
         budget = resolve_budget(options.memory_budget, needed)
     print(
