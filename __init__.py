@@ -32,7 +32,7 @@ from .runtime.region import checkpoint
 from .runtime.tape import Tape
 from .runtime.transforms import jvp, linearize, vjp
 from .scheduler.gradients import grad, plan, value_and_grad
-from .scheduler.loops import fori_loop, scan, while_loop
+from .scheduler.loops.face import fori_loop, scan, while_loop
 from .scheduler.microbatch import accumulate
 from .scheduler.report import Report
 from .scheduler.spill import SpillError

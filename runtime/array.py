@@ -77,6 +77,8 @@ def read(array: Any, purpose: str) -> Any:
 
     Raises `NotDifferentiableError` when that would lose a gradient.
     """
+    if array._level.keeper is not None:
+        array = entered(array)
     while type(array) is Array:
         level = array._level
         level.require_open()
@@ -98,6 +100,9 @@ def plain(array: Any) -> Any:
     """Return the plain value of a traced array, whatever becomes of its gradient (for printing and for outputs)."""
     while type(array) is Array:
         level = array._level
+        if level.keeper is not None and level.inner is not None:
+            array = entered(array)
+            continue
         array = array._value if level.keeper is None else level.keeper.value(array._slot)
     return array
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,9 +26,10 @@ from ..runtime.streams import Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
 from ..runtime.transforms import plain_value_and_grad
 from ..runtime.watch import is_watched
-from .captures import Captures
+from .captures import constants_bytes
 from .events import Finished, Planned, Subscriber
 from .known import Known
+from .loops.record import Loops
 from .machine import budget_bytes
 from .report import Report
 from .run import Request, complete, run
@@ -259,7 +261,7 @@ def recorded(
     """Return the program of a function: by shapes alone where that can be, else run once, inside the budget."""
     try:
         with Rehearsal():
-            return known_by_shapes(f, args, argnums, has_aux)
+            return known_by_shapes(f, args, argnums, has_aux, math.inf if budget is None else budget)
     except NeedsValueError:
         most = budget if budget is not None else 2**62
         with Rehearsal():
@@ -268,9 +270,10 @@ def recorded(
         return known
 
 
-def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:
+def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, budget: float) -> Known:
     """Return a program recorded without computing anything. Raises `NeedsValueError` when its path depends on values."""
     with Tape(ShapesOnly()) as tape:
+        tape.loops = Loops(budget)
         arguments = Arguments(args, argnums, tape.input)
         slots = [array._slot for array in arguments.arrays]
         output, aux = split_aux(f(*arguments.traced), has_aux)
@@ -278,14 +281,11 @@ def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_
         end = output._slot if type(output) is Array and output._level is tape else None
         kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._level is tape]
         tape.values[: len(slots)] = [None] * len(slots)
-        return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
-
-
-def constants_bytes(tape: Tape, args: tuple) -> int:
-    """Return an estimate of the bytes of the constants that the program made itself; what is large is looked up."""
-    leaves = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
-    counter = Captures(tape, leaves, args, {})
-    for slot, value in enumerate(tape.values):
-        if isinstance(value, np.ndarray) and slot not in tape.inputs:
-            counter.weigh(slot, value)
-    return counter.held_bytes
+        return complete(
+            tape,
+            None,
+            end,
+            kept,
+            slots,
+            constants_bytes(tape, [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)], args),
+        )

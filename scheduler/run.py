@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
-from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Residency, Step
+from ..checkpoint.errors import MemoryBudgetError
+from ..checkpoint.plan import Plan, extra_work
 from ..checkpoint.saved import SavedPlan
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
@@ -27,9 +26,11 @@ from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
 from .known import Known
+from .loops.record import Loops
 from .lowering import Lowering, record_bytes
 from .memory import pin_allocator
 from .report import Report
+from .rest import going_on
 from .schedule import replay, schedule
 from .spill import SpillFolder
 
@@ -80,7 +81,7 @@ def complete(
     ends = tuple(slot for slot in (end, *kept) if slot is not None)
     value_of = lowering.value_of
     returned = dict.fromkeys(v for slot in (*ends, *gradients) if slot < len(value_of) and (v := value_of[slot]) >= 0)
-    lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
+    lowering.close(tuple(returned), held_bytes)
     return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
@@ -100,6 +101,7 @@ def run(request: Request, known: Known | None, subscriber: Subscriber | None = N
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
     executor = Executor(tape, Ledger(), subscriber)
+    tape.loops = Loops(request.budget)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
@@ -206,17 +208,17 @@ class _Call:
             self.executor.hold(more, plan.projected_peak_bytes)
         else:
             self.executor.drop_all(new.program.held_bytes)
+            new.adopt()
+            new.lowering.share_out(self.tape.values)
             layout = Layout(new.lowering, keeper.layout.runs)
         layout.lowering = new.lowering
         projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
         self.executor.perform(layout.actions(plan.steps), projected)
-        once = new.program.work_seconds()
-        again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
         report = Report(
             request.budget,
             projected,
             ledger.peak,
-            again / once if once else 0.0,
+            extra_work(new.program, layout.runs),
             plan.planner,
             spilled_bytes=plan.spilled_bytes,
         )
@@ -266,25 +268,3 @@ class _Call:
             needed_bytes=needed,
             budget_bytes=budget,
         )
-
-
-def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:
-    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit.
-
-    `extra_bytes` are those of constants that the reverse sweep brings.
-    """
-    program = new.program
-    residency.program = program
-    position, start = program.forward, frozenset(residency.resident())
-    steps: list[Step] = []
-    try:
-        steps += residency.hold(extra_bytes)
-        steps += residency.reveal(program.outputs)
-        for v in range(position, len(program)):
-            steps += residency.make(v)
-        for v in program.outputs:
-            if not residency.is_resident(v):
-                steps += residency.make(v)
-    except DoesNotFit:
-        return None
-    return Plan(program, tuple(steps), "online", budget, start, position)
