@@ -184,6 +184,6 @@ _FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues",
 
 
 def _may_fail(op: Op) -> bool:
-    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or runs somebody else's function."""
+    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or runs others' code."""
     home = getattr(op.run, "__module__", "")
     return op is LOOP or is_opaque(op) or home.rpartition(".")[2] in _FRAGILE or "scipy" in home

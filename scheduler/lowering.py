@@ -94,7 +94,7 @@ class Lowering:
         self.program = program.with_shares([loop.share for loop in loops]) if loops else program
 
     def share_out(self, values: list[Any]) -> None:
-        """Tell the loops of a call, which are among its `values` by slot, which share of the budget the program gives them."""
+        """Tell the loops of a call, which are among its `values`, which share of the budget the program gives them."""
         for slot, loop in zip(self.loops, self.program.loops, strict=True):
             values[slot].share = loop.share
 

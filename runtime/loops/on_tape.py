@@ -174,3 +174,4 @@ ELEMENT = define(
     flops=lambda *_: 1.0,
     zero_gradient=True,
 )
+TAKING_NO_ARRAYS = frozenset([LOOP, REVERSE, PART, COPIED_PART, CONSTANT_PART])

@@ -446,7 +446,7 @@ class _BlockCall:
     ) -> Any:
         """Run what is left of the block once its steps have returned, and bring out what it has made."""
         tape, blocks = self.tape, self.blocks
-        ends = self._forward_ends(made) if given is None else self._reverse_ends(made, given)
+        ends: Any = self._forward_ends(made) if given is None else self._reverse_ends(made, given)
         keeper = tape.keeper
         arrays = [] if given is None else given.arrays()
         if isinstance(keeper, Follower) and keeper.is_at_end and keeper.known.ends == _flat_ends(ends):
@@ -538,6 +538,7 @@ def witness(leaf: Any, begin: int) -> float | None:
 
 
 def _flat_ends(ends: Any) -> tuple:
+    """Return the slots of a block's results in one tuple."""
     first, second = ends
     return (*first, *(tuple(slots) if isinstance(slots, list) else slots for slots in second))
 

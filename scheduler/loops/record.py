@@ -25,7 +25,7 @@ from .runner import Changed, LoopRunner, Operands
 
 # Loops of so few calls are planned better call by call; of so many, where all of their tape fits into a share of the budget.
 FEW_CALLS = 400
-_MANY_CALLS = 10_000
+MANY_CALLS = 10_000
 _SHARE_OF_BUDGET = 4
 _MOST_CALLS_OF_A_BLOCK = 3000
 _MOST_STEPS = 64
@@ -151,7 +151,7 @@ class Loops:
     def _stays(self, calls: int, tape_bytes: int) -> bool:
         """Tell whether a loop is recorded step by step: whoever plans it sees all of it then."""
         share = self.budget / _SHARE_OF_BUDGET ** (self.depth + 1)
-        return calls <= _MANY_CALLS and tape_bytes <= share
+        return calls <= MANY_CALLS and tape_bytes <= share
 
     def _made(
         self,
@@ -246,7 +246,7 @@ class _Head:
             leaves = made.outputs[-1][0]
             for leaf, is_traced, is_active in zip(leaves, made.traced, made.active, strict=True):
                 leaf = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
-                found.append(ResultKind((self.body.length, *leaf.shape), leaf.dtype, not is_traced, is_active, False))
+                found.append(ResultKind((self.body.length or 0, *leaf.shape), leaf.dtype, not is_traced, is_active, False))
         return found, state_bytes
 
     def recorded(self, outline: Outline, loops: Loops, journals: dict) -> tuple[Any, Any]:

@@ -49,7 +49,7 @@ class LoopRunner:
         self.blocks = Blocks(frame, outline.programs, loops, journals)
         self.results: list[Any] = []  # plain ones, by number; None for others
         self._count = frame.body.length
-        self._witnesses: dict[int, list[float]] = {}
+        self._witnesses: dict[int, list[float | None]] = {}
 
     def forward(self, operands: Sequence) -> Bundle:
         """Run all steps; return their results and the states that are held for the reverse."""
@@ -83,7 +83,8 @@ class LoopRunner:
         self.blocks.xs = [operands[k] for k in self.operands.xs]
         return State([operands[k] for k in self.operands.starts], self.kinds)
 
-    def _begin(self, block: int) -> int:
+    def begin(self, block: int) -> int:
+        """Return the first step of a block; of the one behind the last, the number of steps."""
         begin = 1 + (block - 1) * self.share.rung.steps if block else 0
         return begin if self._count is None else min(begin, self._count)
 
@@ -99,8 +100,8 @@ class LoopRunner:
         active_outputs: list[bool] = []
         block = 0
         while self._goes_on(block, state, operands):
-            begin = self._begin(block)
-            made = self.blocks.forward(begin, self._begin(block + 1) - begin, state, rung.forward_bytes)
+            begin = self.begin(block)
+            made = self.blocks.forward(begin, self.begin(block + 1) - begin, state, rung.forward_bytes)
             for number, (leaves, treedef) in enumerate(made.outputs, begin):
                 outputs.add(number, [np.asarray(leaf) for leaf in leaves], treedef)
             active_outputs = _either(active_outputs, made.active)
@@ -118,7 +119,7 @@ class LoopRunner:
             self._note(block, state, is_first=is_first)
             block += 1
         if self._count is None:
-            self._count = block if rung.steps == 1 else self._begin(block)
+            self._count = block if rung.steps == 1 else self.begin(block)
         parts = [*state.values, *outputs.leaves()]
         is_active = [kind == ACTIVE for kind, _ in state.kinds] + active_outputs
         return Bundle(self._checked(parts, is_active, state, block), self.phantom.costs.states_bytes(self.share), held)
@@ -135,7 +136,7 @@ class LoopRunner:
         condition = self.frame.body.condition
         if condition is None:
             assert self._count is not None
-            return self._begin(block) < self._count
+            return self.begin(block) < self._count
         outer = self.frame.outer
         outer.inner = _Values(self.blocks.values)
         try:
@@ -164,24 +165,24 @@ class LoopRunner:
 
     def _note(self, block: int, state: State, *, is_first: bool) -> None:
         """Note what a block has made, or compare it with what it made before."""
-        found = [witness(value, self._begin(block)) for value in state.values]
+        found = [witness(value, self.begin(block)) for value in state.values]
         if is_first:
             self._witnesses[block] = found
         else:
-            self._compare(block, found)
+            self.compare(block, found)
 
-    def _compare(self, block: int, found: list) -> None:
+    def compare(self, block: int, found: list[float | None]) -> None:
         """Raise `TapeError` where a block has not done again what it did the first time; None is not compared."""
         before = self._witnesses.get(block)
         if before is not None and all(
             a is None or b is None or is_same_number(a, b) for a, b in zip(found, before, strict=True)
         ):
             return
-        begin, end = self._begin(block), self._begin(block + 1)
+        begin, end = self.begin(block), self.begin(block + 1)
         steps = f"step {begin}" if end == begin + 1 else f"steps {begin} to {end - 1}"
         raise TapeError(
-            f"{steps} of {self.frame.body.name} gave other numbers when run again for the reverse sweep: a step may depend on "
-            "its carry, its item, and what stays as it is while the gradient is taken, but not on a random generator "
+            f"{steps} of {self.frame.body.name} gave other numbers when run again for the reverse sweep: a step may depend "
+            "on its carry, its item, and what stays as it is while the gradient is taken, but not on a random generator "
             "other than retape.random, on a clock, or on a variable that is set again after the loop"
         )
 
@@ -215,8 +216,8 @@ class LoopRunner:
         return turns(held, blocks, max(self.share.slots, len(held)))
 
     def _again(self, block: int, state: State) -> State:
-        begin = self._begin(block)
-        made = self.blocks.forward(begin, self._begin(block + 1) - begin, state, self.share.rung.forward_bytes)
+        begin = self.begin(block)
+        made = self.blocks.forward(begin, self.begin(block + 1) - begin, state, self.share.rung.forward_bytes)
         for leaves, _ in made.outputs:
             self.blocks.give_back(leaves)
         self._note(block, made.state, is_first=False)
@@ -248,8 +249,8 @@ class _Sweep:
     def step_back(self, block: int, state: State) -> None:
         """Reverse one block."""
         runner = self.runner
-        begin = runner._begin(block)
-        count = runner._begin(block + 1) - begin
+        begin = runner.begin(block)
+        count = runner.begin(block + 1) - begin
         if block == 0:
             for slot, k in zip(runner.frame.starts, runner.operands.starts, strict=True):
                 if slot is not None and k in self.before:
@@ -260,7 +261,7 @@ class _Sweep:
         given = Cotangents(tuple(self.carry), outputs, dict(sorted(self.sums.items())))
         made = runner.blocks.reverse(begin, count, state, runner.share.rung.reverse_bytes, given)
         del given
-        runner._compare(block, made.witness)
+        runner.compare(block, made.witness)
         old = [g for g in self.carry if g is not None and id(g) not in self.foreign]
         self.carry = made.carry
         runner.blocks.give_back(old)
