@@ -10,14 +10,13 @@ from test_loops import PROGRAMS, V, W, X, gradients, not_repeatable_count, not_r
 import retape as rt
 from retape.scheduler.loops import record
 
-SIZE = 96
+SIZE = 64
 
 
 @pytest.fixture
 def always(monkeypatch):
     """Record every loop as one call, however short it is."""
     monkeypatch.setattr(record, "FEW_CALLS", -1)
-    monkeypatch.setattr(record, "MANY_CALLS", -1)
 
 
 def same_bits(a, b):
@@ -67,9 +66,9 @@ def plain_wave(length):
     return rt.value_and_grad(lambda u, c: wave()(u, c, length), (0, 1))(*start_and_speed())
 
 
-@pytest.mark.parametrize("share", [0.0, 0.03, 0.1, 0.4, 1.0])
-def test_a_long_loop_holds_every_budget_down_to_the_smallest(share):
-    length = 120
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_a_long_loop_holds_every_budget_down_to_the_smallest(share, always):
+    length = 16
     arguments = start_and_speed()
 
     def f(u, c):
@@ -98,10 +97,10 @@ def test_a_long_loop_holds_every_budget_down_to_the_smallest(share):
 
 def test_less_memory_never_costs_less_work():
     def f(u, c):
-        return wave()(u, c, 2000)
+        return wave()(u, c, 1000)
 
     arguments = start_and_speed()
-    plans = [rt.plan(f, *arguments, argnums=(0, 1), memory_budget=f"{size}MiB") for size in (2, 3, 5, 8, 12, 20, 40)]
+    plans = [rt.plan(f, *arguments, argnums=(0, 1), memory_budget=f"{size}MiB") for size in (1, 2, 3, 5, 9, 20)]
     works = [plan.extra_work for plan in plans]
     assert works == sorted(works, reverse=True) and works[-1] < 0.5 < works[0]
     assert all(plan.projected_peak_bytes <= plan.budget_bytes for plan in plans)
@@ -257,7 +256,7 @@ def test_after_an_error_in_a_step_the_next_call_works(always):
 def test_a_program_may_catch_the_error_of_a_step(always):
     def f(x):
         try:
-            return np.sum(rt.scan(lambda c, k: (c * x / (0 if k == 3 else 1), None), x, length=8)[0])
+            return np.sum(rt.scan(lambda c, k: (c * x * (1 // (k - 3)), None), x, length=8)[0])
         except ZeroDivisionError:
             return np.sum(x**2)
 
@@ -266,14 +265,14 @@ def test_a_program_may_catch_the_error_of_a_step(always):
         assert np.array_equal(step(V), 2.0 * V)
 
 
-def test_a_saved_plan_of_a_loop_is_the_plan_of_the_next_process(tmp_path):
+def test_a_saved_plan_of_a_loop_is_the_plan_of_the_next_process(tmp_path, always):
     def f(u, c):
-        return wave()(u, c, 200)
+        return wave()(u, c, 30)
 
     arguments = start_and_speed()
-    plan = rt.plan(f, *arguments, argnums=(0, 1), memory_budget="4MiB")
+    plan = rt.plan(f, *arguments, argnums=(0, 1), memory_budget="1MiB")
     plan.save(tmp_path / "plan.json")
-    step = rt.value_and_grad(f, (0, 1), memory_budget="4MiB", planner=rt.load_plan(tmp_path / "plan.json"))
+    step = rt.value_and_grad(f, (0, 1), memory_budget="1MiB", planner=rt.load_plan(tmp_path / "plan.json"))
     for _ in range(2):
-        assert same_bits(plain_wave(200)[1], step(*arguments)[1])
-        assert step.report.projected_bytes == plan.projected_peak_bytes
+        assert same_bits(plain_wave(30)[1], step(*arguments)[1])
+    assert step.report.projected_bytes == plan.projected_peak_bytes

@@ -14,14 +14,14 @@ from .binomial import binomial
 from .boundaries import boundaries
 from .chain import chain
 from .exact import exact
-from .floor import smallest_budget
+from .floor import small_plan, smallest_budget
 from .keep_all import keep_all
 from .next_use import next_use
 from .search import filled, search
 from .staleness import staleness
 from .uniform import uniform
 
-__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "smallest_budget"]
+__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "small_plan", "smallest_budget"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,

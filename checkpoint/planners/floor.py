@@ -42,6 +42,16 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     return high, found
 
 
+def small_plan(program: Program) -> Plan:
+    """Return a plan near the smallest budget: the least that one rule finds by bisection, in little time."""
+    program = least_shares(program)
+    kept = keep_all(program, math.inf)
+    assert kept is not None
+    attempt = next(essential(program))
+    budget = _least(program, attempt, program.lower_bound_bytes(), kept.projected_peak_bytes)
+    return search(program, budget, effort=0) or kept
+
+
 def _any_plan(program: Program, budget: int) -> Plan | None:
     return search(program, budget, effort=0) or exact(program, budget)
 

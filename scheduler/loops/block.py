@@ -227,7 +227,7 @@ class _BlockCall:
             return slot
 
         tape.arrival = arrive
-        traced_block = self._traced(None)
+        traced_block = self._traced(None, given)
         calls = len(tape.calls)
         program, _ = self._completed(traced_block, Lowering(tape), given, constants_bytes(tape, self._arrays(), ()))
         program.known.forget_values()
@@ -265,7 +265,7 @@ class _BlockCall:
         journal = blocks.journals.setdefault(self.begin, Journal())
         try:
             with tape, journal:
-                traced_block = self._traced(lambda: self._keeper(program, executor, captures))
+                traced_block = self._traced(lambda: self._keeper(program, executor, captures), None if is_trial else given)
                 if is_trial:
                     made = self._made_by_shapes(traced_block, len(tape.calls))
                     keeper: Any = tape.keeper
@@ -302,7 +302,7 @@ class _BlockCall:
             return OnlineKeeper(self.tape, self.budget, Lowering(self.tape), executor, captures)
         return Follower(self.tape, self.budget, executor, captures, program.known)
 
-    def _traced(self, make_keeper: Callable[[], Any] | None) -> _Traced:
+    def _traced(self, make_keeper: Callable[[], Any] | None, given: Cotangents | None) -> _Traced:
         """Run the steps with traced arrays for what comes in; by shapes alone where there is no keeper for values.
 
         Until the block ends, loops inside included, arrays of the tape around the loop stand for inputs of this one.
@@ -317,11 +317,10 @@ class _BlockCall:
             array = tape.input(value, is_active=kind == ACTIVE)
             carry.append(array if is_scalar else as_memory(array))
         carry_slots = [leaf._slot if type(leaf) is Array else None for leaf in carry]
-        if self.begin == 0:
-            # What comes in is the array that steps may also use from around the loop: one input for both.
-            for outer, slot in zip(frame.starts, carry_slots, strict=True):
-                if outer is not None and slot is not None:
-                    tape.entered.setdefault(outer, slot)
+        for outer, slot in zip(frame.starts, carry_slots, strict=True):
+            # What has come to an array that the first step starts from, from elsewhere, is added to in its place.
+            if given is not None and outer in given.before and outer not in frame.closures and slot is not None:
+                tape.entered.setdefault(outer, slot)
         rows = []
         for number in range(self.begin, self.begin + self.count):
             step_rows = []

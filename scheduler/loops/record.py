@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...checkpoint.loops.share import LoopCosts, Rung, Share
-from ...checkpoint.planners import PLANNERS, smallest_budget
+from ...checkpoint.planners import PLANNERS, small_plan
 from ...runtime import trees
 from ...runtime.array import Array, traced
 from ...runtime.errors import NeedsValueError
@@ -21,16 +21,16 @@ from ..follower import Follower
 from ..keeper import OnlineKeeper
 from .block import ACTIVE, PLAIN, TRACED, BlockProgram, Blocks, Cotangents, Forward, Frame, State, Unforeseen
 from .outline import Outline, ResultKind
-from .runner import Changed, LoopRunner, Operands
+from .runner import Changed, LoopRunner, Operands, Outgrown
 
-# Loops of so few calls are planned better call by call; of so many, where all of their tape fits into a share of the budget.
-FEW_CALLS = 400
-MANY_CALLS = 10_000
-_SHARE_OF_BUDGET = 4
-_MOST_CALLS_OF_A_BLOCK = 3000
+# Loops of so few calls are recorded step by step: who plans them sees all of them then, and may keep their tapes. The budget
+# has no say in this, so that the smallest budget is the same whoever asks.
+FEW_CALLS = 1500
+_MOST_CALLS_OF_A_BLOCK = 1000
 _MOST_STEPS = 64
 _SMALL_TAPE = 256 * 1024
 _GUESSED_LENGTH = 1000
+LEAST_BLOCK = 64 * 1024  # bytes: where arrays are small, a path that needs some more of them fits too
 
 
 class Loops:
@@ -47,9 +47,10 @@ class Loops:
         closures: tuple[int, ...] = ()
         journals: dict = {}
         widened: set[int] = set()
+        factor = 1.0
         while True:
             if outline is None:
-                outline = self._outline(head, closures)
+                outline = self._outline(head, closures, factor)
                 if outline is None:
                     return None
                 for number in widened:
@@ -63,6 +64,11 @@ class Loops:
             except Changed as error:
                 closures = outline.closures
                 widened.update(error.numbers)
+            except Outgrown as error:
+                closures = outline.closures
+                factor *= max(error.factor, 1.25)
+                if outline.costs.rungs[0].forward_bytes > self.budget:
+                    raise error.cause from None
             outline = None
 
     def _expected(self, tape: Tape, head: _Head) -> Outline | None:
@@ -74,24 +80,25 @@ class Loops:
         outline = tape.phantoms[slots[0]] if op is LOOP else None
         return outline if outline is not None and outline.signature == head.signature() else None
 
-    def _outline(self, head: _Head, closures: tuple[int, ...]) -> Outline | None:
+    def _outline(self, head: _Head, closures: tuple[int, ...], factor: float) -> Outline | None:
+        """Return what is known of a loop; its blocks get `factor` times the bytes that it says they need."""
         try:
-            return self._outline_by_shapes(head, closures)
+            return self._outline_by_shapes(head, closures, factor)
         except NeedsValueError:
             keeper = head.tape.keeper
             if isinstance(keeper, Follower):
                 keeper = keeper.leave()
             if not isinstance(keeper, OnlineKeeper):
                 raise
-            return self._outline_by_trial(head, closures, keeper)
+            return self._outline_by_trial(head, closures, factor, keeper)
 
-    def _outline_by_shapes(self, head: _Head, closures: tuple[int, ...]) -> Outline | None:
+    def _outline_by_shapes(self, head: _Head, closures: tuple[int, ...], factor: float) -> Outline | None:
         length = _GUESSED_LENGTH if head.body.length is None else head.body.length
         inner = Loops(self.budget, self.depth + 1)
         blocks, state, begin = head.blocks(closures, inner), head.start(), 0
         while True:
             program, made = blocks.known(begin, 1, state, None)
-            found = tuple(slot for slot in made.used if slot not in blocks.values and slot not in head.starts)
+            found = tuple(slot for slot in made.used if slot not in blocks.values)
             if found:
                 closures += found
                 blocks, state, begin = head.blocks(closures, inner), head.start(), 0
@@ -103,14 +110,12 @@ class Loops:
             return None
         joint, _ = blocks.known(begin, 1, state, _cotangents(made, closures, head))
         reverse = _Measured(joint)
-        if head.body.length is not None and self._stays(made.calls * length, length * reverse.peak):
-            return None
         forward = _Measured(program)
-        rungs = [Rung(1, forward.peak, forward.seconds, reverse.peak, reverse.seconds)]
+        rungs = [_rung(1, forward, reverse, factor)]
         least = _Measured(joint, is_least=True)
         if least.peak < reverse.peak:
             tight = _Measured(program, is_least=True)
-            rungs.insert(0, Rung(1, tight.peak, tight.seconds, least.peak, least.seconds))
+            rungs.insert(0, _rung(1, tight, least, factor))
         steps = 2
         while head.body.length is not None and steps <= min(_MOST_STEPS, length - 1):
             if made.calls * steps > _MOST_CALLS_OF_A_BLOCK:
@@ -120,11 +125,11 @@ class Loops:
             forward, reverse = _Measured(program), _Measured(joint)
             if reverse.peak > self.budget:
                 break
-            rungs.append(Rung(steps, forward.peak, forward.seconds, reverse.peak, reverse.seconds))
+            rungs.append(_rung(steps, forward, reverse, factor))
             steps *= 2
         return self._made(head, closures, made, length, tuple(rungs), blocks.programs)
 
-    def _outline_by_trial(self, head: _Head, closures: tuple[int, ...], keeper: OnlineKeeper) -> Outline:
+    def _outline_by_trial(self, head: _Head, closures: tuple[int, ...], factor: float, keeper: OnlineKeeper) -> Outline:
         """Run the first step for what shapes do not tell."""
         while True:
             blocks = head.blocks(closures, Loops(self.budget, self.depth + 1))
@@ -145,13 +150,9 @@ class Loops:
         length = head.body.length
         one = _Measured(joint)
         steps = 1 if length is None else max(min(_SMALL_TAPE // max(one.peak, 1), _MOST_STEPS, length - 1), 1)
-        rung = Rung(steps, steps * one.peak, steps * one.seconds / 3, steps * one.peak, steps * one.seconds)
+        most = int(max(steps * one.peak, LEAST_BLOCK) * factor)
+        rung = Rung(steps, most, steps * one.seconds / 3, most, steps * one.seconds)
         return self._made(head, closures, made, length or _GUESSED_LENGTH, (rung,), {})
-
-    def _stays(self, calls: int, tape_bytes: int) -> bool:
-        """Tell whether a loop is recorded step by step: whoever plans it sees all of it then."""
-        share = self.budget / _SHARE_OF_BUDGET ** (self.depth + 1)
-        return calls <= MANY_CALLS and tape_bytes <= share
 
     def _made(
         self,
@@ -288,17 +289,22 @@ class _Head:
 
 
 class _Measured:
-    """What a block's program takes: its peak with everything kept, or the least, and the seconds of that."""
+    """What a block's program takes: its peak with everything kept, or nearly the least, and the seconds of that."""
 
     def __init__(self, block: BlockProgram, *, is_least: bool = False) -> None:
         program = block.known.program
         if is_least:
-            self.peak, plan = smallest_budget(program)
+            plan = small_plan(program)
         else:
             plan = PLANNERS["keep_all"](program, float("inf"))
             assert plan is not None
-            self.peak = plan.projected_peak_bytes
+        self.peak = plan.projected_peak_bytes
         self.seconds = plan.work_seconds
+
+
+def _rung(steps: int, forward: _Measured, reverse: _Measured, factor: float) -> Rung:
+    most = [int(max(measured.peak, LEAST_BLOCK) * factor) for measured in (forward, reverse)]
+    return Rung(steps, most[0], forward.seconds, most[1], reverse.seconds)
 
 
 def _cotangents(made: Forward, closures: tuple[int, ...], head: _Head) -> Cotangents:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...checkpoint.errors import MemoryBudgetError
 from ...checkpoint.loops.online import OnlineCheckpoints
 from ...checkpoint.loops.share import Share, block_count
 from ...checkpoint.loops.turns import Turn, forward, turns
@@ -26,6 +27,15 @@ class Changed(Exception):
     def __init__(self, numbers: list[int]) -> None:
         super().__init__()
         self.numbers = numbers
+
+
+class Outgrown(Exception):
+    """A block of a loop needs more bytes than were foreseen, `factor` times as many: `cause` says so."""
+
+    def __init__(self, factor: float, cause: MemoryBudgetError) -> None:
+        super().__init__()
+        self.factor = factor
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,8 @@ class LoopRunner:
         """Run all steps; return their results and the states that are held for the reverse."""
         try:
             return self._forward(operands)
+        except MemoryBudgetError as error:
+            raise Outgrown(error.needed_bytes / max(error.budget_bytes, 1), error) from error
         finally:
             self._rest()
 
