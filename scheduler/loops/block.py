@@ -31,6 +31,7 @@ from ..follower import Follower
 from ..keeper import OnlineKeeper, Refused
 from ..known import Known
 from ..lowering import Lowering, record_bytes
+from ..options import Options
 from ..rest import going_on
 
 ACTIVE, TRACED, PLAIN = "active", "traced", "plain"
@@ -292,7 +293,7 @@ class _BlockCall:
         if program.budget != self.budget:
             known = program.known
             known.plan, known.script = None, []
-            known.settle(self.budget, "best", None)
+            known.settle(Options(self.budget))
             known.write_script()
             program.budget = self.budget
         return program
@@ -491,7 +492,7 @@ class _BlockCall:
             layout = keeper.layout
             executor.hold(more, rest.projected_peak_bytes)
         else:
-            rest = new.settle(self.budget, "best", None)
+            rest = new.settle(Options(self.budget))
             new.adopt()
             new.lowering.share_out(executor.tape.values)
             executor.drop_all(new.program.held_bytes)
