@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,7 @@ class OnlineKeeper:
             if v >= 0:
                 self._residual[v] = 1
 
-    def _perform(self, steps: Iterable[Step]) -> None:
+    def _perform(self, steps: Sequence[Step]) -> None:
         self.executor.perform(self.layout.actions(steps), self.limit)
 
     def capture(self, slot: int) -> None:

@@ -6,23 +6,19 @@ first runs where shapes alone decide what a step does; where they do not, it is 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ...runtime.array import Array, entered, record, traced
-from ...runtime.errors import NeedsValueError, TapeError
-from ...runtime.loops.body import Body, Form, copied, flat
-from ...runtime.loops.on_tape import ELEMENT
-from ...runtime.op import OPS
+from ...runtime.array import Array, traced
+from ...runtime.errors import NeedsValueError
 from ...runtime.phantom import contiguous
-from ...runtime.phantom import row as row_of
 from ...runtime.reverse import record_pullback
 from ...runtime.streams import Journal, Rehearsal
 from ...runtime.tape import ShapesOnly, Tape
-from ...runtime.views import as_memory, is_number
 from ..actions import Layout
 from ..buffers import Ledger
 from ..captures import Captures, constants_bytes
@@ -33,121 +29,8 @@ from ..known import Known
 from ..lowering import Lowering, record_bytes
 from ..options import Options
 from ..rest import going_on
-
-ACTIVE, TRACED, PLAIN = "active", "traced", "plain"
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class State:
-    """A carry between two blocks: its leaves, or phantoms of them, and of each what it is to a step.
-
-    `kinds` tell whether a leaf is differentiated by, traced without that, or plain, and whether it is a number in NumPy.
-    """
-
-    values: list[Any]
-    kinds: tuple[tuple[str, bool], ...]
-
-    def key(self) -> tuple:
-        """Return all that a block's program depends on."""
-        strides = [v.strides if isinstance(v, np.ndarray) and not v.flags.c_contiguous else None for v in self.values]
-        return self.kinds, tuple(strides)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Cotangents:
-    """What goes into the reverse of a block: cotangents of its carry, of its outputs by step and number, and of its inputs.
-
-    `before` are those that have come to arrays from around the loop, by slot. None is no cotangent at all.
-    """
-
-    carry: tuple[Any, ...]
-    outputs: tuple[dict[int, Any], ...]
-    before: dict[int, Any]
-
-    def pattern(self) -> tuple:
-        """Return which cotangents there are."""
-        return tuple([g is not None for g in self.carry]), tuple([tuple(gs) for gs in self.outputs]), tuple(self.before)
-
-    def arrays(self) -> list:
-        """Return them in the order in which they go in, as they lie in the phantoms that they were planned with."""
-        found = [g for gs in self.outputs for g in gs.values()]
-        found += [g for g in self.carry if g is not None]
-        found += self.before.values()
-        return [np.ascontiguousarray(g) if isinstance(g, np.ndarray) and g.ndim else g for g in found]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Frame:
-    """What all blocks of a loop share: what it does, the tape around it, and which of that tape's arrays its steps use.
-
-    `starts` and `xs` are the slots of the traced leaves of the first carry and of the xs, None for plain ones; `closures`
-    the others', in the order in which steps first used them.
-    """
-
-    body: Body
-    form: Form
-    outer: Tape
-    starts: tuple[int | None, ...]
-    xs: tuple[int | None, ...]
-    closures: tuple[int, ...]
-
-
-@dataclass(eq=False, slots=True)
-class Forward:
-    """What came of running a block: the next carry, and the leaves and definition of every step's output.
-
-    `traced` tells of each leaf of the outputs whether any step returned a traced array, `active` whether one had a
-    derivative. `used` are the slots of the arrays from around the loop that the steps have used, `calls` how many calls
-    they made.
-    """
-
-    state: State
-    outputs: list[tuple[list, Any]]
-    traced: list[bool]
-    active: list[bool]
-    used: tuple[int, ...]
-    calls: int
-
-
-@dataclass(eq=False, slots=True)
-class Reverse:
-    """What came of reversing a block: the cotangents of the carry before it, of each step's rows, and by outer slot.
-
-    `witness` holds one element of every leaf of the carry behind the block.
-    """
-
-    carry: list[Any]
-    rows: list[list[Any]]
-    sums: dict[int, Any]
-    witness: list[float | None]
-
-
-@dataclass(eq=False, slots=True)
-class BlockProgram:
-    """A known program of a block, planned for `budget` bytes: where cotangents go in and out, `found` by input slot."""
-
-    known: Known
-    budget: int = -1
-    seeds: tuple[int, ...] = ()
-    found: dict[int, int] = field(default_factory=dict)
-
-
-@dataclass(eq=False, slots=True)
-class _Traced:
-    """A block on its tape: the slots of what goes in, and the carry and the outputs that the last step and all returned."""
-
-    carry: list[int | None]
-    rows: list[list[int | None]]
-    leaves: list[Any]
-    outputs: list[tuple[list, Any]]
-
-
-class Unforeseen(TapeError):
-    """A step uses an array from around its loop that it did not use before."""
-
-    def __init__(self, array: Array) -> None:
-        super().__init__("a loop's step took another path when it was run again: it must do the same each time")
-        self.array = array
+from .parts import BlockProgram, Cotangents, Forward, Frame, Reverse, State, Unforeseen
+from .tracing import TracedBlock, traced_block
 
 
 class Blocks:
@@ -228,28 +111,21 @@ class _BlockCall:
             return slot
 
         tape.arrival = arrive
-        traced_block = self._traced(None, given)
+        traced_steps = self._traced(None, given)
         calls = len(tape.calls)
-        program, _ = self._completed(traced_block, Lowering(tape), given, constants_bytes(tape, self._arrays(), ()))
+        program, _ = self._completed(traced_steps, Lowering(tape), given, constants_bytes(tape, self._arrays(), ()))
         program.known.forget_values()
-        return program, self._made_by_shapes(traced_block, calls)
+        return program, self._made_by_shapes(traced_steps, calls)
 
-    def _made_by_shapes(self, made: _Traced, calls: int) -> Forward:
+    def _made_by_shapes(self, made: TracedBlock, calls: int) -> Forward:
         """Return what a block makes, with phantoms for what is traced."""
         phantoms = self.tape.phantoms
-        state = self._state_after(made, [phantoms[x._slot] if type(x) is Array else None for x in made.leaves])
+        state = made.state_after([phantoms[x._slot] if type(x) is Array else None for x in made.leaves])
         outputs = [
             ([phantoms[leaf._slot] if type(leaf) is Array else leaf for leaf in leaves], treedef)
             for leaves, treedef in made.outputs
         ]
-        return Forward(state, outputs, *self._marks(made), tuple(self.tape.entered), calls)
-
-    def _marks(self, made: _Traced) -> tuple[list[bool], list[bool]]:
-        active = self.tape.active
-        columns = list(zip(*(leaves for leaves, _ in made.outputs), strict=True))
-        return [any(type(leaf) is Array for leaf in column) for column in columns], [
-            any(type(leaf) is Array and active[leaf._slot] for leaf in column) for column in columns
-        ]
+        return Forward(state, outputs, *made.marks(), tuple(self.tape.entered), calls)
 
     def _arrays(self) -> list[np.ndarray]:
         blocks = self.blocks
@@ -266,15 +142,16 @@ class _BlockCall:
         journal = blocks.journals.setdefault(self.begin, Journal())
         try:
             with tape, journal:
-                traced_block = self._traced(lambda: self._keeper(program, executor, captures), None if is_trial else given)
+                make_keeper = functools.partial(self._keeper, program, executor, captures)
+                traced_steps = self._traced(make_keeper, None if is_trial else given)
                 if is_trial:
-                    made = self._made_by_shapes(traced_block, len(tape.calls))
+                    made = self._made_by_shapes(traced_steps, len(tape.calls))
                     keeper: Any = tape.keeper
                     keeper.close()
-                    program, _ = self._completed(traced_block, keeper.lowering, given(made), captures.held_bytes)
+                    program, _ = self._completed(traced_steps, keeper.lowering, given(made), captures.held_bytes)
                     program.known.forget_values()
                     return program, made
-                return self._finished(traced_block, given, program, executor, captures)
+                return self._finished(traced_steps, given, program, executor, captures)
         finally:
             blocks.frame.outer.inner = None
             tape.keeper = ShapesOnly()
@@ -303,120 +180,21 @@ class _BlockCall:
             return OnlineKeeper(self.tape, self.budget, Lowering(self.tape), executor, captures)
         return Follower(self.tape, self.budget, executor, captures, program.known)
 
-    def _traced(self, make_keeper: Callable[[], Any] | None, given: Cotangents | None) -> _Traced:
-        """Run the steps with traced arrays for what comes in; by shapes alone where there is no keeper for values.
-
-        Until the block ends, loops inside included, arrays of the tape around the loop stand for inputs of this one.
-        """
-        tape, blocks, frame = self.tape, self.blocks, self.blocks.frame
-        active = frame.outer.active
-        carry: list[Any] = []
-        for value, (kind, is_scalar) in zip(self.state.values, self.state.kinds, strict=True):
-            if kind == PLAIN:
-                carry.append(copied(value))
-                continue
-            array = tape.input(value, is_active=kind == ACTIVE)
-            carry.append(array if is_scalar else as_memory(array))
-        carry_slots = [leaf._slot if type(leaf) is Array else None for leaf in carry]
-        for outer, slot in zip(frame.starts, carry_slots, strict=True):
-            # What has come to an array that the first step starts from, from elsewhere, is added to in its place.
-            if given is not None and outer in given.before and outer not in frame.closures and slot is not None:
-                tape.entered.setdefault(outer, slot)
-        rows = []
-        for number in range(self.begin, self.begin + self.count):
-            step_rows = []
-            for x, slot in zip(blocks.xs, frame.xs, strict=True):
-                if slot is None:
-                    row = x[number]
-                    tape.freeze(row)
-                else:
-                    row = row_of(x) if make_keeper is None else x[number]
-                    row = tape.input(row, is_active=bool(active[slot]))
-                    if x.ndim > 1:
-                        as_memory(row)
-                step_rows.append(row)
-            rows.append(step_rows)
-        row_slots = [[row._slot if type(row) is Array else None for row in step_rows] for step_rows in rows]
-        for outer in frame.closures:
-            if outer not in tape.entered:
-                tape.entered[outer] = tape.input(blocks.values[outer], is_active=bool(active[outer]))._slot
-        if make_keeper is None:
-            for slot in tape.inputs:
-                tape.values[slot] = None
-        else:
-            tape.keeper = make_keeper()
-        frame.outer.inner = tape
-        leaves, outputs = self._steps(carry, rows)
-        return _Traced(carry_slots, row_slots, leaves, outputs)
-
-    def _steps(self, leaves: list, rows: list) -> tuple[list, list]:
-        body, form = self.blocks.frame.body, self.blocks.frame.form
-        outputs = []
-        for number, step_rows in enumerate(rows, self.begin):
-            made = body.step(form.tree(leaves), body.item(number, step_rows))
-            leaves, output = form.split(made, number)
-            leaves = [self._checked(entered(leaf)) for leaf in leaves]
-            values, treedef = flat(output)
-            outputs.append(([self._checked(entered(copied(value))) for value in values], treedef))
-        return leaves, outputs
-
-    def _checked(self, leaf: Any) -> Any:
-        if type(leaf) is Array and leaf._level is not self.tape:
-            leaf._level.require_open()
-            raise TapeError("a loop's step returned an array of a transform inside it")
-        return leaf
-
-    def _own(self, leaf: Any, taken: list[int]) -> int | None:
-        """Return the slot of a traced result, copied where it is not a storage of its own; None for a plain one."""
-        if type(leaf) is not Array:
-            return None
-        tape, slot = self.tape, leaf._slot
-        if tape.aliases[slot] >= 0 or slot in tape.inputs or slot in taken:
-            slot = record(tape, OPS["copy"], (leaf,))._slot
-        taken.append(slot)
-        return slot
-
-    def _forward_ends(self, made: _Traced) -> tuple[list[int | None], list[list[int | None]]]:
-        taken: list[int] = []
-        carry = [self._own(leaf, taken) for leaf in made.leaves]
-        return carry, [[self._own(leaf, taken) for leaf in leaves] for leaves, _ in made.outputs]
-
-    def _reverse_ends(self, made: _Traced, given: Cotangents) -> tuple[list[int], list[int | None]]:
-        """Return the slots that cotangents come to, in the order of `Cotangents.arrays`, and those of the witnesses."""
-        tape = self.tape
-        witnesses: list[int | None] = []
-        for leaf in made.leaves:
-            is_number = type(leaf) is Array and leaf.size and tape.dtypes[leaf._slot] is not None
-            at = place(self.begin, leaf.size) if is_number else 0
-            witnesses.append(record(tape, ELEMENT, (leaf, at))._slot if is_number else None)
-        ends = [made.outputs[k][0][j] for k, gs in enumerate(given.outputs) for j in gs]
-        ends += [leaf for leaf, g in zip(made.leaves, given.carry, strict=True) if g is not None]
-        return [leaf._slot if type(leaf) is Array and tape.active[leaf._slot] else -1 for leaf in ends], witnesses
-
-    def _state_after(self, made: _Traced, values: list) -> State:
-        tape = self.tape
-        kinds = [
-            (PLAIN, False) if type(leaf) is not Array else (ACTIVE if tape.active[leaf._slot] else TRACED, is_number(leaf))
-            for leaf in made.leaves
-        ]
-        filled = [leaf if type(leaf) is not Array else value for leaf, value in zip(made.leaves, values, strict=True)]
-        return State(filled, tuple(kinds))
-
-    def _inputs(self, made: _Traced) -> list[int]:
-        """Return the slots of all inputs that a cotangent goes back to, each once."""
-        slots = [*made.carry, *(slot for row in made.rows for slot in row), *self.tape.entered.values()]
-        return [slot for slot in dict.fromkeys(slots) if slot is not None and self.tape.active[slot]]
+    def _traced(self, make_keeper: Callable[[], Any] | None, given: Cotangents | None) -> TracedBlock:
+        blocks = self.blocks
+        means: dict[str, Any] = {"xs": blocks.xs, "values": blocks.values, "make_keeper": make_keeper, "given": given}
+        return traced_block(self.tape, blocks.frame, self.begin, self.count, self.state, **means)
 
     def _completed(
-        self, made: _Traced, lowering: Lowering, given: Cotangents | None, held_bytes: int, ends: Any = None
+        self, made: TracedBlock, lowering: Lowering, given: Cotangents | None, held_bytes: int, ends: Any = None
     ) -> tuple[BlockProgram, Any]:
         """Return the whole program of a recorded block, its reverse included where cotangents are `given`."""
         tape = self.tape
         if given is None:
-            ends = self._forward_ends(made) if ends is None else ends
+            ends = made.forward_ends() if ends is None else ends
             kept = [slot for slot in (*ends[0], *(s for slots in ends[1] for s in slots)) if slot is not None]
         else:
-            ends = self._reverse_ends(made, given) if ends is None else ends
+            ends = made.reverse_ends(given) if ends is None else ends
             kept = [slot for slot in ends[1] if slot is not None]
         lowering.add_calls()
         calls, slots = len(tape.calls), len(tape.values)
@@ -431,7 +209,7 @@ class _BlockCall:
             pairs = [(end, traced(tape, seed, None)) for end, seed in zip(ends[0], seeds, strict=False) if end >= 0]
             inner = [tape.entered[slot] for slot in given.before]
             before = dict(zip(inner, [traced(tape, s, None) for s in seeds[len(ends[0]) :]], strict=True))
-            found = record_pullback(tape, pairs, self._inputs(made), before)
+            found = record_pullback(tape, pairs, made.inputs(), before)
             lowering.add_calls()
         held_bytes += sum(v.nbytes for v in tape.values[slots:] if isinstance(v, np.ndarray))
         held_bytes += record_bytes(len(tape.calls))
@@ -442,11 +220,16 @@ class _BlockCall:
         return BlockProgram(known, seeds=tuple(seeds), found=found), ends
 
     def _finished(
-        self, made: _Traced, given: Cotangents | None, program: BlockProgram | None, executor: Executor, captures: Captures
+        self,
+        made: TracedBlock,
+        given: Cotangents | None,
+        program: BlockProgram | None,
+        executor: Executor,
+        captures: Captures,
     ) -> Any:
         """Run what is left of the block once its steps have returned, and bring out what it has made."""
         tape, blocks = self.tape, self.blocks
-        ends: Any = self._forward_ends(made) if given is None else self._reverse_ends(made, given)
+        ends: Any = made.forward_ends() if given is None else made.reverse_ends(given)
         keeper = tape.keeper
         arrays = [] if given is None else given.arrays()
         if isinstance(keeper, Follower) and keeper.is_at_end and keeper.known.ends == _flat_ends(ends):
@@ -467,16 +250,9 @@ class _BlockCall:
             blocks.programs[self.key] = program
         captures.check()
         del arrays
-        if given is None:
-            values = [None if slot is None else executor.resolve(slot) for slot in ends[0]]
-            outputs = [
-                ([leaf if s is None else executor.resolve(s) for leaf, s in zip(leaves, slots, strict=True)], treedef)
-                for slots, (leaves, treedef) in zip(ends[1], made.outputs, strict=True)
-            ]
-            state = self._state_after(made, values)
-            result: Any = Forward(state, outputs, *self._marks(made), tuple(tape.entered), len(tape.calls))
-        else:
-            result = self._reversed(made, program, ends[1], executor)
+        result = (
+            made.forward(ends, executor.resolve) if given is None else made.reverse(ends[1], program.found, executor.resolve)
+        )
         if program.known.tape is tape:
             program.known.forget_values()
         return result
@@ -500,41 +276,10 @@ class _BlockCall:
         layout.lowering = new.lowering
         executor.perform(layout.actions(rest.steps), max(keeper.peak_bytes, rest.projected_peak_bytes))
 
-    def _reversed(self, made: _Traced, program: BlockProgram, witnesses: list, executor: Executor) -> Reverse:
-        tape = self.tape
-
-        def out(slot: int | None) -> Any:
-            at = program.found.get(slot) if slot is not None else None
-            return None if at is None else executor.resolve(at)
-
-        entered_slots = set(tape.entered.values())
-        carry = [None if slot in entered_slots else out(slot) for slot in made.carry]
-        rows = [[out(slot) for slot in slots] for slots in made.rows]
-        sums = {outer: g for outer, slot in tape.entered.items() if (g := out(slot)) is not None}
-        found = [
-            witness(leaf, self.begin) if s is None else witness(executor.resolve(s), 0)
-            for leaf, s in zip(made.leaves, witnesses, strict=True)
-        ]
-        return Reverse(carry, rows, sums, found)
-
 
 def _key(begin: int, count: int, state: State, given: Cotangents | None) -> tuple:
     """Return what the program of a block depends on, as far as the shapes of what comes in."""
     return begin == 0, count, state.key(), None if given is None else given.pattern()
-
-
-def place(begin: int, size: int) -> int:
-    """Return the element of a leaf that tells whether a block did the same again: another one at each block."""
-    return begin * 7919 % size
-
-
-def witness(leaf: Any, begin: int) -> float | None:
-    """Return that element as a number; None of what is no array and of what has no elements."""
-    size = getattr(leaf, "size", 0)
-    if type(leaf) is Array or not size:
-        return None
-    element = leaf.item(place(begin, size))
-    return element.real + element.imag if type(element) is complex else float(element)
 
 
 def _flat_ends(ends: Any) -> tuple:
