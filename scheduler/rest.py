@@ -8,17 +8,13 @@ from ..checkpoint.residency import Residency, Step
 from .known import Known
 
 
-def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:
-    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit.
-
-    `extra_bytes` are those of constants that the reverse sweep brings.
-    """
+def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:
+    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit."""
     program = new.program
     residency.program = program
     position, start = program.forward, frozenset(residency.resident())
     steps: list[Step] = []
     try:
-        steps += residency.hold(extra_bytes)
         steps += residency.reveal(program.outputs)
         for v in range(position, len(program)):
             steps += residency.make(v)

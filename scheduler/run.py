@@ -189,15 +189,15 @@ class _Call:
             keeper = keeper.leave()
         assert isinstance(keeper, (OnlineKeeper, Refused))
         new = complete(self.tape, keeper.lowering, end, kept, slots, self.captures.held_bytes)
-        rest, more = None, 0
+        rest = None
         if isinstance(keeper, OnlineKeeper):
+            # The constants and the records of the reverse sweep are there by now: what they displace goes first.
+            if keeper.hold(new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes):
+                rest = going_on(new, keeper.residency, budget)
             keeper.close()
-            more = new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes
-            rest = going_on(new, keeper.residency, budget, more)
         plan = self._cheaper(new, rest)
         if rest is not None and plan is rest:
             layout = keeper.layout
-            self.executor.hold(more, plan.projected_peak_bytes)
         else:
             self.executor.drop_all(new.program.held_bytes)
             new.adopt()

@@ -259,14 +259,13 @@ class _BlockCall:
 
     def _go_on(self, program: BlockProgram, keeper: Any, executor: Executor, captures: Captures) -> None:
         """Run the rest of a program that was not foreseen."""
-        new, rest, more = program.known, None, 0
+        new, rest = program.known, None
         if isinstance(keeper, OnlineKeeper):
+            if keeper.hold(new.program.held_bytes - captures.held_bytes - keeper.record_bytes):
+                rest = going_on(new, keeper.residency, self.budget)
             keeper.close()
-            more = new.program.held_bytes - captures.held_bytes - keeper.record_bytes
-            rest = going_on(new, keeper.residency, self.budget, more)
         if rest is not None:
             layout = keeper.layout
-            executor.hold(more, rest.projected_peak_bytes)
         else:
             rest = new.settle(Options(self.budget))
             new.adopt()
