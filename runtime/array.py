@@ -83,7 +83,7 @@ def read(array: Any, purpose: str) -> Any:
 
 def settled(array: Any, purpose: str) -> Any:
     """Do as `read`, and return a value that differs among examples as the array that it is for a batch of them."""
-    if array._level.keeper is not None:
+    if type(array) is Array and array._level.keeper is not None:
         array = entered(array)
     while type(array) is Array:
         level = array._level
