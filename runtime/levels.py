@@ -67,13 +67,13 @@ class Level(ABC):
         """Raise `EscapedError` when this level's transform has ended, `ThreadError` in another thread than its own."""
         if self.closed:
             raise EscapedError(
-                "a traced array was used after its transform had ended: return it from the function (or as auxiliary "
-                "output with has_aux=True) instead of storing it outside"
+                f"a traced array was used after its transform had ended ({place(user_line())}): return it from the function "
+                "(or as auxiliary output with has_aux=True) instead of storing it outside"
             )
         if self.thread != get_ident():
             raise ThreadError(
-                "a traced array was used in another thread than the one its transform runs in: take the gradient inside "
-                "each thread (retape.grad may run in many at once), or compute in the transform's own thread"
+                f"a traced array was used in another thread than the one its transform runs in ({place(user_line())}): take "
+                "the gradient inside each thread (retape.grad may run in many at once), or compute in the transform's thread"
             )
 
     def check_read(self, array: Any, purpose: str) -> None:
