@@ -24,7 +24,7 @@ import numpy as np
 from .array import Array
 from .callers import names
 from .errors import BatchedValueError, NotDifferentiableError
-from .op import HOOKS
+from .op import FUNCTIONS, HOOKS
 from .ops import creation, likeness
 from .ops.conversion import array, asarray, holds_traced
 from .python_numbers import of_promotion
@@ -136,6 +136,9 @@ _REPLACED: list[tuple[Any, str, Any, Any]] = [
     (np.vectorize, "__call__", np.vectorize.__call__, _vectorized(np.vectorize.__call__)),
     (_joins, "__getitem__", _joins.__getitem__, _joined(_joins.__getitem__)),
 ]
+for _, _, _before, _now in _REPLACED:
+    if _before in FUNCTIONS:
+        FUNCTIONS[_now] = FUNCTIONS[_before]  # of ``like=``, NumPy looks the function up in its module
 # The same in the order in which they are exchanged; every transform waits for that.
 _ON_THE_WAY = [(vars(owner), owner, name, before, now) for owner, name, before, now in _REPLACED]
 _ON_THE_WAY_BACK = [(space, owner, name, now, before) for space, owner, name, before, now in _ON_THE_WAY]

@@ -42,6 +42,7 @@ WORKING = {
     "fromiter": lambda x: np.fromiter((v * v for v in x), float),
     "fromiter of the first": lambda x: np.fromiter(iter(x), float, count=2),
     "a copy of a list": lambda x: np.copy([x[0], x[1]]) ** 2,
+    "like a traced one": lambda x: np.array([x[0], x[1]], like=x) * np.full(2, x[2], like=x),
     "r_": lambda x: np.r_[x, 1.0, x[::-1], 1:3] ** 2,
     "c_": lambda x: np.c_[x, x * x] ** 2,
     "vectorize": lambda x: np.vectorize(lambda v: v * v if v > 1 else -v)(x),
