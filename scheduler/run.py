@@ -188,7 +188,7 @@ class _Call:
                     ledger.peak,
                     plan.extra_work,
                     plan.planner,
-                    spilled_bytes=plan.spilled_bytes + plan.program.loops_on_disk_bytes(),
+                    spilled_bytes=plan.spilled_bytes + self.tape.loops.spilled_bytes,
                 )
                 return known, report, False
             keeper = keeper.leave()
@@ -217,7 +217,7 @@ class _Call:
             ledger.peak,
             extra_work(new.program, layout.runs),
             plan.planner,
-            spilled_bytes=plan.spilled_bytes + plan.program.loops_on_disk_bytes(),
+            spilled_bytes=plan.spilled_bytes + self.tape.loops.spilled_bytes,
         )
         return new, report, True
 

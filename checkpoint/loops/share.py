@@ -137,9 +137,8 @@ def _ladder(costs: LoopCosts) -> tuple[Share, ...]:
         count = block_count(costs.length, rung.steps)
         prices = _prices(costs, rung)
         found += [Share(rung, slots) for slots in _numbers(max(count, 1))]
-        if costs.disk is not None and prices is not None:
-            with_disk = [Share(rung, slots, prices) for slots in _LISTED_WITH_DISK if slots < count]
-            found += [share for share in with_disk if 0 < costs.disk_bytes(share) <= costs.disk.capacity_bytes]
+        if prices is not None:
+            found += [s for slots in _LISTED_WITH_DISK if slots < count and (s := _with_disk(costs, rung, slots, prices))]
     rows = sorted((costs.need_bytes(s), costs.forward_seconds(s) + costs.reverse_seconds(s), k) for k, s in enumerate(found))
     best, ladder = float("inf"), []
     for _, seconds, k in rows:
@@ -155,6 +154,17 @@ def _numbers(count: int) -> Iterator[int]:
         yield number
         number = number + 1 if number < _MOST_LISTED else number + number // 8
     yield count
+
+
+def _with_disk(costs: LoopCosts, rung: Rung, slots: int, prices: Prices) -> Share | None:
+    """Return the share with states on disk; where they do not fit there, writing is taken for dearer, so that fewer are."""
+    assert costs.disk is not None
+    while True:
+        share = Share(rung, slots, prices)
+        size = costs.disk_bytes(share)
+        if size <= costs.disk.capacity_bytes:
+            return share if size else None
+        prices = Prices(4 * prices.write, prices.read)
 
 
 def _prices(costs: LoopCosts, rung: Rung) -> Prices | None:

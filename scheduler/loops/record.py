@@ -41,6 +41,11 @@ class Loops:
         self.budget = budget
         self.files = files
 
+    @property
+    def spilled_bytes(self) -> int:
+        """Bytes of states that loops have written to disk so far."""
+        return 0 if self.files is None else self.files.written_bytes
+
     def record(self, tape: Tape, body: Body, form: Form, leaves: list) -> tuple[Any, Any] | None:
         """Return the last carry and the stacked outputs of a loop; None where it is to be recorded step by step."""
         head = Head(tape, body, form, leaves)

@@ -178,7 +178,7 @@ class LoopRunner:
             return frozenset()
         made = forward_with_disk(count, slots, prices)
         reads = (block for block in reads_from_disk(made, count, slots, prices) if block)
-        self._on_disk = StatesOnDisk(file, reads, self._let_go, self.blocks.ledger.take)
+        self._on_disk = StatesOnDisk(self.files, file, reads, self._let_go, self.blocks.ledger.take)
         return frozenset(block for block in made.writes if block)
 
     def _write(self, block: int, state: State) -> bool:

@@ -21,9 +21,13 @@ _Layout = tuple[tuple[int, ...], tuple[int, ...], Any]
 
 
 class Files:
-    """The files of the loops of one call, all in one folder and together within the bytes that may be written there."""
+    """The files of the loops of one call, all in one folder and together within the bytes that may be written there.
+
+    `written_bytes` are those of all states that were written.
+    """
 
     def __init__(self, folder: SpillFolder) -> None:
+        self.written_bytes = 0
         self._folder = folder
         self._open: list[tuple[SpillFile, int]] = []
 
@@ -60,11 +64,13 @@ class StatesOnDisk:
 
     def __init__(
         self,
+        files: Files,
         file: SpillFile,
         reads: Iterator[int],
         let_go: Callable[[State], None],
         take_buffer: Callable[[tuple[int, ...], Any, int], np.ndarray | None],
     ) -> None:
+        self._files = files
         self._file = file
         self._reads = reads
         self._let_go = let_go
@@ -82,6 +88,7 @@ class StatesOnDisk:
         for k, (value, layout) in enumerate(zip(state.values, layouts, strict=True)):
             if layout is not None:
                 self._file.write(self._key(block, k, state), value.transpose(layout[0]))
+                self._files.written_bytes += value.nbytes
         # What is no array, or does not lie in one piece, stays in memory: numbers, and arrays of the user's own.
         left = [None if layout is not None else value for value, layout in zip(state.values, layouts, strict=True)]
         self._layouts[block] = layouts, State(left, state.kinds)
