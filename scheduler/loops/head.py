@@ -18,8 +18,8 @@ from ..follower import Follower
 from ..keeper import OnlineKeeper
 from .block import Blocks
 from .outline import Outline, ResultKind
-from .parts import ACTIVE, PLAIN, TRACED, Cotangents, Forward, Frame, State
-from .runner import LoopRunner, Operands
+from .parts import ACTIVE, PLAIN, TRACED, Cotangents, Forward, Frame, Operands, State
+from .runner import LoopRunner
 from .states import Files
 
 

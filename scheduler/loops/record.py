@@ -17,8 +17,7 @@ from ..keeper import OnlineKeeper
 from ..lowering import LEAST_SPILLED
 from .head import Head, cotangents_of
 from .outline import Outline
-from .parts import BlockProgram, Forward, Unforeseen
-from .runner import Changed, Outgrown
+from .parts import BlockProgram, Forward, Outgrown, ResultsChanged, Unforeseen
 from .states import Files
 
 # Loops of so few calls are recorded step by step: who plans them sees all of them then, and may keep their tapes. The budget
@@ -67,7 +66,7 @@ class Loops:
                 if error.array._level is not tape:
                     raise
                 closures = (*outline.closures, error.array._slot)
-            except Changed as error:
+            except ResultsChanged as error:
                 closures = outline.closures
                 widened.update(error.numbers)
             except Outgrown as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from ...checkpoint.loops.disk import forward_with_disk, reads_from_disk, turns_w
 from ...checkpoint.loops.online import OnlineCheckpoints
 from ...checkpoint.loops.share import STATES_IN_FLIGHT, Share, block_count
 from ...checkpoint.loops.turns import Turn, forward, turns
-from ...runtime.array import Array
 from ...runtime.errors import TapeError
 from ...runtime.loops.body import Outputs
 from ...runtime.loops.on_tape import Bundle
@@ -21,35 +20,9 @@ from ...runtime.loops.on_trail import is_same_number
 from ..spill import SpillError
 from .block import Blocks
 from .outline import Outline
-from .parts import ACTIVE, PLAIN, Frame, State, Unforeseen, witness
+from .parts import ACTIVE, PLAIN, Frame, Operands, Outgrown, ResultsChanged, State, Unforeseen, Values, witness
 from .states import Files, StatesOnDisk
 from .sweep import Sweep
-
-
-class Changed(Exception):
-    """Results of a loop have a derivative, by number, that were taken for such without: it must be recorded anew."""
-
-    def __init__(self, numbers: list[int]) -> None:
-        super().__init__()
-        self.numbers = numbers
-
-
-class Outgrown(Exception):
-    """A block of a loop needs more bytes than were foreseen, `factor` times as many: `cause` says so."""
-
-    def __init__(self, factor: float, cause: MemoryBudgetError) -> None:
-        super().__init__()
-        self.factor = factor
-        self.cause = cause
-
-
-@dataclass(frozen=True, slots=True)
-class Operands:
-    """Which operand of the loop's call is what: the leaves of the first carry and of the xs, and the closures by slot."""
-
-    starts: tuple[int, ...]
-    xs: tuple[int, ...]
-    closures: dict[int, int]
 
 
 class LoopRunner:
@@ -172,13 +145,13 @@ class LoopRunner:
         slots, prices = self.share.slots, self.share.prices
         if prices is None or self.files is None:
             return frozenset()
-        try:
-            file = self.files.open(self.phantom.costs.disk_bytes(self.share))
-        except SpillError:
-            return frozenset()
         made = forward_with_disk(count, slots, prices)
         reads = (block for block in reads_from_disk(made, count, slots, prices) if block)
-        self._on_disk = StatesOnDisk(self.files, file, reads, self._let_go, self.blocks.ledger.take)
+        nbytes = self.phantom.costs.disk_bytes(self.share)
+        try:
+            self._on_disk = StatesOnDisk(self.files, nbytes, reads, self._let_go, self.blocks.ledger.take)
+        except SpillError:
+            return frozenset()
         return frozenset(block for block in made.writes if block)
 
     def _write(self, block: int, state: State) -> bool:
@@ -202,20 +175,20 @@ class LoopRunner:
             assert self._count is not None
             return self.begin(block) < self._count
         outer = self.frame.outer
-        outer.inner = _Values(self.blocks.values)
+        outer.inner = Values(self.blocks.values)
         try:
             return bool(condition(self.frame.form.tree([*state.values])))
         finally:
             outer.inner = None
 
     def _checked(self, parts: list, is_active: list[bool], state: State, blocks: int) -> list:
-        """Return the results as arrays of their own. Raises `Changed` where one has a derivative unexpectedly."""
+        """Return the results as arrays of their own. Raises `ResultsChanged` where one has a derivative unexpectedly."""
         kinds = self.phantom.results
         unexpected = [
             k for k, (kind, active) in enumerate(zip(kinds, is_active, strict=True)) if active and not kind.is_active
         ]
         if unexpected:
-            raise Changed(unexpected)
+            raise ResultsChanged(unexpected)
         self.results = [part if kind.is_plain else None for part, kind in zip(parts, kinds, strict=True)]
         if not blocks:
             return [np.array(part) if isinstance(part, np.ndarray) else part for part in parts]
@@ -315,19 +288,6 @@ class LoopRunner:
             self.blocks.give_back(leaves)
         self._note(block, made.state, is_first=False)
         return made.state
-
-
-class _Values:
-    """What a loop's condition gets for arrays from around the loop: their values."""
-
-    def __init__(self, values: dict[int, Any]) -> None:
-        self.values = values
-
-    def enter(self, array: Array) -> Any:
-        """Return the value of a traced array. Raises `Unforeseen`."""
-        if array._slot not in self.values:
-            raise Unforeseen(array)
-        return self.values[array._slot]
 
 
 def _either(a: list[bool], b: list[bool]) -> list[bool]:

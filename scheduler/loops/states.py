@@ -56,22 +56,22 @@ class Files:
 
 
 class StatesOnDisk:
-    """States by block, in a file. `reads` are the blocks whose states will be taken, in order.
+    """States by block, in a file of `nbytes` bytes. `reads` are the blocks whose states will be taken, in order.
 
-    `let_go` is called with a state that is written, and with one that is not needed any more; `take_buffer` returns memory
-    for reuse, or None.
+    `let_go` is called with every state that is written; `take_buffer` returns memory for reuse, or None. Raises `SpillError`
+    where there is no room.
     """
 
     def __init__(
         self,
         files: Files,
-        file: SpillFile,
+        nbytes: int,
         reads: Iterator[int],
         let_go: Callable[[State], None],
         take_buffer: Callable[[tuple[int, ...], Any, int], np.ndarray | None],
     ) -> None:
         self._files = files
-        self._file = file
+        self._file = files.open(nbytes)
         self._reads = reads
         self._let_go = let_go
         self._take_buffer = take_buffer
