@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,25 @@ from .buffers import SMALLEST
 from .lowering import Lowering
 from .memory import pin_allocator
 
-_ROUNDS = 3
+_ROUNDS, _MOST_ROUNDS = 3, 20
+_ENOUGH_SECONDS = 2e-3
 _MOST_SECONDS = 0.5
 _NUMBERS = np.linspace(0.05, 0.95, 61)
-_OVERHEAD_SECONDS = 4e-6  # of recording, of the plan and of the ledger, a call
+
+# What is spent besides the op itself: by NumPy's dispatch, by following the plan and by the ledger. Measured of programs of
+# small ops on a machine that is `_pace` 1.
+_SECONDS_PER_FORWARD_CALL = 5.9e-6
+_SECONDS_PER_LATER_CALL = 2.5e-6
+_SECONDS_PER_FORWARD_VIEW = 8e-6  # more than what a forward call takes anyway: its function of NumPy is written in Python
+_SECONDS_PER_LATER_VIEW = 5e-6
+_PACE_CALLS = 2000
+_PACE_SECONDS = 0.85e-3
 
 
 def projected_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] | None = None) -> float:
     """Return the seconds that `plan` takes by measured times of the calls of its program, each on arrays of its own shape.
 
-    Calls of one kind are measured together, the median of a few counts; whether the result goes into a buffer that was in
+    Calls of one kind are measured together, the least of a few counts; whether the result goes into a buffer that was in
     use before or into fresh memory makes a difference. What half a second is not enough for, or what does not run on
     stand-ins (a factorisation), is taken from its estimate, in the proportion found for other calls. The memory is that of
     one call at a time. `kinds` keeps what was measured for the next plan of the program.
@@ -50,8 +60,34 @@ def projected_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | N
             unmeasured += count * costs[value]
         else:
             estimated += count * costs[value]
-            measured += count * (seconds + _OVERHEAD_SECONDS)
-    return measured + unmeasured * (measured / estimated if estimated else 1.0)
+            measured += count * seconds
+    ops = measured + unmeasured * (measured / estimated if estimated else 1.0)
+    return ops + _overhead_seconds(plan, lowering)
+
+
+def _overhead_seconds(plan: Plan, lowering: Lowering) -> float:
+    program, calls, aliases = plan.program, lowering.tape.calls, lowering.tape.aliases
+    first_later = lowering.call_of[program.forward] if program.forward < len(program) else len(calls)
+    views = [number for number, output in enumerate(calls.outputs) if aliases[output] >= 0]
+    forward_views = bisect_left(views, first_later)
+    later = sum(plan.computed) - program.forward
+    seconds = first_later * _SECONDS_PER_FORWARD_CALL + forward_views * _SECONDS_PER_FORWARD_VIEW
+    seconds += later * _SECONDS_PER_LATER_CALL + (len(views) - forward_views) * _SECONDS_PER_LATER_VIEW
+    return seconds * _pace()
+
+
+@functools.cache
+def _pace() -> float:
+    """Return how many times slower Python calls of NumPy are here than where the figures above were measured."""
+    values: list = [np.ones(1), None]
+    operands, function = (0,), np.negative
+    least = math.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        for _ in range(_PACE_CALLS):
+            values[1] = function(*[values[s] for s in operands])
+        least = min(least, time.perf_counter() - start)
+    return least / _PACE_SECONDS
 
 
 def _made(plan: Plan) -> Iterator[tuple[int, bool]]:
@@ -84,7 +120,7 @@ def _layout(phantom: Any) -> Any:
 
 
 def _measured(op: Op, phantoms: list, parameters: dict | None, made: Any) -> float | None:
-    """Return the median seconds of a few runs of `op`, into an array like `made` unless None; None where it does not run.
+    """Return the least seconds of a few runs of `op`, into an array like `made` unless None; None where it does not run.
 
     Nothing of the user's own is run.
     """
@@ -95,16 +131,17 @@ def _measured(op: Op, phantoms: list, parameters: dict | None, made: Any) -> flo
         call = functools.partial(op.run_into, np.full_like(made, 0), *args, **(parameters or {}))
     else:
         call = functools.partial(op.run, *args, **(parameters or {}))
-    times = []
+    times: list[float] = []
     with np.errstate(all="ignore"):
-        for _ in range(_ROUNDS):
+        # The least, as other processes only ever add to it.
+        while len(times) < _ROUNDS or len(times) < _MOST_ROUNDS and sum(times) < _ENOUGH_SECONDS:
             start = time.perf_counter()
             try:
                 call()
             except (ArithmeticError, IndexError, TypeError, ValueError, np.linalg.LinAlgError):
                 return None
             times.append(time.perf_counter() - start)
-    return median(times)
+    return min(times)
 
 
 def _is_ours(function: Callable) -> bool:
@@ -118,4 +155,6 @@ def _stand_in(phantom: Any) -> Any:
     made = np.zeros_like(phantom)
     if phantom.dtype.kind in "fc":
         made[...] = np.resize(_NUMBERS, phantom.shape[-1:])
+        if phantom.ndim > 1 and phantom.shape[-1] == phantom.shape[-2]:
+            made[..., range(phantom.shape[-1]), range(phantom.shape[-1])] += phantom.shape[-1]  # for it may be inverted
     return made
