@@ -106,6 +106,7 @@ def _run(options: argparse.Namespace) -> int:
             nonfinite=options.nonfinite,
             loss_limit=math.inf if options.loss_limit == "none" else options.loss_limit,
             wire=options.wire,
+            shard_optimizer=options.shard_optimizer,
             out=options.out,
             resume=options.resume,
             snapshots_at=options.snapshots_at,

@@ -376,6 +376,24 @@ def test_a_jacobian_takes_no_more_rows_at_once_than_memory_allows():
     assert len(sizes) == 40 * 2
 
 
+def test_rules_that_compute_outside_of_numpy_are_called_for_one_row_at_a_time():
+    seen = []
+
+    @rt.primitive
+    def doubled(x):
+        return 2 * x
+
+    def rule(g):
+        seen.append(g.shape)
+        return np.asarray([2 * float(value) for value in g])
+
+    doubled.defvjp(rule)
+    same(rt.jacobian(doubled, mode="reverse")(np.arange(6.0)), 2 * np.eye(6))
+    assert seen == [(6,)] * 7  # the first time for a batch, in vain
+    with pytest.raises(rt.BatchedValueError):
+        rt.jacobian(doubled, mode="reverse", batch_size=3)(np.arange(6.0))
+
+
 def test_a_batch_size_below_one_is_refused():
     with pytest.raises(ValueError, match="batch_size=0 is below 1"):
         rt.jacobian(np.sin, batch_size=0)
@@ -437,9 +455,11 @@ def test_a_value_that_escaped_raises():
         kept[0] + 1
 
 
-def test_a_budget_inside_of_vmap_is_refused():
-    with pytest.raises(rt.InputError, match="put the budget on the outermost"):
-        rt.vmap(rt.grad(lambda x: loss(W, x), memory_budget="1MiB"))(X)
+def test_a_budget_inside_of_vmap_is_one_of_each_example():
+    gradient = rt.grad(loss, argnums=1, memory_budget="1MiB")
+    same(rt.vmap(gradient, in_axes=(None, 0))(W, X), looped(lambda x: rt.grad(loss, 1)(W, x), X))
+    with pytest.raises(rt.TapeError, match="put the budget on the outermost"):
+        rt.vmap(lambda x: rt.grad(lambda w: loss(w, x), memory_budget="1MiB")(W))(X)
 
 
 def test_threads_map_at_once():
