@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import time
-from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,82 +15,56 @@ import numpy as np
 from ..checkpoint.plan import Plan
 from ..checkpoint.residency import Compute, Drop
 from ..runtime.op import OPS, Op
-from .buffers import SMALLEST
+from .buffers import SMALLEST, takes_buffer
 from .lowering import Lowering
 from .memory import pin_allocator
 
-_ROUNDS, _MOST_ROUNDS = 3, 20
-_ENOUGH_SECONDS = 2e-3
+_ROUNDS, _MOST_REPEATS = 3, 1024
+_LEAST_SECONDS = 1.5e-4  # of one round: reading the clock takes up to some microseconds
 _MOST_SECONDS = 0.5
+_MOST_COPIES, _MOST_COPIED_BYTES = 8, 4 * 2**20
 _NUMBERS = np.linspace(0.05, 0.95, 61)
 
-# What is spent besides the op itself: by NumPy's dispatch, by following the plan and by the ledger. Measured of programs of
-# small ops on a machine that is `_pace` 1.
-_SECONDS_PER_FORWARD_CALL = 5.9e-6
-_SECONDS_PER_LATER_CALL = 2.5e-6
-_SECONDS_PER_FORWARD_VIEW = 8e-6  # more than what a forward call takes anyway: its function of NumPy is written in Python
-_SECONDS_PER_LATER_VIEW = 5e-6
-_PACE_CALLS = 2000
-_PACE_SECONDS = 0.85e-3
 
+def ops_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] | None = None) -> tuple[float, float]:
+    """Return the seconds that a plan's ops take, those that make values of the forward sweep and those of the reverse sweep.
 
-def projected_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] | None = None) -> float:
-    """Return the seconds that `plan` takes by measured times of the calls of its program, each on arrays of its own shape.
-
-    Calls of one kind are measured together, the least of a few counts; whether the result goes into a buffer that was in
-    use before or into fresh memory makes a difference. What half a second is not enough for, or what does not run on
-    stand-ins (a factorisation), is taken from its estimate, in the proportion found for other calls. The memory is that of
-    one call at a time. `kinds` keeps what was measured for the next plan of the program.
+    Each is measured on arrays of its own shape, calls of one kind together; whether the result goes into a buffer that was
+    in use before or into fresh memory makes a difference. What half a second is not enough for, or what does not run on
+    stand-ins, is taken from its estimate, in the proportion found for other calls. It takes the memory of one call at a
+    time, and up to 4 MiB for more of the same arrays where the plan holds so much: caches shall be as cold as they are
+    then. `kinds` keeps what was measured for the next plan of the program.
     """
     pin_allocator()
     tape, costs = lowering.tape, plan.program.costs
     kinds = {} if kinds is None else kinds
-    left = _MOST_SECONDS
-    measured = estimated = unmeasured = 0.0
-    for (value, is_fresh), count in Counter(_made(plan)).items():
+    left, measured, estimated = _MOST_SECONDS, [0.0, 0.0], 0.0
+    unmeasured = [0.0, 0.0]
+    pool, held_bytes = _Pool(), plan.projected_peak_bytes
+    counts = Counter(_made(plan, lowering))
+    for value, is_fresh in sorted(counts, key=lambda made: -counts[made] * costs[made[0]]):
+        count, sweep = counts[value, is_fresh], int(value >= plan.program.forward)
         op, inputs, parameters, output = tape.calls[lowering.call_of[value]]
         phantoms = [tape.phantoms[slot] for slot in inputs]
         kind = (op, is_fresh, *map(_layout, phantoms), repr(parameters))
         if kind not in kinds and left > 0:
-            start = time.perf_counter()
-            kinds[kind] = _measured(op, phantoms, parameters, None if is_fresh else tape.phantoms[output])
-            left -= time.perf_counter() - start
+            start = time.thread_time()
+            kinds[kind] = _measured(
+                op, phantoms, parameters, tape.phantoms[output], is_fresh=is_fresh, held_bytes=held_bytes, pool=pool
+            )
+            left -= time.thread_time() - start
         seconds = kinds.get(kind)
         if seconds is None:
-            unmeasured += count * costs[value]
+            unmeasured[sweep] += count * costs[value]
         else:
             estimated += count * costs[value]
-            measured += count * seconds
-    ops = measured + unmeasured * (measured / estimated if estimated else 1.0)
-    return ops + _overhead_seconds(plan, lowering)
+            measured[sweep] += count * seconds
+    ratio = sum(measured) / estimated if estimated else 1.0
+    forward, later = (found + ratio * guessed for found, guessed in zip(measured, unmeasured, strict=True))
+    return forward, later
 
 
-def _overhead_seconds(plan: Plan, lowering: Lowering) -> float:
-    program, calls, aliases = plan.program, lowering.tape.calls, lowering.tape.aliases
-    first_later = lowering.call_of[program.forward] if program.forward < len(program) else len(calls)
-    views = [number for number, output in enumerate(calls.outputs) if aliases[output] >= 0]
-    forward_views = bisect_left(views, first_later)
-    later = sum(plan.computed) - program.forward
-    seconds = first_later * _SECONDS_PER_FORWARD_CALL + forward_views * _SECONDS_PER_FORWARD_VIEW
-    seconds += later * _SECONDS_PER_LATER_CALL + (len(views) - forward_views) * _SECONDS_PER_LATER_VIEW
-    return seconds * _pace()
-
-
-@functools.cache
-def _pace() -> float:
-    """Return how many times slower Python calls of NumPy are here than where the figures above were measured."""
-    values: list = [np.ones(1), None]
-    operands, function = (0,), np.negative
-    least = math.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(_PACE_CALLS):
-            values[1] = function(*[values[s] for s in operands])
-        least = min(least, time.perf_counter() - start)
-    return least / _PACE_SECONDS
-
-
-def _made(plan: Plan) -> Iterator[tuple[int, bool]]:
+def _made(plan: Plan, lowering: Lowering) -> Iterator[tuple[int, bool]]:
     """Yield the values in the order of computing, and whether each goes into fresh memory: as the ledger recycles buffers."""
     sizes = plan.program.sizes
     idle: Counter[int] = Counter()
@@ -99,7 +73,8 @@ def _made(plan: Plan) -> Iterator[tuple[int, bool]]:
         size = sizes[step.value]
         if isinstance(step, Compute):
             is_fresh = size >= SMALLEST and step.overwrites < 0
-            if is_fresh and idle[size]:
+            op, made = _call(lowering, step.value)
+            if is_fresh and idle[size] and takes_buffer(op, made):
                 idle[size] -= 1
                 idle_bytes -= size
                 is_fresh = False
@@ -115,43 +90,82 @@ def _made(plan: Plan) -> Iterator[tuple[int, bool]]:
             idle_bytes += size
 
 
+def _call(lowering: Lowering, value: int) -> tuple[Op, Any]:
+    calls, number = lowering.tape.calls, lowering.call_of[value]
+    return calls[number][0], lowering.tape.phantoms[calls.outputs[number]]
+
+
 def _layout(phantom: Any) -> Any:
     return (phantom.shape, phantom.dtype, phantom.strides) if isinstance(phantom, np.ndarray) else type(phantom)
 
 
-def _measured(op: Op, phantoms: list, parameters: dict | None, made: Any) -> float | None:
-    """Return the least seconds of a few runs of `op`, into an array like `made` unless None; None where it does not run.
+def _measured(
+    op: Op, phantoms: list, parameters: dict | None, made: Any, *, is_fresh: bool, held_bytes: int, pool: _Pool
+) -> float | None:
+    """Return the least seconds of a few runs of `op`, whose result is like `made`; None where it does not run.
 
-    Nothing of the user's own is run.
+    Runs take turns in arrays of `held_bytes` in all, within bounds. Nothing of the user's own is run.
     """
     if OPS.get(op.name) is not op or not _is_ours(op.run):
         return None
-    args = [_stand_in(phantom) for phantom in phantoms]
-    if made is not None and op.run_into is not None and not op.reads_target:
-        call = functools.partial(op.run_into, np.full_like(made, 0), *args, **(parameters or {}))
-    else:
-        call = functools.partial(op.run, *args, **(parameters or {}))
-    times: list[float] = []
+    into = op.run_into if not is_fresh and not op.reads_target else None
+    function = into or op.run
+    if parameters:
+        function = functools.partial(function, **parameters)
+    nbytes = made.nbytes + sum(getattr(phantom, "nbytes", 0) for phantom in phantoms)
+    copies = max(1, min(_MOST_COPIES, min(held_bytes, _MOST_COPIED_BYTES) // max(nbytes, 1)))
+    arrays = [pool.take(phantom, copies) for phantom in phantoms]
+    if into is not None:
+        arrays.insert(0, [np.full_like(made, 0) for _ in range(copies)])
+    turns = itertools.cycle(list(zip(*arrays, strict=True)) or [()])
+    held = max(1, _MOST_COPIED_BYTES // max(made.nbytes, 1)) if is_fresh else 1
+    least, rounds, repeats = math.inf, 0, min(held, 2 * _MOST_COPIES)
     with np.errstate(all="ignore"):
-        # The least, as other processes only ever add to it.
-        while len(times) < _ROUNDS or len(times) < _MOST_ROUNDS and sum(times) < _ENOUGH_SECONDS:
-            start = time.perf_counter()
+        while rounds < _ROUNDS:
+            # Results are held for a round: memory that was just let go would be handed out again, and not be fresh.
+            results: deque = deque(maxlen=held)
+            start = time.thread_time()
             try:
-                call()
+                for args in itertools.islice(turns, repeats):
+                    results.append(function(*args))
             except (ArithmeticError, IndexError, TypeError, ValueError, np.linalg.LinAlgError):
                 return None
-            times.append(time.perf_counter() - start)
-    return min(times)
+            seconds = time.thread_time() - start
+            if seconds < _LEAST_SECONDS and repeats < _MOST_REPEATS:
+                repeats *= 4
+                continue
+            rounds += 1
+            least = min(least, seconds / repeats)  # as other processes only ever add to it
+    return least
 
 
 def _is_ours(function: Callable) -> bool:
     return isinstance(function, np.ufunc) or (getattr(function, "__module__", "") or "").split(".")[0] in ("retape", "numpy")
 
 
+class _Pool:
+    """Stand-ins by layout, kept for the next call measured as long as they are not too many bytes."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[Any, list] = {}
+        self._nbytes = 0
+
+    def take(self, phantom: Any, count: int) -> list:
+        """Return `count` stand-ins like `phantom`."""
+        if not isinstance(phantom, np.ndarray):
+            return [phantom] * count
+        if self._nbytes > _MOST_COPIED_BYTES:
+            self._arrays.clear()
+            self._nbytes = 0
+        kept = self._arrays.setdefault(_layout(phantom), [])
+        while len(kept) < count:
+            kept.append(_stand_in(phantom))
+            self._nbytes += phantom.nbytes
+        return kept[:count]
+
+
 def _stand_in(phantom: Any) -> Any:
     """Return an array like `phantom`: of numbers between 0 and 1, and of zeros where they may be indices."""
-    if not isinstance(phantom, np.ndarray):
-        return phantom
     made = np.zeros_like(phantom)
     if phantom.dtype.kind in "fc":
         made[...] = np.resize(_NUMBERS, phantom.shape[-1:])
