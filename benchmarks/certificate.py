@@ -57,10 +57,10 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
     step = rt.value_and_grad(loss, memory_budget=budget)
     for _ in range(2):
         step(*args)
-    calls, projections = [], [plan.projected_seconds]
+    calls, projections = [], [plan.projected_seconds or 0.0]
     for _ in range(_ROUNDS):
         calls += [measure.cpu_seconds(lambda: step(*args)) for _ in range(3)]
-        projections.append(rt.plan(loss, *args, memory_budget=budget).projected_seconds)
+        projections.append(rt.plan(loss, *args, memory_budget=budget).projected_seconds or 0.0)
     report = step.report
     assert report is not None
     return {

@@ -22,7 +22,7 @@ def owner_of(array: Any) -> Any:
 
 def takes_buffer(op: Op, made: Any) -> bool:
     """Tell whether `op` may be given an idle buffer for its result, laid out like `made`."""
-    return made.nbytes >= SMALLEST and op.run_into is not None and not op.reads_target and made.flags.c_contiguous
+    return op.run_into is not None and not op.reads_target and made.nbytes >= SMALLEST and made.flags.c_contiguous
 
 
 def _references(value: Any) -> tuple[int, int]:

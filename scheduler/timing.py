@@ -14,6 +14,7 @@ import numpy as np
 
 from ..checkpoint.plan import Plan
 from ..checkpoint.residency import Compute, Drop
+from ..runtime.loops.on_tape import TAKING_NO_ARRAYS
 from ..runtime.op import OPS, Op
 from .buffers import SMALLEST, takes_buffer
 from .lowering import Lowering
@@ -106,7 +107,7 @@ def _measured(
 
     Runs take turns in arrays of `held_bytes` in all, within bounds. Nothing of the user's own is run.
     """
-    if OPS.get(op.name) is not op or not _is_ours(op.run):
+    if OPS.get(op.name) is not op or not _is_ours(op.run) or op in TAKING_NO_ARRAYS:
         return None
     into = op.run_into if not is_fresh and not op.reads_target else None
     function = into or op.run
