@@ -5,6 +5,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ pytestmark = [
 ]
 STEPS = 12
 # What is not as in the models' defaults, and a budget below what a logical shard needs.
-SETTINGS = {
+SETTINGS: dict[str, tuple[dict[str, Any], int, str]] = {
     "transformer": ({"layers": 1, "width": 16, "heads": 2, "context": 8}, 8192, "6MiB"),
     "digits": ({"layers": 3, "width": 64}, 256, "150KiB"),
     "convolution": ({"layers": 2, "width": 8}, 256, "300KiB"),

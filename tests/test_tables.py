@@ -113,6 +113,7 @@ def test_rows_that_a_step_does_not_use_stay_as_they_are_with_their_state(tmp_pat
     words, _ = made.data.batch(np.arange(70))
     before = init(0)["words"]
     changed = np.flatnonzero((worker.params["words"] != before).any(axis=1))
+    assert worker.state is not None
     held = np.flatnonzero(worker.state["square"]["words"].any(axis=1))
     assert set(changed) == set(held) and set(held) <= set(words.reshape(-1)) and 20 < len(held) <= 40
 
