@@ -11,6 +11,7 @@ gradient descent are the same as with the large table, bit for bit; weight decay
 wait until their row is used again (as in TensorFlow's LazyAdam and PyTorch's SparseAdam).
 """
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,6 +62,11 @@ class Tables:
     def rows(self) -> dict[int, tuple[int, int]]:
         """For each table, by the number of its leaf, how many rows the step uses, and how many the small table has."""
         return {n: (len(numbers), self._padded(n, len(numbers))) for n, numbers in self._numbers.items()}
+
+    @property
+    def checksum(self) -> int:
+        """A number below 2**32 that tells the rows of one step from those of another."""
+        return zlib.crc32(b"".join(numbers.tobytes() for numbers in self._numbers.values()))
 
     def small(self, params: Any, batch: Any) -> Any:
         """The parameters of a step on this global batch, with small tables; the rows that they have more are zeros.

@@ -36,11 +36,21 @@ from .saving import Saver
 from .sharding import SHARED_SLOTS, Shards
 from .shards import by_shard, cut
 from .tables import Tables
-from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
+from .verdicts import (
+    check_best,
+    check_data,
+    check_names,
+    check_replicas,
+    check_together,
+    check_used_rows,
+    digest_words,
+    name_word,
+    nonfinite,
+)
 
 _INTERRUPT, _REGROUP = 2, 1
 # Figures that every rank tells of each step, before those of its shards; and the most names that `evaluate` may return.
-_STEP_COLUMNS, _NAMES = 6, 16
+_STEP_COLUMNS, _NAMES = 8, 16
 
 
 class Worker:
@@ -286,10 +296,13 @@ class Worker:
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
         gradients.reduce(len(pieces))
-        table = group.finish((*digest, float(peak), float(projected), float(self._stop), computed - started, *losses))
+        held, rows = self._held_bytes(peak) + feed.held_bytes, 0 if self._tables is None else self._tables.checksum
+        told = (*digest, peak, projected, self._stop, computed - started, held, rows)
+        table = group.finish((*map(float, told), *losses))
         gradients.learn()
         reduced, self._phase = time.perf_counter(), "updating"
         check_replicas(table[:, :2], self.step)
+        check_used_rows(table[:, 7])
         by_shards = by_shard(group.formation.runs, table[:, _STEP_COLUMNS:], 1)
         loss = sum(float(each[0]) * len(piece) for each, piece in zip(by_shards, pieces, strict=True)) / len(indices)
         rate, norm, is_skipped = job.rate(self.step), float("nan"), False
@@ -322,6 +335,8 @@ class Worker:
             "budget_bytes": config.memory_budget,
             "projected_bytes": int(table[:, 3].max()) if report is not None else None,
             "peak_bytes": int(table[:, 2].max()) if report is not None else None,
+            # The first node's, but for what the process itself takes: its budgets, its shared memory and what it keeps.
+            "host_bytes": int(table[: group.formation.nodes[0], 6].sum()) + group.arena.total_bytes if report else None,
             "rate": rate,
             "gradient_norm": norm,
             "microbatch": self._microbatch if report is None else report.microbatch,
@@ -347,6 +362,12 @@ class Worker:
         if self._tables is None:
             return self.params
         return self._tables.small(self.params, fetch(self.job.data, indices))
+
+    def _held_bytes(self, peak: int) -> int:
+        """What this worker holds of the host's memory: the peak of its gradient call, parameters, state and snapshots."""
+        own = 0 if self._shards is not None else sum(leaf.nbytes for leaf in flatten((self.params, self.state))[0])
+        sharded = 0 if self._shards is None else self._shards.state_bytes
+        return max(peak, 0) + own + sharded + self._saver.held_bytes
 
     def _smaller_microbatch(self) -> int:
         """The largest microbatch, by halves, that needs at most half the memory of the one in use by its plan."""

@@ -11,7 +11,9 @@ from test_worker import _Counting, _Failing
 
 import retape as rt
 from retape.cluster import (
+    AbortedError,
     ConfigError,
+    MismatchError,
     Optimizer,
     RunError,
     TrainConfig,
@@ -196,6 +198,17 @@ def test_a_table_of_rows_is_differentiated_like_the_whole_one_inside_of_a_checkp
         assert not grads[name][len(numbers) :].any()
 
 
+def test_workers_that_find_other_rows_do_not_update(tmp_path):
+    workers = crew(2, job(tmp_path, steps=3))
+    # The second worker names one more row than the first.
+    more = Tables(loss, lambda batch: {**used_rows(batch), "bias": np.append(batch[0][:, 0], 299)}, init(0), DATA, 10)
+    workers[1]._tables = more
+    kinds = {outcome.failure.kind for outcome in together(workers)}
+    assert MismatchError in kinds and kinds <= {MismatchError, AbortedError}
+    assert workers[0].step == 0 and workers[0].params["words"].tobytes() == init(0)["words"].tobytes()
+
+
+DATA = (np.array([[3, 9, 9, 40]]), np.ones(1))
 TABLE = RowTable(np.zeros((2, 3)), np.array([4, 7]), "words", (9, 3))
 
 
