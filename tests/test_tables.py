@@ -199,16 +199,17 @@ def test_a_table_of_rows_is_differentiated_like_the_whole_one_inside_of_a_checkp
 
 
 def test_workers_that_find_other_rows_do_not_update(tmp_path):
-    workers = crew(2, job(tmp_path, steps=3))
-    # The second worker names one more row than the first.
-    more = Tables(loss, lambda batch: {**used_rows(batch), "bias": np.append(batch[0][:, 0], 299)}, init(0), DATA, 10)
-    workers[1]._tables = more
+    def one_more(batch):
+        words, _ = batch
+        return used_rows(batch) | ({"words": np.append(words, 299)} if len(words) > 1 else {})
+
+    made = job(tmp_path, steps=3)
+    workers = [*crew(1, made), *crew(1, replace(made, used_rows=one_more))]
     kinds = {outcome.failure.kind for outcome in together(workers)}
     assert MismatchError in kinds and kinds <= {MismatchError, AbortedError}
     assert workers[0].step == 0 and workers[0].params["words"].tobytes() == init(0)["words"].tobytes()
 
 
-DATA = (np.array([[3, 9, 9, 40]]), np.ones(1))
 TABLE = RowTable(np.zeros((2, 3)), np.array([4, 7]), "words", (9, 3))
 
 
