@@ -13,6 +13,7 @@ import all_reduce
 import cells
 import curve
 import in_place
+import jacobian
 import loops
 import models
 import overhead
@@ -27,6 +28,7 @@ _TABLES = {
     "curve": curve.table,
     "models": models.table,
     "in-place": in_place.table,
+    "jacobian": jacobian.table,
     "loops": loops.table,
     "planning": planning.table,
     "all-reduce": all_reduce.table,

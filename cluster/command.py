@@ -26,6 +26,7 @@ from .optimizers import DECAYS, OPTIMIZERS, warmup
 from .options import parse_options, settings_text
 from .pictures import draw_loss
 from .progress import ProgressLine
+from .report import REPORT_NAME, show_report, write_report
 from .run import TrainResult, train
 from .watching import show_status
 
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["status"]:
             return show_status(words[1:])
+        if words[:1] == ["report"]:
+            return show_report(words[1:])
         return _run(parse_options(words))
     except KeyboardInterrupt as error:
         if words[:1] == ["status"]:
@@ -125,10 +128,12 @@ def _run(options: argparse.Namespace) -> int:
             units=model.units,
             deadline_seconds=options.deadline,
             silence_seconds=options.silence,
+            metrics_to=[name.strip() for name in options.metrics_to.split(",")] if options.metrics_to else (),
             on_row=progress.row,
             on_event=progress.say,
             conclude=partial(_conclude, options, model, step_plan),
         )
+    write_report(result.out)
     _print_ending(options, result)
     return ENDINGS[result.status]
 
@@ -205,4 +210,4 @@ def _print_ending(options: argparse.Namespace, result: TrainResult) -> None:
             f"{format_bytes(figures['projected_bytes'])} <= budget {format_bytes(figures['budget_bytes'])}; "
             f"without a budget {format_bytes(figures['unbudgeted_bytes'])}"
         )
-    print(f"files in {result.out}: metrics.jsonl, loss.png, memory.png, sample.txt, result.json, snapshots/")
+    print(f"files in {result.out}: metrics.jsonl, loss.png, memory.png, sample.txt, result.json, {REPORT_NAME}, snapshots/")

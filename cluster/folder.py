@@ -10,13 +10,25 @@ from pathlib import Path
 from . import snapshot as snapshots
 from .ending import RESULT_NAME
 from .errors import ConfigError, SnapshotError
+from .exports import EVENTS_FOLDER
 from .job import SNAPSHOT_FOLDER
 from .metrics import METRICS_NAME
+from .report import REPORT_NAME
 from .snapshot import Where, is_url, join, local_path
 from .status import STATUS_NAME
 
 _LOCK_NAME = ".lock"
-_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", STATUS_NAME, RESULT_NAME)
+_RUN_FILES = (
+    METRICS_NAME,
+    SNAPSHOT_FOLDER,
+    "loss.png",
+    "memory.png",
+    "sample.txt",
+    STATUS_NAME,
+    RESULT_NAME,
+    REPORT_NAME,
+    EVENTS_FOLDER,
+)
 
 
 @contextmanager

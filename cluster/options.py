@@ -16,7 +16,9 @@ from .optimizers import DECAYS, OPTIMIZERS
 # Flags that say what to do with the settings, and are none themselves.
 _ACTIONS = ("config", "show_config", "verbose")
 
-_USAGE = "retape-train [OPTION ...]\n       retape-train status [FOLDER] [--json] [--watch [SECONDS]]"
+_USAGE = """retape-train [OPTION ...]
+       retape-train status [FOLDER] [--json] [--watch [SECONDS]]
+       retape-train report FOLDER"""
 
 _ENDINGS = """\
 exit status:
@@ -105,7 +107,8 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         prog="retape-train",
         usage=_USAGE,
         description="Trains a model data-parallel on Ray workers, each inside a memory budget. Starts Ray on this machine "
-        'unless a cluster is given. "retape-train status" tells how a run in a folder is doing.',
+        'unless a cluster is given. "retape-train status" tells how a run in a folder is doing, "retape-train report" '
+        "draws it.",
         epilog=_ENDINGS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -246,6 +249,14 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         "bytes of batches that a worker reads ahead, 0 for none (default: 64 MiB where it pays)",
         type=size_or_none,
         metavar="BYTES",
+    )
+
+    add_plain(
+        group,
+        "--metrics-to",
+        "where metrics go besides metrics.jsonl: tensorboard (event files in --out), prometheus (through Ray's own), or both "
+        "with a comma",
+        metavar="NAMES",
     )
 
     group = parser.add_argument_group("settings and errors")

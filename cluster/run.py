@@ -16,6 +16,7 @@ from .data import as_source
 from .ending import RESULT_NAME, ending, status_of, write_json
 from .engine import cluster, find_cluster, payload_size, placement
 from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
+from .exports import check_exports, exported
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
 from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
 from .metrics import METRICS_NAME, read_tail
@@ -76,6 +77,7 @@ def train(
     on_row: Callable[[dict[str, Any]], None] | None = None,
     on_event: Callable[[str], None] | None = None,
     conclude: Callable[[TrainResult], Mapping[str, Any]] | None = None,
+    metrics_to: Sequence[str] = (),
     **numbers: Any,
 ) -> TrainResult:
     """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
@@ -92,7 +94,8 @@ def train(
     ``address`` (or RAY_ADDRESS) Ray is started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences
     about the start and about faults, in this process. SIGINT and SIGTERM end the run after the step in progress, with a
     snapshot. ``conclude`` is called with the result while the folder is still held; what it returns goes into
-    ``result.json``.
+    ``result.json``. ``metrics_to`` names where the metrics go besides: "tensorboard" (event files in ``out``), "prometheus"
+    (Ray's own metrics).
 
     The parameters after a step have the same bits for any number of ``workers`` and through any faults, as long as
     ``shards``, the seed, the data and the memory settings are the same. A worker that dies, stands still or is cut off is
@@ -124,6 +127,7 @@ def train(
         raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
     if config.best is not None and (validation is None or evaluate is None):
         raise ConfigError(f"the best snapshot is the one with the {config.best}: that takes validation data and evaluate")
+    check_exports(metrics_to)
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
     with held(out) as folder, stop_signals() as stop:
@@ -168,7 +172,12 @@ def train(
             with cluster(address, cpus=cpus, payload_bytes=size, oversubscribe=oversubscribe) as ray:
                 stop.interrupt_at_once()  # again, for Ray has set a handler of its own
                 say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
-                with placement(ray, workers, threads=threads) as group:
+                first = 0 if resume_from is None else snapshots.step_of(resume_from)
+                with (
+                    exported(metrics_to, folder, step=first, say=say) as export,
+                    placement(ray, workers, threads=threads) as group,
+                ):
+                    seen.tell(export)
                     token = secrets.token_hex(32)
                     crew = Crew(
                         ray,
@@ -251,8 +260,11 @@ class _Seen:
     def __init__(self, on_row: Callable[[Row], None]) -> None:
         self.rows: list[Row] = []
         self.step = 0
-        self._on_row = on_row
+        self._listeners = [on_row]
         self._known: set[tuple[int, str]] = set()
+
+    def tell(self, listener: Callable[[Row], None]) -> None:
+        self._listeners.append(listener)
 
     def take(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -260,7 +272,8 @@ class _Seen:
                 self._known.add(identity(row))
                 self.rows.append(row)
                 self.step = row["step"]
-                self._on_row(row)
+                for listener in self._listeners:
+                    listener(row)
 
 
 def _raise_failure(state: State, folder: snapshots.Where) -> None:

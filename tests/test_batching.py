@@ -82,6 +82,14 @@ def masked(x, i):
     return y
 
 
+def flattened(x, i):
+    y = np.real(rt.numpy.ones((2, 3), complex)) + 0 * x
+    z = np.real(rt.numpy.ones((2, 3), complex))  # which all examples share until it is written
+    z.ravel()[4] = x[0]
+    y.reshape(-1)[1] = x[1]
+    return y * x + z
+
+
 def element_by_element(x, i):
     z = rt.numpy.zeros(6)
     z[0] = x[0]
@@ -107,6 +115,7 @@ PROGRAMS = {
     "writes at places": written_at,
     "adds at places": added_at,
     "masks": masked,
+    "flattened views": flattened,
     "element by element": element_by_element,
     "a loop": looped_by_scan,
     "a median": lambda x, i: np.median(np.outer(x, x), axis=0) + np.percentile(x, 30),

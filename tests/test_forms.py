@@ -166,7 +166,8 @@ def test_derivatives_of_a_batch_are_those_of_each_example(form):
     looped = [gradient(*example) for example in examples(form)]
     assert_those_of_a_loop(rt.vmap(gradient)(*batched(form)), looped)
     summed = rt.grad(lambda *a: np.sum(rt.vmap(functools.partial(total, form))(*a)), argnums)
-    assert_those_of_a_loop(summed(*batched(form)), looped)
+    with np.errstate(over="ignore"):  # some values are the largest that there are
+        assert_those_of_a_loop(summed(*batched(form)), looped)
 
     def along(*args):
         directions = [np.cos(np.arange(np.size(a)).reshape(np.shape(a))).astype(a.dtype) for a in args]

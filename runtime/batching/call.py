@@ -61,9 +61,23 @@ def aligned(call: Call) -> list:
 
 
 def lying_as(y: Any, wanted: np.ndarray) -> Any:
-    """Return `y`, or a copy of it, with the axes of each example in memory as they are in `wanted`."""
+    """Return `y`, or a copy of it, with each example in one piece and its axes in memory as they are in `wanted`."""
     axes = (0, *(k + 1 for k in phantom.memory_axes(wanted.strides)))
     if np.transpose(held(y), axes).flags.c_contiguous:
         return y
+    if axes == tuple(range(len(axes))):
+        return run("copy", y)
     made = run("copy", run("transpose", y, axes=axes))
     return run("transpose", made, axes=tuple(axes.index(k) for k in range(len(axes))))
+
+
+def in_pieces(y: Any) -> Any:
+    """Return `y`, or a copy of it in which each example lies as one would alone.
+
+    Where examples share an operand, NumPy may lay out a result with them innermost.
+    """
+    memory = held(y)
+    if memory.flags.c_contiguous or not memory.strides[0]:
+        return y
+    inside = [abs(stride) for n, stride in zip(memory.shape[1:], memory.strides[1:], strict=True) if n > 1]
+    return y if memory.strides[0] >= max(inside, default=0) else lying_as(y, phantom.row(memory))

@@ -13,11 +13,12 @@ from ..levels import Level
 from ..lines import place, user_line
 from ..op import Op
 from ..trail import constant, run_over
-from .call import Call, spread
+from .call import Call, in_pieces, spread
 from .indexing import WRITES
-from .rules import rule_of
+from .rules import elementwise, rule_of
 
 _NONE: dict = {}
+_MOST_AXES = 65  # NumPy's arrays have fewer
 _STAY = (
     "stay with NumPy functions on arrays, make arrays to write into with retape.numpy, and index retape.numpy.array(table) "
     "instead of a plain table"
@@ -94,23 +95,39 @@ class Batch(Level):
             self.require_open()
         values = []
         is_batched = []
+        most, least = 0, _MOST_AXES
         for a in args:
             kind = type(a)
             if kind is Array and a._level is self:
+                a = a._slot
                 is_batched.append(True)
-                values.append(a._slot)
-            else:
+                axes = a.ndim
+                if axes < least:
+                    least = axes
+            elif kind is float or kind is int:
                 is_batched.append(False)
-                values.append(a if kind is float or kind is int else constant(a))
-        if True not in is_batched:
+                axes = 0
+            else:
+                a = constant(a)
+                is_batched.append(False)
+                axes = getattr(a, "ndim", 0) + 1
+            values.append(a)
+            if axes > most:
+                most = axes
+        a = None  # a use more, and what is written to would be copied
+        if least == _MOST_AXES:
             return traced(self, spread(apply(op, values, parameters), self.size), None)
-        call = Call(op, values, is_batched, parameters or _NONE, self.size)
-        if op.name in WRITES:
-            values, parameters = WRITES[op.name](call)
-            del call  # a use more, and what is written to would be copied
-            y = (run_over if gives_up else apply)(op, values, parameters)
+        rule = rule_of(op)
+        if rule is elementwise and least == most:  # nothing is to be aligned
+            y = apply(op, values, parameters)
         else:
-            y = rule_of(op)(call)
+            call = Call(op, values, is_batched, parameters or _NONE, self.size)
+            if op.name in WRITES:
+                values, parameters = WRITES[op.name](call)
+                del call
+                y = (run_over if gives_up else apply)(op, values, parameters)
+            else:
+                y = rule(call)
         if y.nbytes > self.most_bytes:
             self.most_bytes = y.nbytes
-        return traced(self, y, None)
+        return traced(self, in_pieces(y), None)

@@ -100,7 +100,8 @@ def _examples_first(leaf: Any, axis: int, name: str) -> Any:
         )
     if not -values.ndim <= axis < values.ndim:
         raise InputError(
-            f"{name} has shape {values.shape} and no axis {axis} to map over: say None in in_axes for what all examples share"
+            f"{name} has shape {values.shape} and no axis {axis} to map over: give what all examples share by position, with "
+            "None in in_axes"
         )
     values = np.moveaxis(values, axis, 0) if axis % values.ndim else values
     return values if layout(values).flags.c_contiguous else np.copy(values, "C")  # pyright: ignore

@@ -79,7 +79,7 @@ def _plain_item(item: Any) -> Any:
         return slice(*(None if k is None else int(k) for k in (item.start, item.stop, item.step)))
     if isinstance(item, int) and not isinstance(item, bool):
         return item
-    value = settled(item, "an index") if type(item) is Array else np.asarray(item)
+    value = settled(item, "an index") if type(item) is Array else item
     if type(value) is Array:  # one for each example
         if value.dtype.kind not in "iu":
             read(value, "an index")
