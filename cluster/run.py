@@ -1,6 +1,5 @@
 """Makes a trained model from a loss, its data and an optimizer, on the workers of a Ray cluster."""
 
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -10,24 +9,21 @@ from typing import Any
 
 from ..checkpoint.units import parse_bytes
 from . import snapshot as snapshots
-from .comm.shm import remove_arenas
-from .crew import Crew
 from .data import as_source
 from .ending import RESULT_NAME, ending, status_of, write_json
-from .engine import cluster, find_cluster, payload_size, placement
+from .engine import find_cluster
 from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
-from .exports import check_exports, exported
+from .exports import check_exports
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
 from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
+from .leading import SeenRows, Staff, lead
 from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
-from .rows import Row, identity
 from .status import StatusFile
-from .stopping import Stop, stop_signals
-from .supervisor import Resize, State, advance, begin
-from .supervisor import Stop as EndRun
+from .stopping import stop_signals
+from .supervisor import State
 
-_POLL_SECONDS = 0.1
+Resume = bool | str | Path | None
 
 
 @dataclass(frozen=True)
@@ -36,8 +32,7 @@ class TrainResult:
 
     ``status`` is "finished", "stopped early", "interrupted" (SIGINT) or "preempted" (SIGTERM); ``step`` counts updates;
     ``params`` and ``state`` are those of the last snapshot, ``snapshot``; ``best`` is the best one, where one is kept.
-    ``rows`` are this call's metrics in order; ``out`` holds the
-    files.
+    ``rows`` are this call's metrics in order; ``out`` holds the files.
     """
 
     status: str
@@ -67,7 +62,7 @@ def train(
     resize: Callable[[int], int] | None = None,
     microbatch: int | str = "auto",
     memory_budget: int | str | None = None,
-    resume: bool | str | Path | None = None,
+    resume: Resume = None,
     snapshots_at: str | Path | None = None,
     validation: Any = None,
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None,
@@ -132,16 +127,7 @@ def train(
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
     with held(out) as folder, stop_signals() as stop:
         saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
-        if resume == "auto":
-            # Not whether one is good: where all are damaged, starting anew must be somebody's decision.
-            resume = any(name.endswith(".snapshot") for name in snapshots.after(saved, -1))
-        resume_from, damaged = find_snapshot(saved, resume)
-        if resume_from is None:
-            set_aside(folder, saved)
-        else:
-            set_aside_newer(folder, saved, resume_from)
-            (folder / RESULT_NAME).unlink(missing_ok=True)
-        notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
+        resume_from, notes = _go_on_from(folder, saved, resume)
         for note in notes:
             say(note)
         job = Job(
@@ -157,7 +143,7 @@ def train(
             evaluate=evaluate,
             snapshots=saved,
         )
-        seen = _Seen(on_row or (lambda row: None))
+        seen = SeenRows(on_row or (lambda row: None))
         status = StatusFile(folder, config, saved)
 
         def end(status: str, error: BaseException | None = None, more: Mapping[str, Any] | None = None) -> None:
@@ -167,34 +153,8 @@ def train(
             write_json(folder / RESULT_NAME, {**figures, **(more or {})})
 
         try:
-            address = find_cluster(address)
-            cpus, size = (workers + spares) * threads, payload_size(job)
-            with cluster(address, cpus=cpus, payload_bytes=size, oversubscribe=oversubscribe) as ray:
-                stop.interrupt_at_once()  # again, for Ray has set a handler of its own
-                say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
-                first = 0 if resume_from is None else snapshots.step_of(resume_from)
-                with (
-                    exported(metrics_to, folder, step=first, say=say) as export,
-                    placement(ray, workers, threads=threads) as group,
-                ):
-                    seen.tell(export)
-                    token = secrets.token_hex(32)
-                    crew = Crew(
-                        ray,
-                        job,
-                        group=group,
-                        bundles=workers,
-                        threads=threads,
-                        local=address in (None, "local"),
-                        token=token,
-                        on_rows=seen.take,
-                        say=say,
-                    )
-                    try:
-                        state = _supervise(crew, workers, spares, stop, resize, seen, status)
-                    finally:
-                        crew.close()
-                        remove_arenas(token)
+            staff = Staff(workers, spares, threads, find_cluster(address), oversubscribe)
+            state = lead(job, staff, stop=stop, resize=resize, seen=seen, status=status, metrics_to=metrics_to, say=say)
             _raise_failure(state, saved)
             newest, _ = snapshots.latest(saved)
             params = init(config.seed)
@@ -219,61 +179,18 @@ def train(
         return result
 
 
-def _supervise(
-    crew: Crew,
-    workers: int,
-    spares: int,
-    stop: Stop,
-    resize: Callable[[int], int] | None,
-    seen: "_Seen",
-    status: StatusFile,
-) -> State:
-    """Runs the workers to the end of the run; returns the supervisor's last state."""
-    state, instructions = begin(workers, spares=spares)
-    told = False
-    while True:
-        for instruction in instructions:
-            crew.do(instruction)
-        if state.is_over:
-            break
-        events = crew.events(_POLL_SECONDS)
-        if state.generation:
-            stop.finish_the_step()
-        if stop.requested and not told:
-            events.append(EndRun())
-            told = True
-        wanted = workers if resize is None else resize(seen.step)
-        if wanted != state.wanted:
-            events.append(Resize(wanted))
-        instructions = []
-        for event in events:
-            state, more = advance(state, event)
-            instructions += more
-        status.show(state, crew.pulses())
-    crew.last_rows()
-    return state
-
-
-class _Seen:
-    """The rows that reached the driver, each once."""
-
-    def __init__(self, on_row: Callable[[Row], None]) -> None:
-        self.rows: list[Row] = []
-        self.step = 0
-        self._listeners = [on_row]
-        self._known: set[tuple[int, str]] = set()
-
-    def tell(self, listener: Callable[[Row], None]) -> None:
-        self._listeners.append(listener)
-
-    def take(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            if identity(row) not in self._known:
-                self._known.add(identity(row))
-                self.rows.append(row)
-                self.step = row["step"]
-                for listener in self._listeners:
-                    listener(row)
+def _go_on_from(folder: Path, saved: snapshots.Where, resume: Resume) -> tuple[snapshots.Where | None, tuple[str, ...]]:
+    """The snapshot to go on from, if any, and what was wrong with newer ones; files that are in the way are set aside."""
+    if resume == "auto":
+        # Not whether one is good: where all are damaged, starting anew must be somebody's decision.
+        resume = any(name.endswith(".snapshot") for name in snapshots.after(saved, -1))
+    resume_from, damaged = find_snapshot(saved, resume)
+    if resume_from is None:
+        set_aside(folder, saved)
+    else:
+        set_aside_newer(folder, saved, resume_from)
+        (folder / RESULT_NAME).unlink(missing_ok=True)
+    return resume_from, tuple(f"{error}; resuming from {resume_from}" for error in damaged)
 
 
 def _raise_failure(state: State, folder: snapshots.Where) -> None:
