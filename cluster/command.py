@@ -14,7 +14,7 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.units import format_bytes
 from ..runtime.trees import flatten
-from ..scheduler.gradients import plan
+from ..scheduler.planning import plan
 from .arguments import resolve_budget
 from .data import Order, take
 from .ending import RESULT_NAME, status_of
@@ -106,6 +106,7 @@ def _run(options: argparse.Namespace) -> int:
             nonfinite=options.nonfinite,
             loss_limit=math.inf if options.loss_limit == "none" else options.loss_limit,
             wire=options.wire,
+            shard_optimizer=options.shard_optimizer,
             out=options.out,
             resume=options.resume,
             snapshots_at=options.snapshots_at,

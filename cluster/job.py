@@ -34,7 +34,9 @@ class TrainConfig:
     waits for others longer than ``deadline_seconds`` gives up. The last ``keep`` snapshots stay, and with ``best``, such
     as "lowest val_loss", the best of those that were taken after a validation. With ``patience``, the run stops early once
     that many validations in a row brought no figure better than the best by more than ``min_delta``. ``wire`` is how
-    float32 gradients travel between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). An epoch's
+    float32 gradients travel between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). With
+    ``shard_optimizer``, each worker holds its part of the optimizer state only, and all go back to the newest snapshot when
+    one is lost (see :class:`~retape.cluster.sharding.Shards`). An epoch's
     last examples that do not fill a batch are left out, or with ``last_batch="keep"`` make a smaller one. Each worker reads
     up to ``ahead_bytes`` of batches ahead in the background; ``None`` is 64 MiB as soon as that pays, for data that draws no
     random numbers of its own (see :class:`~retape.cluster.data.Feed`). Raises ``ConfigError`` for numbers that cannot work.
@@ -62,6 +64,7 @@ class TrainConfig:
     nonfinite: str = "stop"
     loss_limit: float = math.inf
     wire: str = "float32"
+    shard_optimizer: bool = False
     last_batch: str = "drop"
     ahead_bytes: int | None = None
 

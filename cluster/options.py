@@ -84,6 +84,7 @@ def _defaults(model: str) -> dict[str, Any]:
         "nonfinite": "stop",
         "loss_limit": "none",
         "wire": "float32",
+        "shard_optimizer": False,
         "seed": 0,
         "data_limit": 8 * 2**20,
         "snapshot_every": 100,
@@ -199,6 +200,12 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         metavar="ADDRESS",
     )
     add(group, "--wire", "how float32 gradients travel between nodes", choices=list(WIRES))
+    group.add_argument(
+        "--shard-optimizer",
+        action="store_true",
+        default=None,
+        help="each worker holds its part of the optimizer state only; one that is lost sends all to the newest snapshot",
+    )
 
     group = parser.add_argument_group("faults")
     add(group, "--nonfinite", "what a loss or gradient that is no number does to a run", choices=["stop", "skip"])

@@ -35,6 +35,10 @@ class Rows:
         """Goes on from another worker's rows."""
         self._kept = deque(rows, maxlen=_KEPT)
 
+    def keep_until(self, step: int) -> None:
+        """Forgets the rows after ``step``: its worker goes back there."""
+        self.take_over(tuple(row for row in self._kept if row["step"] <= step))
+
     def open(self, step: int) -> None:
         """Becomes the writer of the file: rows after ``step`` are dropped, and those that are missing are added."""
         self.close()

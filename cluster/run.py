@@ -122,6 +122,11 @@ def train(
         raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
     if config.best is not None and (validation is None or evaluate is None):
         raise ConfigError(f"the best snapshot is the one with the {config.best}: that takes validation data and evaluate")
+    if config.shard_optimizer and optimizer.update_pieces is None:
+        raise ConfigError(
+            f"shard_optimizer needs an optimizer with update_pieces, which {optimizer.name!r} does not have: see "
+            "retape.cluster.optimizers.Optimizer, or take one of retape's own"
+        )
     check_exports(metrics_to)
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..runtime.trees import flatten, unflatten
-from ..scheduler.gradients import plan
+from ..runtime.trees import flatten, map_leaves, unflatten
 from ..scheduler.microbatch import accumulate
+from ..scheduler.planning import plan
 from . import snapshot as snapshots
 from .comm.group import Formation, Group
 from .comm.layout import Layout
@@ -28,11 +28,12 @@ from .errors import AbortedError, DeadlineError, RunError
 from .fingerprint import fingerprint
 from .gradients import Gradients
 from .job import Failure, Job, Outcome, Pulse, Ready, State
-from .optimizers import clip_by_global_norm, global_norm
+from .optimizers import clipped, global_norm
 from .patience import Patience
 from .processes import own_process
 from .rows import Row, Rows
 from .saving import Saver
+from .sharding import SHARED_SLOTS, Shards
 from .shards import by_shard, cut
 from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
 
@@ -52,7 +53,9 @@ class Worker:
         self._generation = -1
         self._group: Group | None = None
         self._gradients: Gradients | None = None
+        self._shards: Shards | None = None
         self._listener: socket.socket | None = None
+        self._rows = Rows(job.out)
         self._saver = Saver(job, self._warn)
         self._is_whole = True
         self._phase = "starting"
@@ -63,6 +66,7 @@ class Worker:
         Raises ``SnapshotError`` for a bad snapshot and ``RunError`` for parameters that cannot be trained.
         """
         job, config = self.job, self.job.config
+        self._is_whole = True
         params = job.init(config.seed)
         state = job.optimizer.init(params)
         self.step, self.order = 0, Order(config.seed)
@@ -87,7 +91,7 @@ class Worker:
         self.params = unflatten(treedef, [np.array(leaf, order="C") for leaf in leaves])
         self.state = state
         self.layout = Layout.of(flatten(self.params)[0])
-        self._rows = Rows(job.out)
+        self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
         self._patience = Patience.of(saved.get("patience"))
         self._node, self._host = whereabouts()
@@ -122,6 +126,7 @@ class Worker:
                 rank,
                 self.layout,
                 figures=max(_STEP_COLUMNS + most * (1 + _NAMES), len(self.layout.places)),
+                shared=SHARED_SLOTS if self._is_sharded(formation) else 0,
                 listener=self._listener,
                 is_called_off=lambda: generation <= self._called_off,
             )
@@ -132,6 +137,8 @@ class Worker:
             if self._group is not None:
                 self._group.abort()
             status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
+            # The others' parts of the optimizer state may be gone.
+            self._is_whole = self._is_whole and self._shards is None
             return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)
         finally:
             if status not in ("aborted", "regrouped"):
@@ -141,6 +148,8 @@ class Worker:
                 self._gradients.close()
             if self._group is not None:
                 self._group.close()
+            if self._shards is not None:
+                self.params, self._shards = map_leaves(np.array, self.params), None
             self._group = self._gradients = None
 
     def rows(self, step: int) -> tuple[Row, ...]:
@@ -171,7 +180,7 @@ class Worker:
             step=self.step,
             after_step=self.after_step,
             params=flatten(self.params)[0],
-            state=flatten(self.state)[0],
+            state=None if self.state is None else flatten(self.state)[0],
             order=self.order.as_dict(),
             microbatch=self._microbatch,
             rows=self._rows.since(0),
@@ -180,9 +189,10 @@ class Worker:
 
     def take_over(self, given: State) -> int:
         """Makes another worker's state this one's own; returns its step."""
-        for mine, theirs in ((self.params, given.params), (self.state, given.state)):
-            for place, leaf in zip(flatten(mine)[0], theirs, strict=True):
-                np.copyto(place, leaf)
+        for place, leaf in zip(flatten(self.params)[0], given.params, strict=True):
+            np.copyto(place, leaf)
+        treedef = flatten(self.job.optimizer.init(self.params))[1]
+        self.state = None if given.state is None else unflatten(treedef, [np.array(leaf) for leaf in given.state])
         self.step, self.after_step, self.order = given.step, given.after_step, Order(**given.order)
         self._microbatch, self._is_whole, self._patience = given.microbatch, True, given.patience
         self._rows.take_over(given.rows)
@@ -190,6 +200,7 @@ class Worker:
 
     def _train(self, group: Group, gradients: Gradients) -> str:
         self._muster(group)
+        self._take_state(group)
         config = self.config
         with Feed(
             self.job.data,
@@ -216,6 +227,8 @@ class Worker:
                 self._after_step(group, is_last=True)
                 return "interrupted" if self.step < self.config.steps else "finished"
             if stop == _REGROUP:
+                if self._shards is not None:
+                    self._save(group, is_last=True)
                 return "regrouped"
 
     def _muster(self, group: Group) -> None:
@@ -225,6 +238,20 @@ class Worker:
         check_data(table[:, 4])
         check_replicas(table[:, 2:4], self.step)
         self.after_step = int(table[:, 1].min())
+
+    def _is_sharded(self, formation: Formation) -> bool:
+        return self.config.shard_optimizer and formation.world > 1
+
+    def _take_state(self, group: Group) -> None:
+        """Has the optimizer state, or this rank's part of it, that the formation needs."""
+        if self.state is None:
+            # It was sharded in another way: when a formation ends so that workers can join or leave, a snapshot has it.
+            like = self.job.optimizer.init(self.params)
+            file = snapshots.of_step(self.job.snapshot_folder, self.step)
+            self.state = snapshots.load(file, params_like=self.params, state_like=like).state
+        if self._is_sharded(group.formation):
+            self._shards = Shards(self.job.optimizer, group, self.params, self.state)
+            self.params, self.state = self._shards.params, None
 
     def _wanted(self, group: Group) -> Iterator[np.ndarray]:
         """The examples of this worker's shards, from where it stands, in the order in which it asks for them."""
@@ -261,14 +288,16 @@ class Worker:
         mean_grads = unflatten(flatten(self.params)[1], group.result)
         problem = nonfinite(self.step, loss, "loss", config.loss_limit)
         if problem is None:
-            if config.clip_norm is None:
-                norm = global_norm(mean_grads)
-            else:
-                mean_grads, norm = clip_by_global_norm(mean_grads, config.clip_norm)
+            norm = global_norm(mean_grads)
             problem = nonfinite(self.step, norm, "gradient's norm")
         if problem is None:
             self._is_whole = False
-            self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
+            if self._shards is not None:
+                self._shards.update(mean_grads, rate, norm, config.clip_norm)
+            else:
+                if config.clip_norm is not None:
+                    mean_grads = clipped(mean_grads, norm, config.clip_norm)
+                self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
         elif config.nonfinite == "stop":
             raise problem
         else:
@@ -370,12 +399,13 @@ class Worker:
         self._phase = "saving"
         group.check()  # a rank that was replaced while it stood still must not write over what its successors wrote
         config, formation = self.config, group.formation
+        state = self.state if self._shards is None else self._shards.whole_state()
         self._saver.save(
             snapshots.Share(self.rank, formation.world, f"{formation.generation}_{formation.token[:8]}"),
             is_last=is_last,
             step=self.step,
             params=self.params,
-            state=self.state,
+            state=state,
             order=self.order.as_dict(),
             random={"seed": config.seed, "step": self.step},
             settings={
@@ -390,6 +420,8 @@ class Worker:
             },
             scores=self._scores,
         )
+        if self._shards is not None:
+            group.finish()  # each has its copy: the memory in which the state was put together is free again
 
     def _warn(self, sentence: str) -> None:
         self._rows.record({"step": self.step, "warning": sentence})

@@ -31,7 +31,8 @@ def jacobian(
 
     Rows (columns) are computed in batches: one sweep, every op on `batch_size` of them at once. Without a `batch_size`, up to
     3 are computed one by one; else the ops of the first 16 tell how many go together, so that none makes an array of over
-    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. Raises `InputError` for arguments
+    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. A rule of your own that computes
+    outside of NumPy is called for one row at a time, unless a `batch_size` is named. Raises `InputError` for arguments
     without a derivative, `ValueError` for an unknown mode or a batch size below 1.
 
     >>> import numpy as np, retape as rt
@@ -61,11 +62,15 @@ def jacobian(
         entries = sum(int(np.size(leaf)) for leaf in leaves)
         results = sum(int(np.size(leaf)) for leaf in outputs)
         if mode == "reverse" or mode == "auto" and results <= entries:
-            rows = Sweeps(lambda seeds: trees.flatten(pullback(trees.unflatten(out_tree, seeds)))[0], outputs, batch_size)
+            rows = Sweeps(
+                lambda seeds: trees.flatten(pullback(trees.unflatten(out_tree, seeds)))[0], outputs, leaves, batch_size
+            )
             made = _by_rows(rows, outputs, leaves)
         else:
             push = transposed(pullback, output)
-            columns = Sweeps(lambda seeds: trees.flatten(push(*trees.unflatten(treedef, seeds)))[0], leaves, batch_size)
+            columns = Sweeps(
+                lambda seeds: trees.flatten(push(*trees.unflatten(treedef, seeds)))[0], leaves, outputs, batch_size
+            )
             made = _by_columns(columns, outputs, leaves)
         nested = [
             trees.unflatten(treedef, row) if not isinstance(argnums, int) else trees.unflatten(treedef, row)[0]

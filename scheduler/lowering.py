@@ -131,7 +131,8 @@ class Lowering:
         """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call.
 
         In the forward sweep, and of complex numbers, only for updates in place: NumPy rounds complex products differently
-        into a buffer that it reads from, and may do so with functions, but a budget changes no bit.
+        into a buffer that it reads from, and may do so with functions, but a budget changes no bit. Single numbers are made
+        anew: they are no arrays.
         """
         if op.overwrites is None or op.run_into is None:
             return -1
@@ -141,7 +142,7 @@ class Lowering:
         if value < 0 or tape.aliases[slot] >= 0:
             return -1
         is_reverse = bool(self.program.forward) and value >= self.program.forward
-        if not op.reads_target and (not is_reverse or made.dtype.kind == "c"):
+        if not op.reads_target and (not is_reverse or made.dtype.kind == "c" or not made.shape):
             return -1
         before = tape.phantoms[slot]
         same = before.shape == made.shape and before.dtype == made.dtype and before.strides == made.strides

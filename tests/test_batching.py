@@ -376,6 +376,24 @@ def test_a_jacobian_takes_no_more_rows_at_once_than_memory_allows():
     assert len(sizes) == 40 * 2
 
 
+def test_rules_that_compute_outside_of_numpy_are_called_for_one_row_at_a_time():
+    seen = []
+
+    @rt.primitive
+    def doubled(x):
+        return 2 * x
+
+    def rule(g):
+        seen.append(g.shape)
+        return np.asarray([2 * float(value) for value in g])
+
+    doubled.defvjp(rule)
+    same(rt.jacobian(doubled, mode="reverse")(np.arange(6.0)), 2 * np.eye(6))
+    assert seen == [(6,)] * 7  # the first time for a batch, in vain
+    with pytest.raises(rt.BatchedValueError):
+        rt.jacobian(doubled, mode="reverse", batch_size=3)(np.arange(6.0))
+
+
 def test_a_batch_size_below_one_is_refused():
     with pytest.raises(ValueError, match="batch_size=0 is below 1"):
         rt.jacobian(np.sin, batch_size=0)

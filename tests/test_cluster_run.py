@@ -150,8 +150,9 @@ def test_more_workers_than_cpus_are_refused_with_both_numbers(ray, tmp_path):
         train(**problem(), steps=2, workers=8, out=tmp_path)
 
 
-def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tmp_path):
-    settings = {**problem(), "steps": 40, "snapshot_every": 7}
+@pytest.mark.parametrize("shard_optimizer", [False, True])
+def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tmp_path, shard_optimizer):
+    settings = {**problem(), "steps": 40, "snapshot_every": 7, "shard_optimizer": shard_optimizer}
     plain = settings["loss"]
     marker = tmp_path / "died"
 
@@ -167,9 +168,10 @@ def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tm
     told = []
     result = train(**{**settings, "loss": loss}, out=tmp_path / "out", on_event=told.append)
     assert marker.exists() and any("was lost after step" in sentence for sentence in told)
-    whole = train(**settings, out=tmp_path / "whole")
+    whole = train(**{**settings, "shard_optimizer": False}, out=tmp_path / "whole")
     for name in "ab":
         assert result.params[name].tobytes() == whole.params[name].tobytes()
+        assert result.state["mean"][name].tobytes() == whole.state["mean"][name].tobytes()
     for out in ("out", "whole"):
         assert [row["step"] for row in rows_of(tmp_path / out)] == list(range(1, 41))
     assert [row["step"] for row in result.rows] == list(range(1, 41))

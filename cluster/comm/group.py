@@ -81,10 +81,13 @@ class Group:
         layout: Layout,
         *,
         figures: int = 0,
+        shared: int = 0,
         listener: socket.socket | None = None,
         is_called_off: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Meets the others. Raises ``RunError`` where there is not enough shared memory, or an older formation is met."""
+        """Meets the others; ``shared`` is how many further slots a node has.
+
+        Raises ``RunError`` where there is not enough shared memory, or an older formation is met."""
         self.formation, self.rank, self.layout = formation, rank, layout
         self.node, self.local = formation.place(rank)
         shards, split = formation.shards, formation.split
@@ -103,13 +106,15 @@ class Group:
             local_world,
             layout,
             slots=slots,
-            extra=1 + (len(trees) if self._several else 0),
+            extra=1 + (len(trees) if self._several else 0) + shared,
             figures=(formation.world, figures),
             generation=formation.generation,
             deadline_seconds=formation.deadline_seconds,
             is_called_off=is_called_off,
         )
         self._result = self.arena.extra(0)
+        first_shared = 1 + (len(trees) if self._several else 0)
+        self.shared = [self.arena.extra(first_shared + number) for number in range(shared)]
         self._sources: list[int] = []
         at: dict[Run, int] = {}
         for local, run in enumerate(local_runs):
@@ -210,6 +215,24 @@ class Group:
     def is_leader(self) -> bool:
         """Whether this rank reduces with other nodes for its own."""
         return self._net is not None
+
+    @property
+    def spare(self) -> list[int]:
+        """Slots of this node that nothing is in between a ``finish`` and the next gradients: the result is the first."""
+        return [self._result, *(self.arena.slot(0, number) for number in range(len(self.slots)))]
+
+    def spread(self, slot: int, spans: Sequence[Sequence[Span]]) -> None:
+        """Lets every node have in its ``slot`` what each rank has written into its ``spans`` of it, rank by rank."""
+        self.arena.barrier("write its pieces")
+        if not self._several:
+            return
+        if self._net is not None:
+            self._net.spread(self._by_node(spans), lambda span: self.arena.view(slot, span))
+        self.arena.barrier("bring the pieces of the other nodes")
+
+    def _by_node(self, by_rank: Sequence[Sequence[Span]]) -> list[list[Span]]:
+        ends = [self.formation.first_rank(node) for node in range(len(self.formation.nodes))] + [self.formation.world]
+        return [[span for rank in range(*ends[node : node + 2]) for span in by_rank[rank]] for node in range(len(ends) - 1)]
 
     def finish(self, figures: Sequence[float] = ()) -> np.ndarray:
         """Waits until everybody's part of the sum is in ``result``; returns every rank's figures, (world, columns)

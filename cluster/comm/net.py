@@ -214,6 +214,27 @@ class Net:
                 send(number)
         self._exchange(peers, place, came, feed, send)
 
+    def spread(self, spans: Sequence[Sequence[Span]], view: Callable[[Span], np.ndarray]) -> None:
+        """Lets every node have what each has in its ``spans``, node by node; ``view`` gives a span's values, flat."""
+        peers = {peer: _Peer(link, sum(view(span).nbytes for span in spans[peer])) for peer, link in self._links.items()}
+        for number, span in enumerate(spans[self.node]):
+            values, block = view(span), CHUNK_BYTES // span.dtype.itemsize
+            for start in range(0, values.size, block):
+                piece = _Piece(SUM, 0, number, start * span.dtype.itemsize, values[start : start + block])
+                for state in peers.values():
+                    state.outgoing.append(piece)
+
+        def place(peer: int, frame: Frame) -> np.ndarray:
+            if frame.kind != SUM or frame.span >= len(spans[peer]):
+                raise MessageError(f"a message of kind {frame.kind}, span {frame.span} came from node {peer} out of turn")
+            into = view(spans[peer][frame.span])
+            start, count = (number // into.itemsize for number in (frame.offset, frame.length))
+            if start + count > into.size:
+                raise MessageError(f"a message from node {peer} does not fit its place in span {frame.span}")
+            return into[start : start + count]
+
+        self._exchange(peers, place, lambda peer, frame, values: values.nbytes)
+
     def gather(self, figures: np.ndarray) -> dict[int, np.ndarray]:
         """Every other node's ``figures``, flat float64, by node; each node may bring another number of them."""
         peers = {peer: _Peer(link, -1) for peer, link in self._links.items()}

@@ -5,7 +5,7 @@ from .format import FORMAT_VERSION, Packed, Snapshot, pack
 from .places import Where, absolute, is_url, join, local_path
 from .reading import check_same_run, load, read, verify
 from .shares import Share
-from .store import BEST_NAME, Best, after, best_of, latest, move_aside, remove_partial, save, step_of
+from .store import BEST_NAME, Best, after, best_of, latest, move_aside, of_step, remove_partial, save, step_of
 from .writer import Writer
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "load",
     "local_path",
     "move_aside",
+    "of_step",
     "pack",
     "read",
     "remove_partial",

@@ -139,6 +139,11 @@ def move_aside(where: Where, names: Sequence[str]) -> None:
         place.move(name, f"earlier-{number}")
 
 
+def of_step(where: Where, step: int) -> Where:
+    """The path or URL of the snapshot of ``step`` in ``where``, whether it is there or not."""
+    return open_place(where).file(f"step-{step:09d}.snapshot")
+
+
 def step_of(file: Where) -> int:
     """The step of a snapshot that is known to be good."""
     place, name = place_of(file)

@@ -62,13 +62,25 @@ def aligned(call: Call) -> list:
 
 def lying_as(y: Any, wanted: np.ndarray) -> Any:
     """Return `y`, or a copy of it, with each example in one piece and its axes in memory as they are in `wanted`."""
-    axes = (0, *(k + 1 for k in phantom.memory_axes(wanted.strides)))
-    if np.transpose(held(y), axes).flags.c_contiguous:
-        return y
+    axes = _with_batch(phantom.memory_axes(wanted.strides))
+    return y if np.transpose(held(y), axes).flags.c_contiguous else _copied(y, axes)
+
+
+def owned(a: Any, size: int) -> Any:
+    """Return an array that all examples share as one of all examples, in memory of its own."""
+    return _copied(spread(a, size), _with_batch(phantom.memory_axes(held(a).strides)))
+
+
+def _with_batch(axes: tuple[int, ...]) -> tuple[int, ...]:
+    return (0, *[k + 1 for k in axes])
+
+
+def _copied(y: Any, axes: tuple[int, ...]) -> Any:
+    """Return a copy whose axes lie in memory in this order, the outermost first."""
     if axes == tuple(range(len(axes))):
         return run("copy", y)
     made = run("copy", run("transpose", y, axes=axes))
-    return run("transpose", made, axes=tuple(axes.index(k) for k in range(len(axes))))
+    return run("transpose", made, axes=tuple([axes.index(k) for k in range(len(axes))]))
 
 
 def in_pieces(y: Any) -> Any:

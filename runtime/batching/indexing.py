@@ -12,7 +12,7 @@ from .. import phantom
 from ..layouts import held
 from ..ops.index_templates import Slot, gathered_phantom
 from ..views import Window
-from .call import Call, lying_as, run, spread
+from .call import Call, lying_as, owned, run, spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def written(call: Call) -> tuple[list, dict]:
     """Return operands and parameters of a write by index: into x, of a value if there is one, at the places of the arrays."""
     arrays_from = {"erase": 1}.get(call.op.name, 2)
     index = call.parameters["index"]
-    x = call.operands[0] if call.is_batched[0] else spread(call.operands[0], call.size)
+    x = call.operands[0] if call.is_batched[0] else owned(call.operands[0], call.size)
     shape = x.shape[1:]
     value = [a if b else spread(a, call.size) for a, b in list(_pairs(call, 0))[1:arrays_from]]
     if len(call.operands) == arrays_from:

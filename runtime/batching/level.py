@@ -6,7 +6,7 @@ from threading import get_ident
 from typing import Any, NoReturn, Self
 
 from .. import phantom
-from ..array import Array, apply, is_active, traced
+from ..array import Array, apply, apply_over, is_active, traced
 from ..errors import BatchedValueError
 from ..layouts import held
 from ..levels import Level
@@ -125,7 +125,10 @@ class Batch(Level):
             if op.name in WRITES:
                 values, parameters = WRITES[op.name](call)
                 del call
-                y = (run_over if gives_up else apply)(op, values, parameters)
+                if not is_batched[0]:  # what the examples shared is a copy of theirs now
+                    y = apply_over(op, tuple(values), parameters)
+                else:
+                    y = (run_over if gives_up else apply)(op, values, parameters)
             else:
                 y = rule(call)
         if y.nbytes > self.most_bytes:

@@ -19,7 +19,7 @@ from .indexing import INDEX_ADD, gather
 @implements(np.take)
 def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
     """Compose `np.take` of an index."""
-    if axis is None:
+    if axis is None or not a.ndim:
         a, axis = np.ravel(a), 0
     axis = axis % a.ndim
     indices = settled(indices, "an index") if type(indices) is Array else np.asarray(indices)
