@@ -21,6 +21,7 @@ import overlap
 import pictures
 import planning
 import recovery
+import snapshots
 import tables
 
 _TABLES = {
@@ -34,6 +35,7 @@ _TABLES = {
     "all-reduce": all_reduce.table,
     "overlap": overlap.table,
     "recovery": recovery.table,
+    "snapshots": snapshots.table,
 }
 
 

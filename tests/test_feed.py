@@ -113,7 +113,9 @@ def test_a_run_that_reads_ahead_has_the_bits_of_one_that_does_not(tmp_path, coun
     assert {outcome.status for outcome in together(workers)} == {"finished"}
     assert bits(workers[0]) == bits(alone)
     assert any(row.get("ahead_bytes") for row in workers[0].rows(0))
-    assert not [thread for thread in threading.enumerate() if thread.name == "retape-data" and thread.is_alive()]
+    for thread in [thread for thread in threading.enumerate() if thread.name == "retape-data"]:
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_an_epochs_last_batch_can_be_kept_and_is_the_mean_over_its_own_examples(tmp_path):
