@@ -12,7 +12,7 @@ from . import snapshot as snapshots
 from .comm.group import Formation
 from .engine import spawn, whereabouts
 from .errors import MismatchError, SnapshotError
-from .fingerprint import check_same, source_digest
+from .fingerprint import check_same
 from .job import Job, Pulse, Ready
 from .processes import Process
 from .rows import Row
@@ -54,14 +54,15 @@ class Crew:
         threads: int,
         local: bool,
         token: str,
+        source: str,
         on_rows: Callable[[Sequence[Row]], None],
         say: Callable[[str], None],
     ) -> None:
-        """Starts nothing yet."""
+        """Starts nothing yet. ``source`` is the digest of the code that made the job: workers of other code are refused."""
         self._ray, self._job, self._shared_job = ray, job, ray.put(job)
         self._group, self._free_bundles = group, list(range(bundles))
         self._threads, self._local, self._token = threads, local, token
-        self._on_rows, self._say, self._source = on_rows, say, source_digest()
+        self._on_rows, self._say, self._source = on_rows, say, source
         self._actors: dict[int, Any] = {}
         self._bundles: dict[int, int] = {}
         self._ready: dict[int, Ready] = {}
@@ -185,7 +186,6 @@ class Crew:
         self._ready[number] = ready
         name = f"worker {number} on {ready.host}"
         try:
-            # The job was made by the driver's code.
             check_same([{"retape": self._source}, {"retape": ready.fingerprint["retape"]}], ["the driver", name])
             if others:
                 known, other = others[0]

@@ -10,6 +10,7 @@ from .comm.shm import remove_arenas
 from .crew import Crew
 from .engine import cluster, payload_size, placement
 from .exports import exported
+from .fingerprint import source_digest
 from .job import Job
 from .rows import Row, identity
 from .status import StatusFile
@@ -74,7 +75,7 @@ def lead(
     """
     started = time.perf_counter()
     cpus = (staff.workers + staff.spares) * staff.threads
-    token = secrets.token_hex(32)
+    token, source = secrets.token_hex(32), source_digest()
     with cluster(staff.address, cpus=cpus, payload_bytes=payload_size(job), oversubscribe=staff.oversubscribe) as ray:
         stop.interrupt_at_once()  # again, for Ray has set a handler of its own
         say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {staff.workers} workers")
@@ -91,6 +92,7 @@ def lead(
                 threads=staff.threads,
                 local=staff.address in (None, "local"),
                 token=token,
+                source=source,
                 on_rows=seen.take,
                 say=say,
             )

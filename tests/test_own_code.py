@@ -68,7 +68,7 @@ def test_a_script_that_stands_alone_takes_the_retape_beside_it(checkout):
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_workers_that_run_other_code_than_the_driver_are_refused(ray, tmp_path, monkeypatch):
-    monkeypatch.setattr("retape.cluster.crew.source_digest", lambda: "another")
+    monkeypatch.setattr("retape.cluster.leading.source_digest", lambda: "another")
     with pytest.raises(
         MismatchError, match=r"the driver and worker \d on .* \(retape: another and \w+\): install the same code"
     ):

@@ -57,14 +57,14 @@ def folder(tmp_path_factory):
     (folder / "home" / ".bash_profile").write_text(f"export PATH={BIN}:$PATH\n")
     (folder / "home" / ".bashrc").touch()
     # The template, with two addresses of this machine in the place of the cluster's, and what is installed here in the place
-    # of what it installs. As they are one machine, the second must say who it is, and not stop the first.
+    # of what it installs. As they are one machine, the second must say who it is, keep its files apart, and not stop the first.
     config = yaml.safe_load(TEMPLATE.read_text())
     config["provider"] |= {"head_ip": HEAD, "worker_ips": [OTHER]}
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(folder / "key")}
     config["setup_commands"] = []
     config["head_start_ray_commands"][-1] += f" --num-cpus=1 --node-ip-address={HEAD}"
     config["worker_start_ray_commands"] = [
-        config["worker_start_ray_commands"][-1] + f" --num-cpus=1 --node-ip-address={OTHER}"
+        config["worker_start_ray_commands"][-1] + f" --num-cpus=1 --node-ip-address={OTHER} --temp-dir=/tmp/ray/other"
     ]
     (folder / "cluster.yaml").write_text(yaml.safe_dump(config))
     return folder
