@@ -1,8 +1,8 @@
 """Makes a trained model from a loss, its data and an optimizer, on the workers of a Ray cluster."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,7 @@ def train(
     check_exports(metrics_to)
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
-    with held(out) as folder, stop_signals() as stop:
-        saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
+    with held(out) as folder, _held_snapshots(folder, snapshots_at) as saved, stop_signals() as stop:
         resume_from, notes = _go_on_from(folder, saved, resume)
         for note in notes:
             say(note)
@@ -182,6 +181,18 @@ def train(
                 end(status_of(error), error)
             raise
         return result
+
+
+@contextmanager
+def _held_snapshots(folder: Path, snapshots_at: str | Path | None) -> Iterator[snapshots.Where]:
+    """Where the snapshots go: into the run's ``folder``, which is held, or to another place, which is claimed."""
+    if snapshots_at is None:
+        yield folder / SNAPSHOT_FOLDER
+        return
+    saved = snapshots.absolute(snapshots_at)
+    with snapshots.claimed(saved, folder):
+        snapshots.remove_partial(saved)
+        yield saved
 
 
 def _go_on_from(folder: Path, saved: snapshots.Where, resume: Resume) -> tuple[snapshots.Where | None, tuple[str, ...]]:
