@@ -37,7 +37,7 @@ def claimed(where: Where, out: Path) -> Iterator[None]:
     if other is not None and other["job"] != mine["job"] and not _is_gone(other):
         raise ConfigError(
             f"the snapshots at {where} are those of another job (process {other['pid']} on {other['host']}, which trains "
-            f"into {other['out']}): give this one another place with snapshots_at (--snapshots-at), or, if that job is surely "
+            f"into {other['out']}): give this one another place (snapshots_at, --snapshots-at), or, if that job is surely "
             f"over, remove {place.file(CLAIM_NAME)}"
         )
     place.write(CLAIM_NAME, [json.dumps(mine).encode()])
