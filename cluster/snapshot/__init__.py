@@ -1,15 +1,17 @@
 """Makes saved training state (snapshots): their bytes, the place that keeps them, and their way to other programs."""
 
+from .claim import CLAIM_NAME, claimed
 from .export import export_parameters
 from .format import FORMAT_VERSION, Packed, Snapshot, pack
 from .places import Where, absolute, is_url, join, local_path
-from .reading import check_same_run, load, read, verify
+from .reading import check_same_run, load, read, settings, verify
 from .shares import Share
 from .store import BEST_NAME, Best, after, best_of, latest, move_aside, of_step, remove_partial, save, step_of
 from .writer import Writer
 
 __all__ = [
     "BEST_NAME",
+    "CLAIM_NAME",
     "FORMAT_VERSION",
     "Best",
     "Packed",
@@ -21,6 +23,7 @@ __all__ = [
     "after",
     "best_of",
     "check_same_run",
+    "claimed",
     "export_parameters",
     "is_url",
     "join",
@@ -33,6 +36,7 @@ __all__ = [
     "read",
     "remove_partial",
     "save",
+    "settings",
     "step_of",
     "verify",
 ]
