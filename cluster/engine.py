@@ -106,21 +106,23 @@ def spawn(ray: Any, group: Any, bundle: int | None, worker_class: type, *values:
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    if local:
-        variables["PYTHONPATH"] = _module_path()
     place = "DEFAULT" if bundle is None else PlacementGroupSchedulingStrategy(group, bundle)
-    return (
-        ray.remote(worker_class)
-        .options(
-            num_cpus=threads,
-            max_restarts=0,
-            max_concurrency=4,
-            runtime_env={"env_vars": variables},
-            scheduling_strategy=place,
-        )
-        .remote(*values)
-    )
+    options = {"num_cpus": threads, "max_restarts": 0, "max_concurrency": 4, "scheduling_strategy": place}
+    return ray.remote(worker_class).options(**options, runtime_env=_environment(threads, local)).remote(*values)
+
+
+def spawn_beside(ray: Any, node: str, helper_class: type, *, local: bool) -> Any:
+    """An actor of ``helper_class`` on ``node``, beside its workers: it takes none of the CPUs, and is restarted there."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    place = NodeAffinitySchedulingStrategy(node, soft=False)
+    options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": place}
+    return ray.remote(helper_class).options(**options, runtime_env=_environment(1, local)).remote()
+
+
+def _environment(threads: int, local: bool) -> dict[str, Any]:
+    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {"env_vars": variables | ({"PYTHONPATH": _module_path()} if local else {})}
 
 
 def whereabouts() -> tuple[str, str]:

@@ -224,8 +224,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Pulse:
-    """A worker's sign of life: the step that it has finished, and what it does now."""
+    """A worker's sign of life: its process and node, the step that it has finished, and what it does now."""
 
+    process: Process
+    node: str
     step: int
     phase: str
 

@@ -12,7 +12,8 @@ from ..checkpoint.errors import MemoryBudgetError
 from .errors import WorkerDiedError
 from .job import Failure, Outcome, Ready
 
-# A run whose workers die this often without one finished step has a cause that replacing them does not cure.
+# A run whose workers die this often without one finished step has a cause that replacing them does not cure. What is lost
+# with one formation counts once, for a node may take many workers with it.
 BARREN_LOSSES = 3
 
 
@@ -34,7 +35,7 @@ class Member:
 class State:
     """A run as the supervisor sees it. ``formed`` holds the numbers of the workers that work together, rank by rank.
 
-    ``wanted`` workers and ``spares`` in reserve are aimed at. ``losses`` counts those since the step ``lost_at``.
+    ``wanted`` workers and ``spares`` in reserve are aimed at. ``losses`` counts the mishaps since the step ``lost_at``.
     """
 
     wanted: int
@@ -58,8 +59,8 @@ class State:
 
     @property
     def step(self) -> int:
-        """The last step that any worker is known to have finished."""
-        return max((member.step for member in self.workers.values()), default=-1)
+        """The last step that any worker, those that were lost included, is known to have finished."""
+        return max([self.lost_at, *(member.step for member in self.workers.values())])
 
 
 @dataclass(frozen=True)
@@ -283,27 +284,31 @@ def _ended(state: State, number: int, outcome: Outcome) -> State:
 def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
     workers = dict(state.workers)
     gone = workers.pop(event.number)
+    is_first = gone.status == "running" and all(number in state.workers for number in state.formed)
+    if is_first or gone.status in ("starting", "taking over"):
+        state = _counted(state, None)
+    state = replace(state, lost_at=max(state.lost_at, state.step))  # it may be the only one that had come so far
     made: list[Instruction] = [Kill(event.number, event.reason, event.is_silent)]
     survivors = tuple(number for number in state.formed if number in workers)
     state = replace(state, workers=workers, shrink=state.shrink or event.is_out_of_memory)
     if event.number not in state.formed:
         what = "a spare" if gone.status == "idle" else "a worker that was starting"
         made.append(Say(f"{what} was lost ({event.reason})"))
-        return _counted(state, None), made
+        return state, made
     rank = state.formed.index(event.number)
     if state.is_running:
         made.append(CallOff(survivors, state.generation))
-    made.append(Say(f"worker {rank} of {len(state.formed)} was lost after step {state.step} ({event.reason})"))
-    return _counted(state, None), made
+    made.append(Say(f"worker {rank} of {len(state.formed)} was lost after step {max(state.step, 0)} ({event.reason})"))
+    return state, made
 
 
 def _counted(state: State, failure: Failure | None) -> State:
     """Counts a mishap; too many without a finished step end the run."""
     losses = 1 if state.step > state.lost_at else state.losses + 1
     state = replace(state, losses=losses, lost_at=max(state.lost_at, state.step))
-    if losses > max(BARREN_LOSSES, state.wanted):
+    if losses > max(BARREN_LOSSES, state.wanted + state.spares):
         cause = failure or WorkerDiedError(
-            f"{losses} workers died one after the other in step {max(state.step, 0) + 1}: replacing them does not help"
+            f"{losses} times workers died in step {max(state.step, 0) + 1}, one after the other: replacing them does not help"
         )
         return replace(state, failure=state.failure or cause)
     return state

@@ -48,6 +48,9 @@ class Worker:
     def __init__(self, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
         self.job = job
+        self.step = 0
+        self._process = own_process()
+        self._node, self._host = whereabouts()
         self._stop = 0
         self._called_off = -1
         self._generation = -1
@@ -94,8 +97,7 @@ class Worker:
         self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
         self._patience = Patience.of(saved.get("patience"))
-        self._node, self._host = whereabouts()
-        return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
+        return Ready(self._process, self._node, self._host, fingerprint(), self.step, self.config.shard_count)
 
     def listen(self) -> Address:
         """Where other nodes reach this worker when it is the first of its node."""
@@ -158,7 +160,7 @@ class Worker:
 
     def pulse(self) -> Pulse:
         """A sign of life."""
-        return Pulse(self.step, self._phase)
+        return Pulse(self._process, self._node, self.step, self._phase)
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""

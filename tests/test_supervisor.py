@@ -169,6 +169,18 @@ def test_losses_without_a_finished_step_end_the_run():
     assert isinstance(state.failure, WorkerDiedError) and number == 4
 
 
+def test_a_node_that_takes_all_its_workers_and_spares_with_it_is_one_loss():
+    state, _ = play(running(3, spares=2), *(Lost(number, "its node is gone") for number in (1, 2, 3, 4)))
+    assert state.failure is None and state.losses == 1
+    state, made = play(state, ended(0, "aborted", 10))
+    assert made == [Form(2, (0,), (1,))]
+
+
+def test_the_step_of_a_run_is_that_of_the_furthest_worker_also_when_that_is_lost():
+    state, _ = play(running(2), Seen(1, 12), Lost(1, "killed"))
+    assert state.step == 12
+
+
 def test_late_words_of_a_replaced_worker_are_ignored():
     state, _ = play(running(2), Lost(0, "silent"))
     assert play(state, ended(0, "finished", 99), Seen(0, 99), TookOver(0, 99)) == (state, [])
