@@ -285,9 +285,7 @@ def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
     workers = dict(state.workers)
     gone = workers.pop(event.number)
     is_first = gone.status == "running" and all(number in state.workers for number in state.formed)
-    if is_first or gone.status in ("starting", "taking over"):
-        state = _counted(state, None)
-    state = replace(state, lost_at=max(state.lost_at, state.step))  # it may be the only one that had come so far
+    state = _counted(state, None, is_first or gone.status in ("starting", "taking over"))
     made: list[Instruction] = [Kill(event.number, event.reason, event.is_silent)]
     survivors = tuple(number for number in state.formed if number in workers)
     state = replace(state, workers=workers, shrink=state.shrink or event.is_out_of_memory)
@@ -302,10 +300,10 @@ def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
     return state, made
 
 
-def _counted(state: State, failure: Failure | None) -> State:
-    """Counts a mishap; too many without a finished step end the run."""
-    losses = 1 if state.step > state.lost_at else state.losses + 1
-    state = replace(state, losses=losses, lost_at=max(state.lost_at, state.step))
+def _counted(state: State, failure: Failure | None, mishaps: int = 1) -> State:
+    """Counts mishaps; too many without a finished step end the run."""
+    losses = mishaps + (0 if state.step > state.lost_at else state.losses)
+    state = replace(state, losses=losses, lost_at=state.step)
     if losses > max(BARREN_LOSSES, state.wanted + state.spares):
         cause = failure or WorkerDiedError(
             f"{losses} times workers died in step {max(state.step, 0) + 1}, one after the other: replacing them does not help"

@@ -178,7 +178,14 @@ def test_a_node_that_takes_all_its_workers_and_spares_with_it_is_one_loss():
 
 def test_the_step_of_a_run_is_that_of_the_furthest_worker_also_when_that_is_lost():
     state, _ = play(running(2), Seen(1, 12), Lost(1, "killed"))
-    assert state.step == 12
+    assert state.step == 12 and state.losses == 1
+
+
+def test_a_lost_spare_is_no_fault_of_the_step():
+    state, _ = play(running(2, spares=1), Lost(1, "killed"), Lost(2, "killed"))
+    assert state.losses == 1
+    state, _ = play(running(2, spares=1), Lost(1, "killed"), Seen(0, 12), Lost(2, "killed"))
+    assert state.losses == 0
 
 
 def test_late_words_of_a_replaced_worker_are_ignored():
