@@ -185,6 +185,11 @@ class Failure:
             return Failure(RunError, (f"{type(error).__name__}: {error}",), {}, traceback)
         return failure
 
+    @property
+    def text(self) -> str:
+        """What the exception says."""
+        return ", ".join(map(str, self.args))
+
     def rebuild(self) -> Exception:
         """The exception again, in this process."""
         error = self.kind.__new__(self.kind, *self.args)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..checkpoint.errors import MemoryBudgetError
-from .errors import WorkerDiedError
+from .errors import DeadlineError, MessageError, WorkerDiedError
 from .job import Failure, Outcome, Ready
 
 # A run whose workers die this often without one finished step has a cause that replacing them does not cure. What is lost
@@ -239,7 +239,7 @@ def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
         case NotTaken(number):
             state = _with(state, number, status="idle", step=-1, is_fresh=True)
         case Ended(number, outcome):
-            state = _ended(state, number, outcome)
+            state, made = _ended(state, number, outcome)
         case Lost():
             state, made = _lost(state, event)
         case Refused(number, failure):
@@ -263,22 +263,27 @@ def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
     return state, made + more
 
 
-def _ended(state: State, number: int, outcome: Outcome) -> State:
+def _ended(state: State, number: int, outcome: Outcome) -> tuple[State, list[Instruction]]:
     if not outcome.is_whole:
         # Its parameters were caught in an update: it is as good as new, and takes over from another.
         state = _with(state, number, status="idle", step=-1, is_fresh=True)
     else:
         state = _with(state, number, status="idle", step=outcome.step, is_fresh=False)
+    failure, made = outcome.failure, []
     if outcome.status in ("finished", "stopped early", "interrupted"):
         # Nobody leaves before the last snapshot is on the disk: what the others still say changes nothing.
-        return replace(state, status=outcome.status)
-    if outcome.status == "failed" and outcome.failure is not None:
-        if issubclass(outcome.failure.kind, MemoryError) and not issubclass(outcome.failure.kind, MemoryBudgetError):
-            return replace(state, shrink=True)
-        return replace(state, failure=state.failure or outcome.failure)
+        return replace(state, status=outcome.status), made
+    if outcome.status == "failed" and failure is not None:
+        if issubclass(failure.kind, MemoryError) and not issubclass(failure.kind, MemoryBudgetError):
+            return replace(state, shrink=True), made
+        return replace(state, failure=state.failure or failure), made
+    if failure is not None and issubclass(failure.kind, DeadlineError | MessageError):
+        made.append(
+            Say(f"worker {outcome.rank} gave up after step {max(outcome.step, 0)}: {failure.text}; all begin again there")
+        )
     if outcome.status == "aborted" and number == state.formed[0] and all(member in state.workers for member in state.formed):
-        return _counted(state, outcome.failure)
-    return state
+        state = _counted(state, failure)
+    return state, made
 
 
 def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:

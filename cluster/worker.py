@@ -24,7 +24,7 @@ from .comm.layout import Layout
 from .comm.mesh import Address, listen
 from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
-from .errors import AbortedError, DeadlineError, RunError
+from .errors import AbortedError, DeadlineError, MessageError, RunError
 from .fingerprint import fingerprint
 from .gradients import Gradients
 from .job import Failure, Job, Outcome, Pulse, Ready, State
@@ -138,7 +138,8 @@ class Worker:
         except Exception as error:
             if self._group is not None:
                 self._group.abort()
-            status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
+            # A message that was damaged on its way, or that is none of this run's, costs a new formation and no more.
+            status = "aborted" if isinstance(error, AbortedError | DeadlineError | MessageError) else "failed"
             # The others' parts of the optimizer state may be gone.
             self._is_whole = self._is_whole and self._shards is None
             return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from retape.cluster.errors import DataError, NonFiniteLossError, WorkerDiedError
+from retape.cluster.errors import AbortedError, DataError, DeadlineError, MessageError, NonFiniteLossError, WorkerDiedError
 from retape.cluster.job import Failure, Outcome, Ready
 from retape.cluster.processes import Process
 from retape.cluster.supervisor import (
@@ -179,6 +179,14 @@ def test_a_node_that_takes_all_its_workers_and_spares_with_it_is_one_loss():
 def test_the_step_of_a_run_is_that_of_the_furthest_worker_also_when_that_is_lost():
     state, _ = play(running(2), Seen(1, 12), Lost(1, "killed"))
     assert state.step == 12 and state.losses == 1
+
+
+@pytest.mark.parametrize("kind", [DeadlineError, MessageError])
+def test_a_formation_that_is_given_up_with_all_its_workers_is_told_of_and_formed_again(kind):
+    state, made = advance(running(2), ended(1, "aborted", 10, kind))
+    assert made == [Say("worker 0 gave up after step 10: text; all begin again there")]
+    state, made = play(state, ended(0, "aborted", 10, AbortedError))
+    assert made == [Form(2, (0, 1), (2,))] and state.losses == 1
 
 
 def test_a_lost_spare_is_no_fault_of_the_step():

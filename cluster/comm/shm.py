@@ -188,8 +188,8 @@ class Arena:
                 self.check_abort()  # a rank that holds it may have been stopped
                 if time.monotonic() > deadline:
                     raise DeadlineError(
-                        f"rank {self.rank} waited {self.deadline_seconds:g} s for the lock of {self.path}: a rank that has it "
-                        "stands still"
+                        f"rank {self.rank} waited {self.deadline_seconds:g} s for the lock of {self.path}: the rank that has "
+                        "it stands still"
                     ) from None
                 os.sched_yield()
 
