@@ -12,7 +12,7 @@ from . import snapshot as snapshots
 from .comm.group import Formation
 from .engine import spawn, spawn_beside, whereabouts
 from .errors import MismatchError, SnapshotError
-from .fingerprint import check_same
+from .fingerprint import check_same, check_same_parameters
 from .job import Job, Pulse, Ready
 from .lookout import Lookout, Lookouts
 from .processes import Process
@@ -36,6 +36,7 @@ from .supervisor import (
     Seen,
     Start,
     TookOver,
+    Unfit,
 )
 from .vigil import Signs
 from .worker import Worker
@@ -196,8 +197,9 @@ class Crew:
             names = [f"worker {known} on {other.host}", f"worker {number} on {ready.host}"]
             try:
                 check_same([other.fingerprint, ready.fingerprint], names)
+                check_same_parameters([other.parameters, ready.parameters], names)
             except MismatchError as error:
-                return Refused(number, error)
+                return Unfit(number, error)
         return Prepared(number, ready)
 
     def _take_rows(self, rows: Sequence[Row]) -> None:

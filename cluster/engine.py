@@ -135,15 +135,24 @@ def whereabouts() -> tuple[str, str]:
 
 def check_size(ray: Any, workers: int, threads: int) -> None:
     """Raises ``ClusterSizeError`` when the cluster's nodes together cannot have that many workers."""
-    sizes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    room = sum(int(size // threads) for size in sizes)
-    if workers > room:
+    fitting = room(ray, threads)
+    if workers > fitting:
+        sizes = _sizes(ray)
         raise ClusterSizeError(
             f"{workers} workers of {threads} CPU each need {workers * threads} CPUs; the cluster has {len(sizes)} "
-            f"node{'s' if len(sizes) != 1 else ''}, the largest with {max(sizes, default=0):g} CPUs, and room for {room} "
-            f"such worker{'s' if room != 1 else ''}: use {max(1, room)} or fewer, or on one machine let workers share CPUs "
-            "with oversubscribe (--oversubscribe)"
+            f"node{'s' if len(sizes) != 1 else ''}, the largest with {max(sizes, default=0):g} CPUs, and room for {fitting} "
+            f"such worker{'s' if fitting != 1 else ''}: use {max(1, fitting)} or fewer, or on one machine let workers share "
+            "CPUs with oversubscribe (--oversubscribe)"
         )
+
+
+def room(ray: Any, threads: int) -> int:
+    """How many workers of so many ``threads`` the cluster's nodes can have."""
+    return sum(int(size // threads) for size in _sizes(ray))
+
+
+def _sizes(ray: Any) -> list[float]:
+    return [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
 
 
 def payload_size(value: Any) -> int:

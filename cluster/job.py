@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +216,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ready:
-    """What a worker says once it is prepared: its process and node, the fingerprint of its arithmetic, and its place in
-    the run."""
+    """What a worker says once it is prepared: its process and node, the fingerprint of its arithmetic, its place in the
+    run, and what ``init`` made there, leaf by leaf."""
 
     process: Process
     node: str
@@ -225,6 +225,7 @@ class Ready:
     fingerprint: dict[str, str]
     step: int
     shards: int
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from .comm.shm import remove_arenas
 from .crew import Crew
 from .data import as_source
 from .ending import RESULT_NAME, ending, status_of, write_json
-from .engine import cluster, find_cluster, payload_size, placement
+from .engine import cluster, find_cluster, payload_size, placement, room
 from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
 from .exports import check_exports, exported
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
@@ -183,6 +183,11 @@ def train(
                     placement(ray, workers, threads=threads) as group,
                 ):
                     seen.tell(export)
+                    lacking = workers + spares - room(ray, threads)
+                    if lacking > 0:
+                        say(
+                            f"{lacking} of {spares} spares wait until the cluster has more CPUs: it has room for {room(ray, threads)} workers in all"
+                        )
                     token = secrets.token_hex(32)
                     crew = Crew(
                         ray,

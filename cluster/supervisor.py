@@ -36,6 +36,7 @@ class State:
     """A run as the supervisor sees it. ``formed`` holds the numbers of the workers that work together, rank by rank.
 
     ``wanted`` workers and ``spares`` in reserve are aimed at. ``losses`` counts the mishaps since the step ``lost_at``.
+    ``unfit`` places are left empty.
     """
 
     wanted: int
@@ -46,6 +47,7 @@ class State:
     started: int = 0
     losses: int = 0
     lost_at: int = -1
+    unfit: int = 0
     is_stopping: bool = False
     is_over: bool = False
     shrink: bool = False
@@ -113,6 +115,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Unfit:
+    """A worker would not compute the same bits as the others."""
+
+    number: int
+    failure: Exception
+
+
+@dataclass(frozen=True)
 class Seen:
     """A worker gave a sign of life, and the step that it has finished."""
 
@@ -132,7 +142,7 @@ class Stop:
     """The run is to end after the step in progress, with a snapshot."""
 
 
-Event = Prepared | Lost | Ended | TookOver | NotTaken | Refused | Seen | Resize | Stop
+Event = Prepared | Lost | Ended | TookOver | NotTaken | Refused | Unfit | Seen | Resize | Stop
 
 
 @dataclass(frozen=True)
@@ -244,6 +254,8 @@ def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
             state, made = _lost(state, event)
         case Refused(number, failure):
             state = replace(state, failure=state.failure or failure)
+        case Unfit(number, failure):
+            state, made = _unfit(state, number, failure)
         case Resize(wanted):
             state = replace(state, wanted=wanted)
         case Stop():
@@ -303,6 +315,15 @@ def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
         made.append(CallOff(survivors, state.generation))
     made.append(Say(f"worker {rank} of {len(state.formed)} was lost after step {max(state.step, 0)} ({event.reason})"))
     return state, made
+
+
+def _unfit(state: State, number: int, failure: Exception) -> tuple[State, list[Instruction]]:
+    """Ends a run that has not begun; one that has goes on without the worker, whose place stays empty."""
+    if not state.generation or len(state.workers) == 1:
+        return replace(state, failure=state.failure or failure), []
+    workers = {known: member for known, member in state.workers.items() if known != number}
+    said = Say(f"a worker was sent away, and its place stays empty: {failure}")
+    return replace(state, workers=workers, unfit=state.unfit + 1), [Kill(number, "its bits would differ"), said]
 
 
 def _counted(state: State, failure: Failure | None, mishaps: int = 1) -> State:
@@ -380,7 +401,7 @@ def _staffed(state: State) -> tuple[State, list[Instruction]]:
     """Starts workers until there are as many as wanted, spares included; ends those that are too many."""
     made: list[Instruction] = []
     workers, started = dict(state.workers), state.started
-    while len(workers) < state.wanted + state.spares:
+    while len(workers) < max(1, state.wanted + state.spares - state.unfit):
         workers[started] = Member()
         made.append(Start(started))
         started += 1

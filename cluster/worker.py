@@ -25,7 +25,7 @@ from .comm.mesh import Address, listen
 from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
 from .errors import AbortedError, DeadlineError, MessageError, RunError
-from .fingerprint import fingerprint
+from .fingerprint import fingerprint, parameters
 from .gradients import Gradients
 from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .optimizers import clipped, global_norm
@@ -71,6 +71,7 @@ class Worker:
         job, config = self.job, self.job.config
         self._is_whole = True
         params = job.init(config.seed)
+        made = parameters(params)
         state = job.optimizer.init(params)
         self.step, self.order = 0, Order(config.seed)
         self._examples = len(job.data)
@@ -97,7 +98,7 @@ class Worker:
         self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
         self._patience = Patience.of(saved.get("patience"))
-        return Ready(self._process, self._node, self._host, fingerprint(), self.step, self.config.shard_count)
+        return Ready(self._process, self._node, self._host, fingerprint(), self.step, self.config.shard_count, made)
 
     def listen(self) -> Address:
         """Where other nodes reach this worker when it is the first of its node."""

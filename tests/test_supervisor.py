@@ -4,7 +4,15 @@ import random
 
 import pytest
 
-from retape.cluster.errors import AbortedError, DataError, DeadlineError, MessageError, NonFiniteLossError, WorkerDiedError
+from retape.cluster.errors import (
+    AbortedError,
+    DataError,
+    DeadlineError,
+    MessageError,
+    MismatchError,
+    NonFiniteLossError,
+    WorkerDiedError,
+)
 from retape.cluster.job import Failure, Outcome, Ready
 from retape.cluster.processes import Process
 from retape.cluster.supervisor import (
@@ -26,6 +34,7 @@ from retape.cluster.supervisor import (
     Start,
     Stop,
     TookOver,
+    Unfit,
     advance,
     begin,
 )
@@ -187,6 +196,19 @@ def test_a_formation_that_is_given_up_with_all_its_workers_is_told_of_and_formed
     assert made == [Say("worker 0 gave up after step 10: text; all begin again there")]
     state, made = play(state, ended(0, "aborted", 10, AbortedError))
     assert made == [Form(2, (0, 1), (2,))] and state.losses == 1
+
+
+def test_a_worker_of_other_bits_ends_a_run_that_has_not_begun_and_is_sent_away_from_one_that_has():
+    error = MismatchError("NumPy: 2.4 and 2.5")
+    state, _ = play(begin(2)[0], Prepared(0, ready(0)), Unfit(1, error))
+    assert state.is_over and state.failure is error
+    state, made = play(running(2), Lost(1, "killed"), ended(0, "aborted", 10), Unfit(2, error))
+    assert made[-2:] == [Form(2, (0,), (1,)), Kill(2, "its bits would differ")] and state.failure is None
+    state, made = play(state, Seen(0, 11))
+    assert made == [] and len(state.workers) == 1
+    state, made = play(state, Lost(0, "killed"))
+    assert made == [Kill(0, "killed"), Start(3)]
+    assert play(state, Unfit(3, error))[0].failure is error
 
 
 def test_a_lost_spare_is_no_fault_of_the_step():
