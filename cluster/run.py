@@ -183,11 +183,9 @@ def train(
                     placement(ray, workers, threads=threads) as group,
                 ):
                     seen.tell(export)
-                    lacking = workers + spares - room(ray, threads)
-                    if lacking > 0:
-                        say(
-                            f"{lacking} of {spares} spares wait until the cluster has more CPUs: it has room for {room(ray, threads)} workers in all"
-                        )
+                    fitting = room(ray, threads)
+                    if workers + spares > fitting:
+                        say(f"the cluster has room for {fitting} workers: the spares beyond that wait until it has more CPUs")
                     token = secrets.token_hex(32)
                     crew = Crew(
                         ray,
