@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,30 +140,31 @@ class OnlineKeeper:
             if v >= 0:
                 self._residual[v] = 1
 
-    def _perform(self, steps: Iterable[Step]) -> None:
+    def _perform(self, steps: Sequence[Step]) -> None:
         self.executor.perform(self.layout.actions(steps), self.limit)
 
     def capture(self, slot: int) -> None:
         """Count a constant that the call itself has made; what the caller passed in or already held is not counted."""
-        self._hold(self.captures.weigh(slot, self.tape.values[slot]))
+        self.hold(self.captures.weigh(slot, self.tape.values[slot]))
 
     def _count_records(self, calls: int) -> None:
         more = record_bytes(calls) - self.record_bytes
         if more > 0:
             self.record_bytes += more
-            self._hold(more)
+            self.hold(more)
 
-    def _hold(self, nbytes: int) -> None:
-        """Make room for bytes that stay to the end."""
+    def hold(self, nbytes: int) -> bool:
+        """Make room for bytes that stay to the end; return whether that was possible."""
         if not nbytes:
-            return
+            return True
         self._drop_released()
         try:
             self._perform(self.residency.hold(nbytes))
         except DoesNotFit as error:
             self._refuse(error)
-            return
+            return False
         self.executor.hold(nbytes, self.limit)
+        return True
 
     def watch(self, array: Any) -> None:
         """Follow a traced array that the program holds: when it is collected, its value may go."""
@@ -219,6 +220,18 @@ class OnlineKeeper:
                 raise NeedsValueError("the value does not fit into the budget") from None
         found = self.executor.resolve(slot)
         return found.copy() if isinstance(found, np.ndarray) and v >= 0 else found
+
+    def bring(self, slots: Iterable[int]) -> None:
+        """Make the values in `slots` exist, all at the same time. Raises `NeedsValueError` where they do not fit."""
+        values = [v for slot in slots if (v := self._value_of(slot)) >= 0]
+        try:
+            for v in (*values, *values):  # making one may have dropped another
+                if not self.residency.is_resident(v):
+                    self._perform(self.residency.make(v))
+        except DoesNotFit as error:
+            self._refuse(error)
+        if not all(self.residency.is_resident(v) for v in values) or self.tape.keeper is not self:
+            raise NeedsValueError("what a loop starts from does not fit into the budget")
 
     def close(self) -> None:
         """Stop following the program: it has returned."""

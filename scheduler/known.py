@@ -16,6 +16,7 @@ from ..checkpoint.program import Program
 from ..checkpoint.residency import Compute, Step
 from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.spilling import spilling
+from ..runtime.loops.on_tape import LOOP
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
 from ..runtime.reverse import record_reverse
@@ -162,9 +163,15 @@ class Known:
                 first.setdefault(step.value, place)
         return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile)
 
+    def adopt(self) -> None:
+        """Take over the plan's program: its loops have the shares that were planned."""
+        assert self.plan is not None
+        self.lowering.program = self.plan.program
+
     def write_script(self) -> None:
         """Lay the plan out along the calls of the forward sweep."""
         assert self.plan is not None
+        self.adopt()
         tape, layout = self.tape, Layout(self.lowering)
         steps = self.plan.steps
         value = done = 0
@@ -195,7 +202,7 @@ def complete(
     held_bytes += record_bytes(len(tape.calls))
     ends = tuple(slot for slot in (end, *kept) if slot is not None)
     returned = dict.fromkeys(v for slot in (*ends, *gradients) if (v := lowering.value(slot)) >= 0)
-    lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
+    lowering.close(tuple(returned), held_bytes)
     return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
@@ -203,6 +210,6 @@ _FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues",
 
 
 def _may_fail(op: Op) -> bool:
-    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or is somebody else's function."""
+    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or runs others' code."""
     home = getattr(op.run, "__module__", "")
-    return is_opaque(op) or home.rpartition(".")[2] in _FRAGILE or "scipy" in home
+    return op is LOOP or is_opaque(op) or home.rpartition(".")[2] in _FRAGILE or "scipy" in home

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
-from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Residency, Step
+from ..checkpoint.errors import MemoryBudgetError
+from ..checkpoint.plan import Plan, extra_work
 from ..checkpoint.saved import SavedPlan
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
@@ -28,10 +27,12 @@ from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
 from .known import Known, complete
+from .loops.record import Loops
 from .lowering import Lowering
 from .memory import pin_allocator
 from .options import Options
 from .report import Report
+from .rest import going_on
 from .schedule import replay, schedule
 
 
@@ -82,6 +83,7 @@ def run(request: Request, known: Known | None) -> Outcome:
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
     executor = Executor(tape, Ledger(), request.options.subscriber, request.landing)
+    tape.loops = Loops(request.options.budget_bytes)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
@@ -187,28 +189,28 @@ class _Call:
             keeper = keeper.leave()
         assert isinstance(keeper, (OnlineKeeper, Refused))
         new = complete(self.tape, keeper.lowering, end, kept, slots, self.captures.held_bytes)
-        rest, more = None, 0
+        rest = None
         if isinstance(keeper, OnlineKeeper):
+            # The constants and the records of the reverse sweep are there by now: what they displace goes first.
+            if keeper.hold(new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes):
+                rest = going_on(new, keeper.residency, budget)
             keeper.close()
-            more = new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes
-            rest = going_on(new, keeper.residency, budget, more)
         plan = self._cheaper(new, rest)
         if rest is not None and plan is rest:
             layout = keeper.layout
-            self.executor.hold(more, plan.projected_peak_bytes)
         else:
             self.executor.drop_all(new.program.held_bytes)
+            new.adopt()
+            new.lowering.share_out(self.tape.values)
             layout = Layout(new.lowering, keeper.layout.runs)
         layout.lowering = new.lowering
         projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
         self.executor.perform(layout.actions(plan.steps, new.gradients), projected)
-        once = new.program.work_seconds()
-        again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
         report = Report(
             budget,
             projected,
             ledger.peak,
-            again / once if once else 0.0,
+            extra_work(new.program, layout.runs),
             plan.planner,
             spilled_bytes=plan.spilled_bytes,
         )
@@ -276,25 +278,3 @@ def _owned(output: Any, tape: Tape) -> Any:
             seen.add(root)
         made.append(leaf)
     return trees.unflatten(treedef, made)
-
-
-def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:
-    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit.
-
-    `extra_bytes` are those of constants that the reverse sweep brings.
-    """
-    program = new.program
-    residency.program = program
-    position, start = program.forward, frozenset(residency.resident())
-    steps: list[Step] = []
-    try:
-        steps += residency.hold(extra_bytes)
-        steps += residency.reveal(program.outputs)
-        for v in range(position, len(program)):
-            steps += residency.make(v)
-        for v in program.outputs:
-            if not residency.is_resident(v):
-                steps += residency.make(v)
-    except DoesNotFit:
-        return None
-    return Plan(program, tuple(steps), "online", budget, start, position)

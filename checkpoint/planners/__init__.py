@@ -7,20 +7,21 @@ from collections.abc import Callable
 from ..errors import MemoryBudgetError
 from ..plan import Plan
 from ..program import Program
+from ..shares import least_shares, shared
 from ..units import format_bytes
 from .ancestors import ancestors
 from .binomial import binomial
 from .boundaries import boundaries
 from .chain import chain
 from .exact import exact
-from .floor import smallest_budget
+from .floor import small_plan, smallest_budget
 from .keep_all import keep_all
 from .next_use import next_use
 from .search import filled, search
 from .staleness import staleness
 from .uniform import uniform
 
-__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "smallest_budget"]
+__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "small_plan", "smallest_budget"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
@@ -56,13 +57,16 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     """
     check_name(planner)
     check_effort(effort)
+    if program.loops:
+        found = shared(program, budget, lambda candidate: _quick(candidate, budget))
+        program = least_shares(program) if found is None else found
     if planner != "best":
         plan = PLANNERS[planner](program, budget)
         if plan is None:
             raise refusal(program, budget, planner)
         return plan
     plan = keep_all(program, budget) or binomial(program, budget) or exact(program, budget)
-    if plan is not None and (plan.is_optimal or not plan.extra_work):
+    if plan is not None and (plan.is_optimal or max(plan.computed, default=0) <= 1):
         return plan
     searched = search(program, budget, effort=effort)
     found = [made for made in (plan, searched) if made is not None]
@@ -72,6 +76,10 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     if needed > budget:
         raise refusal(program, budget, smallest=smallest)
     return filled(least, budget)  # rules are not monotone: one may fit into less memory alone
+
+
+def _quick(program: Program, budget: int) -> Plan | None:
+    return search(program, budget, effort=0)
 
 
 def refusal(

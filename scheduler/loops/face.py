@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.loops.binomial import capacity
-from ..checkpoint.loops.mixed import best_split
-from ..checkpoint.loops.online import OnlineCheckpoints
-from ..checkpoint.loops.turns import Turn, forward, turns
-from ..runtime import trees
-from ..runtime.array import Array
-from ..runtime.errors import InputError
-from ..runtime.loops.body import Body
-from ..runtime.loops.run import run
+from ...checkpoint.loops.binomial import capacity
+from ...checkpoint.loops.mixed import best_split
+from ...checkpoint.loops.online import OnlineCheckpoints
+from ...checkpoint.loops.turns import Turn, forward, turns
+from ...runtime import trees
+from ...runtime.array import Array
+from ...runtime.errors import InputError
+from ...runtime.loops.body import Body
+from ...runtime.loops.run import run
 
 _ONLINE_SLOTS = 32
 
