@@ -14,6 +14,7 @@ import cells
 import curve
 import in_place
 import jacobian
+import kills
 import loops
 import models
 import overhead
@@ -35,6 +36,7 @@ _TABLES = {
     "all-reduce": all_reduce.table,
     "overlap": overlap.table,
     "recovery": recovery.table,
+    "kills": kills.table,
     "snapshots": snapshots.table,
 }
 

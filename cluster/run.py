@@ -36,8 +36,7 @@ class TrainResult:
 
     ``status`` is "finished", "stopped early", "interrupted" (SIGINT) or "preempted" (SIGTERM); ``step`` counts updates;
     ``params`` and ``state`` are those of the last snapshot, ``snapshot``; ``best`` is the best one, where one is kept.
-    ``rows`` are this call's metrics in order; ``out`` holds the
-    files.
+    ``rows`` are this call's metrics in order; ``out`` holds the files.
     """
 
     status: str
