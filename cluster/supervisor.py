@@ -19,8 +19,8 @@ BARREN_LOSSES = 3
 
 @dataclass(frozen=True)
 class Member:
-    """What is known of a worker: "starting", "idle", "running" or "taking over"; ``is_fresh`` until it has been in a
-    formation.
+    """What is known of a worker: "starting", "idle", "running" or "taking over"; ``is_fresh`` unless it has the newest state,
+    from the last formation, another worker, or a snapshot of this run.
 
     ``step`` is the last one it is known to have finished. ``ready`` says what it is and where.
     """
@@ -243,7 +243,7 @@ def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
                 state = _with(state, number, step=step)
             return state, made
         case Prepared(number, ready):
-            state = _with(state, number, status="idle", step=ready.step, is_fresh=True, ready=ready)
+            state = _with(state, number, status="idle", step=ready.step, ready=ready)
         case TookOver(number, step):
             state = _with(state, number, status="idle", step=step, is_fresh=False)
         case NotTaken(number):
@@ -362,8 +362,9 @@ def _next(state: State) -> tuple[State, list[Instruction]]:
     if state.formed and not veterans:
         made.append(Say("no worker is left that has the state: going on from the newest snapshot"))
         made += [Reload(number) for number in idle]
-        workers = {number: Member() if number in idle else member for number, member in state.workers.items()}
-        return replace(state, workers=workers, formed=()), made
+        for number in idle:
+            state = _with(state, number, status="starting", is_fresh=False)
+        return state, made
     newest = max(state.workers[number].step for number in veterans or idle)
     # Those that have the newest state first, so that as little as possible is handed over.
     idle.sort(key=lambda number: (number not in veterans, state.workers[number].step != newest, number))
@@ -392,8 +393,11 @@ def _formed(state: State, chosen: list[int], made: list[Instruction]) -> tuple[S
         made.append(Say(f"going on with {len(ordered)} worker{'s' if len(ordered) > 1 else ''} after step {state.step}"))
     if state.is_stopping:
         made.append(Interrupt(next(iter(ordered))))
-    for number in ordered:
-        state = _with(state, number, status="running")
+    for number, member in state.workers.items():
+        if number in ordered:
+            state = _with(state, number, status="running")
+        elif not member.is_fresh:
+            state = _with(state, number, is_fresh=True)  # the others go on without it: its state will be an old one
     return replace(state, generation=generation, formed=ordered, shrink=False), made
 
 

@@ -107,8 +107,24 @@ def test_when_all_are_lost_the_newest_snapshot_is_loaded():
     assert made.count(Start(2)) == made.count(Start(3)) == 1
     state, made = play(state, Prepared(2, ready(2)))
     assert made == [Reload(2)]
-    state, made = play(state, Prepared(2, ready(2)), Prepared(3, ready(3)))
-    assert made == [Form(2, (2, 3), (2,))]
+    state, made = play(state, Prepared(2, ready(2)))
+    assert made == [Form(2, (2,), (1,))]
+    state, made = play(state, Prepared(3, ready(3)), ended(2, "regrouped", 9))
+    assert made == [Regroup(2), HandOver(2, (3,))]
+
+
+def test_when_the_one_that_was_loaded_dies_another_is_loaded_and_nothing_begins_anew():
+    state, _ = play(running(2), Lost(0, "killed"), Lost(1, "killed"), Prepared(2, ready(2)), Prepared(2, ready(2)))
+    state, made = play(state, Lost(2, "killed"), Prepared(3, ready(3)))
+    assert made == [Kill(2, "killed"), Start(4), Reload(3)]
+
+
+def test_a_worker_that_was_left_out_is_loaded_before_it_goes_on_alone():
+    state, _ = play(running(2, spares=1), Lost(1, "silent"), ended(0, "aborted", 10), TookOver(2, 10), Resize(1))
+    state, made = play(state, ended(0, "regrouped", 20), ended(2, "regrouped", 20))
+    assert made[-1] == Form(3, (0,), (1,)) and not state.workers[0].is_fresh and state.workers[2].is_fresh
+    state, made = play(state, Seen(0, 500), Lost(0, "killed"))
+    assert Reload(2) in made
 
 
 def test_a_worker_caught_in_an_update_gives_its_state_to_nobody():
@@ -283,6 +299,7 @@ def test_any_faults_in_any_order_lose_no_step_and_end(seed):
                         if number in steps:
                             formed[number] = generation
                     assert len({steps[number] for number in current if number in steps}) <= 1
+                    assert all(steps[number] >= saved for number in current if number in steps)
         if state.is_over:
             break
         action = draw.random()
