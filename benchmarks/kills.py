@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -221,13 +222,14 @@ def _problem(arm: Callable[[], None], *, pause: float) -> dict[str, Any]:
 
 def _arm(orders: Path, struck: Path) -> None:
     """Lets this process, a worker, carry out the orders to strike itself: at the calls that make up a phase."""
-    from retape.cluster import worker
     from retape.cluster.comm.group import Group
     from retape.cluster.gradients import Gradients
     from retape.cluster.snapshot.writer import Writer
 
+    worker: Any = import_module("retape.cluster.worker")
+
     if hasattr(worker.Worker, "here"):
-        worker.Worker.here["is prepared"] = False  # pyright: ignore
+        worker.Worker.here["is prepared"] = False
         return
     here: dict[str, Any] = {"rank": None, "is prepared": False, "is waiting": True}
     last: dict[str, float] = {}
@@ -302,7 +304,7 @@ def _arm(orders: Path, struck: Path) -> None:
         (worker, "State", "giving"),
     ):
         setattr(owner, name, spied(getattr(owner, name), phase))
-    worker.Worker.here, worker.Worker.spied = here, staticmethod(spied)  # pyright: ignore
+    worker.Worker.here, worker.Worker.spied = here, staticmethod(spied)
     for moment in _MOMENTS:
         strike("starting", moment)
 

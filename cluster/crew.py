@@ -42,8 +42,8 @@ from .vigil import Signs
 from .worker import Worker
 
 _PULSE_SECONDS = 0.25
-# Silence after which a worker's process is looked at.
-_QUIET_SECONDS = 1.0
+# The part of the allowed silence after which a worker's process is looked at.
+_QUIET_SHARE = 0.4
 
 
 class Crew:
@@ -227,7 +227,7 @@ class Crew:
         self._lookouts.staff({pulse.node for pulse in self._pulses.values()})
         by_node: dict[str, dict[int, Process]] = {}
         for number in unanswered & self._pulses.keys():
-            if now - self._signs[number].answered > _QUIET_SECONDS:
+            if now - self._signs[number].answered > _QUIET_SHARE * self._job.config.silence_seconds:
                 by_node.setdefault(self._pulses[number].node, {})[number] = self._pulses[number].process
         for number, work in self._lookouts.look(by_node):
             if number in self._signs:
