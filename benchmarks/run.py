@@ -21,7 +21,9 @@ import overlap
 import pictures
 import planning
 import recovery
+import scaling
 import snapshots
+import supervised
 import tables
 
 _TABLES = {
@@ -35,6 +37,8 @@ _TABLES = {
     "all-reduce": all_reduce.table,
     "overlap": overlap.table,
     "recovery": recovery.table,
+    "scaling": scaling.table,
+    "supervised": supervised.table,
     "snapshots": snapshots.table,
 }
 
