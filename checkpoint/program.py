@@ -104,6 +104,10 @@ class Program:
             if loop.reverse >= 0
         )
 
+    def loops_on_disk_bytes(self) -> int:
+        """Return the bytes of states that the loops write to disk, by their shares."""
+        return sum(loop.costs.disk_bytes(loop.share) for loop in self.loops)
+
     def work_seconds(self) -> float:
         """Return the estimated seconds of making every value once."""
         return sum(self.costs)

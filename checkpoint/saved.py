@@ -42,7 +42,7 @@ class SavedPlan:
 
         Raises `PlanMismatchError` for another program, `MemoryBudgetError` where the plan needs more than `budget` bytes.
         """
-        ladders = [loop.costs.ladder() for loop in program.loops]
+        ladders = [loop.costs.in_memory().ladder() for loop in program.loops]
         if len(ladders) == len(self.shares) and all(k < len(s) for k, s in zip(self.shares, ladders, strict=True)):
             program = program.with_shares([ladder[k] for k, ladder in zip(self.shares, ladders, strict=True)])
         found = fingerprint(program)
@@ -83,7 +83,7 @@ def save_plan(plan: Plan, path: Any) -> None:
     """
     if plan.start_position:
         raise ValueError("only whole plans are saved: this one goes on from the middle of a run")
-    if plan.spilled_bytes:
+    if plan.spilled_bytes or plan.program.loops_on_disk_bytes():
         raise ValueError("a plan that spills holds for one disk, and is not saved")
     target = Path(path)
     record = {
@@ -91,7 +91,7 @@ def save_plan(plan: Plan, path: Any) -> None:
         "version": _VERSION,
         "fingerprint": fingerprint(plan.program),
         "planner": plan.planner,
-        "shares": [loop.costs.ladder().index(loop.share) for loop in plan.program.loops],
+        "shares": [loop.costs.in_memory().ladder().index(loop.share) for loop in plan.program.loops],
         "steps": [_number(step) for step in plan.steps],
     }
     partial = target.with_name(target.name + ".partial")

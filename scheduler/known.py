@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, refusal
+from ..checkpoint.planners import PLANNERS, refusal, with_best_shares
 from ..checkpoint.program import Program
 from ..checkpoint.residency import Compute, Step
 from ..checkpoint.saved import SavedPlan, make_plan
@@ -98,14 +98,15 @@ class Known:
         budget, folder = options.budget_bytes, options.spill
         if folder is None or isinstance(options.planner, SavedPlan):
             return self._recomputing(options)
-        program = self.program
+        program = with_best_shares(self.program, budget)
         plan = PLANNERS["keep_all"](program, budget)
         if plan is not None:
             return plan
         failure = None
         try:
             disk, may_spill = folder.disk(), self.lowering.may_spill()
-            plan = spilling(program, budget, disk, may_spill)
+            room = max(disk.capacity_bytes - program.loops_on_disk_bytes(), 0)
+            plan = spilling(program, budget, replace(disk, capacity_bytes=room), may_spill)
         except SpillError as error:
             failure = error
         else:

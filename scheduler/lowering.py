@@ -15,7 +15,7 @@ from ..runtime.tape import Tape
 _BYTES_PER_SECOND = 8e9
 _FLOPS_PER_SECOND = 1e10
 _FLOPS_PER_SECOND_BLAS = 6e10
-_LEAST_SPILLED = 64 * 1024
+LEAST_SPILLED = 64 * 1024
 _SECONDS_PER_CALL = 2e-6
 _BLAS = frozenset(["matmul", "solve", "inv"])
 _MOST_KINDS = 4096
@@ -157,7 +157,7 @@ class Lowering:
             if op is LOOP or op is REVERSE:
                 continue
             flags = self.tape.phantoms[output].flags
-            marks[value] = self.program.sizes[value] >= _LEAST_SPILLED and (flags.c_contiguous or flags.f_contiguous)
+            marks[value] = self.program.sizes[value] >= LEAST_SPILLED and (flags.c_contiguous or flags.f_contiguous)
         return marks
 
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:

@@ -20,6 +20,7 @@ from ..runtime.tape import ShapesOnly, Tape
 from .captures import constants_bytes
 from .known import Known, complete
 from .loops.record import Loops
+from .loops.states import Files
 from .options import Budget, Options, read_options
 from .run import Request, run
 from .timing import projected_seconds
@@ -57,7 +58,7 @@ def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bo
     """Return the program of a function: by shapes alone where that can be, else run once, inside the budget."""
     try:
         with Rehearsal():
-            return known_by_shapes(f, args, argnums, has_aux, math.inf if options is None else options.budget_bytes)
+            return known_by_shapes(f, args, argnums, has_aux, options)
     except NeedsValueError:
         within = Options(2**62) if options is None else replace(options, planning_effort=0, subscriber=None)
         with Rehearsal():
@@ -67,10 +68,11 @@ def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bo
         return known
 
 
-def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, budget: float) -> Known:
+def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, options: Options | None) -> Known:
     """Return a program recorded without computing anything. Raises `NeedsValueError` when its path depends on values."""
+    budget, folder = (math.inf, None) if options is None else (options.budget_bytes, options.spill)
     with Tape(ShapesOnly()) as tape:
-        tape.loops = Loops(budget)
+        tape.loops = Loops(budget, None if folder is None else Files(folder))
         arguments = Arguments(args, argnums, tape.input)
         slots = [array._slot for array in arguments.arrays]
         output, aux = split_aux(f(*arguments.traced), has_aux)

@@ -28,6 +28,7 @@ from .follower import Follower
 from .keeper import OnlineKeeper, Refused
 from .known import Known, complete
 from .loops.record import Loops
+from .loops.states import Files
 from .lowering import Lowering
 from .memory import pin_allocator
 from .options import Options
@@ -83,13 +84,17 @@ def run(request: Request, known: Known | None) -> Outcome:
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
     executor = Executor(tape, Ledger(), request.options.subscriber, request.landing)
-    tape.loops = Loops(request.options.budget_bytes)
+    folder = request.options.spill
+    files = None if folder is None else Files(folder)
+    tape.loops = Loops(request.options.budget_bytes, files)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
     finally:
         # Whatever happened, and whoever holds on to the error's traceback: the call's memory and its file go.
         executor.close_spill_file()
+        if files is not None:
+            files.close()
         tape.keeper = ShapesOnly()
         executor.ledger.clear()
         tape.values.clear()
@@ -183,7 +188,7 @@ class _Call:
                     ledger.peak,
                     plan.extra_work,
                     plan.planner,
-                    spilled_bytes=plan.spilled_bytes,
+                    spilled_bytes=plan.spilled_bytes + self.tape.loops.spilled_bytes,
                 )
                 return known, report, False
             keeper = keeper.leave()
@@ -212,7 +217,7 @@ class _Call:
             ledger.peak,
             extra_work(new.program, layout.runs),
             plan.planner,
-            spilled_bytes=plan.spilled_bytes,
+            spilled_bytes=plan.spilled_bytes + self.tape.loops.spilled_bytes,
         )
         return new, report, True
 

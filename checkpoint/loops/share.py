@@ -8,14 +8,16 @@ are held, the fewer blocks run again; the larger the blocks, the fewer states ar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from ..disk import Disk
 from .binomial import forward_steps
-from .disk import LONGEST_EXACT, Prices, least_time
+from .disk import Prices, forward_with_disk, time_with_disk
 
 _MOST_LISTED = 32  # numbers of states that are looked at one by one; of larger ones every eighth part more
-STATES_IN_FLIGHT = 3  # on their way to disk or from there: two and one ahead
+_LISTED_WITH_DISK = (1, 2, 4, 8, 16)
+STATES_IN_FLIGHT = 2  # on their way to disk; or one on its way back, ahead of its use
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +35,12 @@ class Rung:
 class Share:
     """How a loop runs: its blocks by `rung`, `slots` states in memory (the first one, which comes in, included).
 
-    With `prices`, others are written to disk.
+    With `prices`, others are written to disk, and the slots are beside the first one.
     """
 
     rung: Rung
     slots: int
     prices: Prices | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bandwidth:
-    """Bytes that a disk writes and reads in a second."""
-
-    write_bytes_per_second: float
-    read_bytes_per_second: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +56,7 @@ class LoopCosts:
     result_bytes: int
     gradient_bytes: int
     rungs: tuple[Rung, ...]
-    disk: Bandwidth | None = None
+    disk: Disk | None = None
     is_open: bool = False
 
     def blocks(self, share: Share) -> int:
@@ -71,11 +65,16 @@ class LoopCosts:
 
     def states_bytes(self, share: Share) -> int:
         """Return the bytes of the loop's results and of the states in memory, but for the first."""
-        in_flight = STATES_IN_FLIGHT if share.prices is not None else 0
-        held = share.slots + in_flight - 1
+        held = share.slots - 1 if share.prices is None else share.slots + STATES_IN_FLIGHT
         if not self.is_open:
             held = min(held, max(self.blocks(share), 1) - 1)
         return self.result_bytes + held * self.state_bytes
+
+    def disk_bytes(self, share: Share) -> int:
+        """Return the bytes of the states that are written to disk; the first one never is."""
+        if share.prices is None:
+            return 0
+        return len(writes(self.blocks(share), share.slots, share.prices)) * self.state_bytes
 
     def forward_workspace(self, share: Share) -> int:
         """Return the bytes that the forward sweep takes beside `states_bytes`: one block's, for a state is a result."""
@@ -86,17 +85,17 @@ class LoopCosts:
         return self.state_bytes + max(share.rung.forward_bytes, share.rung.reverse_bytes)
 
     def forward_seconds(self, share: Share) -> float:
-        """Return the seconds of running the loop; writing goes on beside it."""
+        """Return the seconds of running the loop."""
         return self.blocks(share) * share.rung.forward_seconds
 
     def reverse_seconds(self, share: Share) -> float:
-        """Return the seconds of reversing the loop."""
+        """Return the seconds of reversing the loop, the time of writing and reading states included."""
         count, rung = self.blocks(share), share.rung
         if share.prices is None:
-            again = max(_runs(count, share.slots) - 2 * count + 1, 0)
+            time = _runs(count, share.slots)
         else:
-            again = max(_time(count, share.slots, share.prices) - 2 * count + 1, 0.0)
-        return count * rung.reverse_seconds + again * rung.forward_seconds
+            time = _time(count, share.slots, share.prices)
+        return count * rung.reverse_seconds + max(time - 2 * count + 1, 0) * rung.forward_seconds
 
     def least_seconds(self) -> float:
         """Return the seconds of running every step once, forward and in reverse."""
@@ -106,6 +105,10 @@ class LoopCosts:
         """Return the most bytes that the loop takes at a time, beside what comes in."""
         more = self.gradient_bytes + self.reverse_workspace(share)
         return self.states_bytes(share) + max(self.forward_workspace(share), more)
+
+    def in_memory(self) -> LoopCosts:
+        """Return the costs of the same loop without a disk."""
+        return replace(self, disk=None)
 
     def ladder(self) -> list[Share]:
         """Return the shares that no other one betters in both bytes and seconds, the one with the fewest bytes first."""
@@ -133,10 +136,9 @@ def _ladder(costs: LoopCosts) -> tuple[Share, ...]:
     for rung in costs.rungs:
         count = block_count(costs.length, rung.steps)
         prices = _prices(costs, rung)
-        for slots in _numbers(max(count, 1)):
-            found.append(Share(rung, slots))
-            if prices is not None and slots <= _MOST_LISTED:
-                found.append(Share(rung, slots, prices))
+        found += [Share(rung, slots) for slots in _numbers(max(count, 1))]
+        if prices is not None:
+            found += [s for slots in _LISTED_WITH_DISK if slots < count and (s := _with_disk(costs, rung, slots, prices))]
     rows = sorted((costs.need_bytes(s), costs.forward_seconds(s) + costs.reverse_seconds(s), k) for k, s in enumerate(found))
     best, ladder = float("inf"), []
     for _, seconds, k in rows:
@@ -154,6 +156,17 @@ def _numbers(count: int) -> Iterator[int]:
     yield count
 
 
+def _with_disk(costs: LoopCosts, rung: Rung, slots: int, prices: Prices) -> Share | None:
+    """Return the share with states on disk; where they do not fit there, writing is taken for dearer, so that fewer are."""
+    assert costs.disk is not None
+    while True:
+        share = Share(rung, slots, prices)
+        size = costs.disk_bytes(share)
+        if size <= costs.disk.capacity_bytes:
+            return share if size else None
+        prices = Prices(4 * prices.write, prices.read)
+
+
 def _prices(costs: LoopCosts, rung: Rung) -> Prices | None:
     if costs.disk is None or not rung.forward_seconds:
         return None
@@ -167,8 +180,10 @@ def _runs(blocks: int, slots: int) -> int:
     return forward_steps(blocks, slots) if blocks > 1 else blocks
 
 
-@lru_cache(maxsize=4096)
-def _time(blocks: int, slots: int, prices: Prices) -> float:
-    """Return the least time of a loop with states on disk; of long loops in proportion to the longest that is known."""
-    known = min(blocks, LONGEST_EXACT)
-    return least_time(known, slots, prices) * blocks / known
+_time = lru_cache(maxsize=4096)(time_with_disk)
+
+
+@lru_cache(maxsize=256)
+def writes(blocks: int, slots: int, prices: Prices) -> tuple[int, ...]:
+    """Return the states that are written to disk: those of the schedule but for the first, which comes in."""
+    return tuple(state for state in forward_with_disk(blocks, slots, prices).writes if state)

@@ -21,7 +21,7 @@ from .search import filled, search
 from .staleness import staleness
 from .uniform import uniform
 
-__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "small_plan", "smallest_budget"]
+__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "small_plan", "smallest_budget", "with_best_shares"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
@@ -57,9 +57,7 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     """
     check_name(planner)
     check_effort(effort)
-    if program.loops:
-        found = shared(program, budget, lambda candidate: _quick(candidate, budget))
-        program = least_shares(program) if found is None else found
+    program = with_best_shares(program, budget)
     if planner != "best":
         plan = PLANNERS[planner](program, budget)
         if plan is None:
@@ -78,8 +76,11 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     return filled(least, budget)  # rules are not monotone: one may fit into less memory alone
 
 
-def _quick(program: Program, budget: int) -> Plan | None:
-    return search(program, budget, effort=0)
+def with_best_shares(program: Program, budget: int) -> Program:
+    """Return the program with those shares of its loops that lead to the least work; with the smallest if none fits."""
+    if not program.loops:
+        return program
+    return shared(program, budget, lambda candidate: search(candidate, budget, effort=0)) or least_shares(program)
 
 
 def refusal(

@@ -18,8 +18,9 @@ from ..follower import Follower
 from ..keeper import OnlineKeeper
 from .block import Blocks
 from .outline import Outline, ResultKind
-from .parts import ACTIVE, PLAIN, TRACED, Cotangents, Forward, Frame, State
-from .runner import LoopRunner, Operands
+from .parts import ACTIVE, PLAIN, TRACED, Cotangents, Forward, Frame, Operands, State
+from .runner import LoopRunner
+from .states import Files
 
 
 class Head:
@@ -90,8 +91,11 @@ class Head:
                 found.append(ResultKind((self.body.length or 0, *leaf.shape), leaf.dtype, not is_traced, is_active, False))
         return found, state_bytes
 
-    def recorded(self, outline: Outline, loops: Any, journals: dict) -> tuple[Any, Any]:
-        """Record the loop's call and its results; raises what its steps raise."""
+    def recorded(self, outline: Outline, files: Files | None, inner: Any, journals: dict) -> tuple[Any, Any]:
+        """Record the loop's call and its results; raises what its steps raise.
+
+        States may be written into `files`; `inner` records what loops the steps have.
+        """
         tape = self.tape
         arrays: list[Any] = []
         numbers: dict[int, int] = {}
@@ -109,7 +113,8 @@ class Head:
         xs = tuple(operand(x) for x in self.body.xs)
         closures = {slot: operand(traced(tape, slot, None)) for slot in outline.closures}
         frame = self.frame(outline.closures)
-        runner = LoopRunner(outline, frame, Operands(starts, xs, closures), self.start(), loops, journals)
+        runner = LoopRunner(outline, frame, Operands(starts, xs, closures), self.start(), inner, journals)
+        runner.files = files
         if isinstance(tape.keeper, Follower):
             runner.share = tape.keeper.next_share()
         bundle = tape.record(LOOP, (runner, *arrays))

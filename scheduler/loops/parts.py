@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...checkpoint.errors import MemoryBudgetError
 from ...runtime.array import Array
 from ...runtime.errors import TapeError
 from ...runtime.loops.body import Body, Form
@@ -111,12 +112,51 @@ class BlockProgram:
     found: dict[int, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """Which operand of the loop's call is what: the leaves of the first carry and of the xs, and the closures by slot."""
+
+    starts: tuple[int, ...]
+    xs: tuple[int, ...]
+    closures: dict[int, int]
+
+
 class Unforeseen(TapeError):
     """A step uses an array from around its loop that it did not use before."""
 
     def __init__(self, array: Array) -> None:
         super().__init__("a loop's step took another path when it was run again: it must do the same each time")
         self.array = array
+
+
+class Values:
+    """What a loop's condition gets for arrays from around the loop: their values."""
+
+    def __init__(self, values: dict[int, Any]) -> None:
+        self.values = values
+
+    def enter(self, array: Array) -> Any:
+        """Return the value of a traced array. Raises `Unforeseen`."""
+        if array._slot not in self.values:
+            raise Unforeseen(array)
+        return self.values[array._slot]
+
+
+class ResultsChanged(Exception):
+    """Results of a loop have a derivative, by number, that were taken for such without: it must be recorded anew."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        super().__init__()
+        self.numbers = numbers
+
+
+class Outgrown(Exception):
+    """A block of a loop needs more bytes than were foreseen, `factor` times as many: `cause` says so."""
+
+    def __init__(self, factor: float, cause: MemoryBudgetError) -> None:
+        super().__init__()
+        self.factor = factor
+        self.cause = cause
 
 
 def place(begin: int, size: int) -> int:

@@ -14,10 +14,11 @@ from ...runtime.loops.on_tape import LOOP
 from ...runtime.tape import Tape
 from ..follower import Follower
 from ..keeper import OnlineKeeper
+from ..lowering import LEAST_SPILLED
 from .head import Head, cotangents_of
 from .outline import Outline
-from .parts import BlockProgram, Forward, Unforeseen
-from .runner import Changed, Outgrown
+from .parts import BlockProgram, Forward, Outgrown, ResultsChanged, Unforeseen
+from .states import Files
 
 # Loops of so few calls are recorded step by step: who plans them sees all of them then, and may keep their tapes. The budget
 # has no say in this, so that the smallest budget is the same whoever asks.
@@ -30,11 +31,19 @@ LEAST_BLOCK = 64 * 1024  # bytes: where arrays are small, a path that needs some
 
 
 class Loops:
-    """Records the loops of one call under `budget` bytes; `depth` counts the loops around them."""
+    """Records the loops of one call under `budget` bytes, which may write states into `files`.
 
-    def __init__(self, budget: float, depth: int = 0) -> None:
+    Loops inside of others never do: their states live as long as a block of steps.
+    """
+
+    def __init__(self, budget: float, files: Files | None = None) -> None:
         self.budget = budget
-        self.depth = depth
+        self.files = files
+
+    @property
+    def spilled_bytes(self) -> int:
+        """Bytes of states that loops have written to disk so far."""
+        return 0 if self.files is None else self.files.written_bytes
 
     def record(self, tape: Tape, body: Body, form: Form, leaves: list) -> tuple[Any, Any] | None:
         """Return the last carry and the stacked outputs of a loop; None where it is to be recorded step by step."""
@@ -52,12 +61,12 @@ class Loops:
                 for number in widened:
                     outline.results[number] = replace(outline.results[number], is_active=True, is_plain=False)
             try:
-                return head.recorded(outline, Loops(self.budget, self.depth + 1), journals)
+                return head.recorded(outline, self.files, Loops(self.budget), journals)
             except Unforeseen as error:
                 if error.array._level is not tape:
                     raise
                 closures = (*outline.closures, error.array._slot)
-            except Changed as error:
+            except ResultsChanged as error:
                 closures = outline.closures
                 widened.update(error.numbers)
             except Outgrown as error:
@@ -90,7 +99,7 @@ class Loops:
 
     def _outline_by_shapes(self, head: Head, closures: tuple[int, ...], factor: float) -> Outline | None:
         length = _GUESSED_LENGTH if head.body.length is None else head.body.length
-        inner = Loops(self.budget, self.depth + 1)
+        inner = Loops(self.budget)
         blocks, state, begin = head.blocks(closures, inner), head.start(), 0
         while True:
             program, made = blocks.known(begin, 1, state, None)
@@ -128,7 +137,7 @@ class Loops:
     def _outline_by_trial(self, head: Head, closures: tuple[int, ...], factor: float, keeper: OnlineKeeper) -> Outline:
         """Run the first step for what shapes do not tell."""
         while True:
-            blocks = head.blocks(closures, Loops(self.budget, self.depth + 1))
+            blocks = head.blocks(closures, Loops(self.budget))
             state = head.take(blocks, keeper)
             try:
                 room = keeper.budget - keeper.residency.live
@@ -169,6 +178,7 @@ class Loops:
             sum(result.nbytes for result in results if not result.is_plain),
             gradient_bytes,
             rungs,
+            self.files.disk() if self.files is not None and state_bytes >= LEAST_SPILLED else None,
             is_open=head.body.length is None,
         )
         keeper = tape.keeper

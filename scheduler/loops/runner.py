@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ...checkpoint.errors import MemoryBudgetError
+from ...checkpoint.loops.disk import forward_with_disk, reads_from_disk, turns_with_disk
 from ...checkpoint.loops.online import OnlineCheckpoints
-from ...checkpoint.loops.share import Share, block_count
+from ...checkpoint.loops.share import STATES_IN_FLIGHT, Share, block_count
 from ...checkpoint.loops.turns import Turn, forward, turns
-from ...runtime.array import Array
 from ...runtime.errors import TapeError
 from ...runtime.loops.body import Outputs
 from ...runtime.loops.on_tape import Bundle
 from ...runtime.loops.on_trail import is_same_number
+from ..spill import SpillError
 from .block import Blocks
 from .outline import Outline
-from .parts import ACTIVE, PLAIN, Frame, State, Unforeseen, witness
+from .parts import ACTIVE, PLAIN, Frame, Operands, Outgrown, ResultsChanged, State, Unforeseen, Values, witness
+from .states import Files, StatesOnDisk
 from .sweep import Sweep
-
-
-class Changed(Exception):
-    """Results of a loop have a derivative, by number, that were taken for such without: it must be recorded anew."""
-
-    def __init__(self, numbers: list[int]) -> None:
-        super().__init__()
-        self.numbers = numbers
-
-
-class Outgrown(Exception):
-    """A block of a loop needs more bytes than were foreseen, `factor` times as many: `cause` says so."""
-
-    def __init__(self, factor: float, cause: MemoryBudgetError) -> None:
-        super().__init__()
-        self.factor = factor
-        self.cause = cause
-
-
-@dataclass(frozen=True, slots=True)
-class Operands:
-    """Which operand of the loop's call is what: the leaves of the first carry and of the xs, and the closures by slot."""
-
-    starts: tuple[int, ...]
-    xs: tuple[int, ...]
-    closures: dict[int, int]
 
 
 class LoopRunner:
@@ -60,7 +36,9 @@ class LoopRunner:
         self.kinds = start.kinds
         self.blocks = Blocks(frame, outline.programs, loops, journals)
         self.results: list[Any] = []  # plain ones, by number; None for others
+        self.files: Files | None = None
         self._count = frame.body.length
+        self._on_disk: StatesOnDisk | None = None
         self._witnesses: dict[int, list[float | None]] = {}
 
     def forward(self, operands: Sequence) -> Bundle:
@@ -68,6 +46,7 @@ class LoopRunner:
         try:
             return self._forward(operands)
         except MemoryBudgetError as error:
+            self._leave_disk()
             raise Outgrown(error.needed_bytes / max(error.budget_bytes, 1), error) from error
         finally:
             self._rest()
@@ -109,11 +88,13 @@ class LoopRunner:
         if body.condition is not None:
             self._count = None
         held: dict[int, State] = {}
-        visit = self._visit()
+        visit, written = self._policy()
         outputs = Outputs(body.name, body.length)
         active_outputs: list[bool] = []
         block = 0
         while self._goes_on(block, state, operands):
+            if block in written and not self._write(block, state):
+                written = frozenset()
             begin = self.begin(block)
             made = self.blocks.forward(begin, self.begin(block + 1) - begin, state, rung.forward_bytes)
             for number, (leaves, treedef) in enumerate(made.outputs, begin):
@@ -121,7 +102,7 @@ class LoopRunner:
             active_outputs = _either(active_outputs, made.active)
             for leaves, _ in made.outputs:
                 self.blocks.give_back(leaves)
-            if block:
+            if block and block not in written:
                 released = visit(block)
                 if released != block:
                     held[block] = state
@@ -138,13 +119,55 @@ class LoopRunner:
         is_active = [kind == ACTIVE for kind, _ in state.kinds] + active_outputs
         return Bundle(self._checked(parts, is_active, state, block), self.phantom.costs.states_bytes(self.share), held)
 
-    def _visit(self) -> Any:
-        """Return what decides about holding a state: it returns the state to release for it, itself or none."""
-        if self.frame.body.length is None:
-            return OnlineCheckpoints(self.share.slots).visit
-        count = block_count(self.frame.body.length, self.share.rung.steps)
-        holds = frozenset(forward(count, self.share.slots).holds)
-        return lambda block: None if block in holds else block
+    def _policy(self) -> tuple[Callable[[int], int | None], frozenset[int]]:
+        """Return what decides about holding a state in memory, and the blocks whose states are written to disk.
+
+        Deciding means to return the state to release for the new one: itself or none.
+        """
+        share, length = self.share, self.frame.body.length
+        self._leave_disk()
+        if length is None:
+            return OnlineCheckpoints(share.slots).visit, frozenset()
+        count = block_count(length, share.rung.steps)
+        written = self._opened(count)
+        if written and share.prices is not None:
+            holds = frozenset(forward_with_disk(count, share.slots, share.prices).holds)
+        else:
+            holds = frozenset(forward(count, self._slots()).holds)
+        return lambda block: None if block in holds else block, written
+
+    def _slots(self) -> int:
+        """Return how many states are held where none is on disk."""
+        return self.share.slots if self.share.prices is None else self.share.slots + STATES_IN_FLIGHT + 1
+
+    def _opened(self, count: int) -> frozenset[int]:
+        """Open a file for states on disk, and return the blocks whose states they are; none where there is no room."""
+        slots, prices = self.share.slots, self.share.prices
+        if prices is None or self.files is None:
+            return frozenset()
+        made = forward_with_disk(count, slots, prices)
+        reads = (block for block in reads_from_disk(made, count, slots, prices) if block)
+        nbytes = self.phantom.costs.disk_bytes(self.share)
+        try:
+            self._on_disk = StatesOnDisk(self.files, nbytes, reads, self._let_go, self.blocks.ledger.take)
+        except SpillError:
+            return frozenset()
+        return frozenset(block for block in made.writes if block)
+
+    def _write(self, block: int, state: State) -> bool:
+        """Begin to write a state to disk; tell whether that works."""
+        assert self._on_disk is not None
+        try:
+            self._on_disk.write(block, state)
+        except SpillError:
+            self._leave_disk()
+            return False
+        return True
+
+    def _leave_disk(self) -> None:
+        if self._on_disk is not None:
+            self._on_disk.close()
+            self._on_disk = None
 
     def _goes_on(self, block: int, state: State, operands: Sequence) -> bool:
         condition = self.frame.body.condition
@@ -152,20 +175,20 @@ class LoopRunner:
             assert self._count is not None
             return self.begin(block) < self._count
         outer = self.frame.outer
-        outer.inner = _Values(self.blocks.values)
+        outer.inner = Values(self.blocks.values)
         try:
             return bool(condition(self.frame.form.tree([*state.values])))
         finally:
             outer.inner = None
 
     def _checked(self, parts: list, is_active: list[bool], state: State, blocks: int) -> list:
-        """Return the results as arrays of their own. Raises `Changed` where one has a derivative unexpectedly."""
+        """Return the results as arrays of their own. Raises `ResultsChanged` where one has a derivative unexpectedly."""
         kinds = self.phantom.results
         unexpected = [
             k for k, (kind, active) in enumerate(zip(kinds, is_active, strict=True)) if active and not kind.is_active
         ]
         if unexpected:
-            raise Changed(unexpected)
+            raise ResultsChanged(unexpected)
         self.results = [part if kind.is_plain else None for part, kind in zip(parts, kinds, strict=True)]
         if not blocks:
             return [np.array(part) if isinstance(part, np.ndarray) else part for part in parts]
@@ -206,28 +229,57 @@ class LoopRunner:
         start = self._take(operands)
         assert self._count is not None
         blocks = block_count(self._count, self.share.rung.steps)
-        sweep = Sweep(self, operands, seeds, before, wanted)
+        sweep = Sweep(self, blocks, operands, seeds, before, wanted)
         held = states.held
         states.held = {}
-        for turn in self._turns((0, *sorted(held)), blocks):
-            state = held[turn.start] if turn.start else start
-            for block in range(turn.start, turn.first):
-                if block in turn.holds:
-                    held[block] = state
-                again = self._again(block, state)
-                if block != 0 and block not in held:
-                    self._let_go(state)
-                state = again
-                del again
-            sweep.step_back(turn.first, state)
-            if turn.first:
-                held.pop(turn.first, None)
-                self._let_go(state)
-            del state
+        stop = self._reversed_from_disk(start, held, blocks, sweep)
+        left = (0, *sorted(block for block in held if 0 < block < stop))
+        for turn in turns(left, stop, max(self._slots(), len(left))):
+            self._take_turn(turn, held.get(turn.start, start), held, sweep)
         return sweep.whole()
 
-    def _turns(self, held: tuple[int, ...], blocks: int) -> Iterator[Turn]:
-        return turns(held, blocks, max(self.share.slots, len(held)))
+    def _reversed_from_disk(self, start: State, held: dict[int, State], stop: int, sweep: Sweep) -> int:
+        """Reverse the blocks before `stop` with states from disk, while it works; return where the reverse has come to.
+
+        Where the disk fails, what is on it is lost, and the blocks left are run from the states in memory.
+        """
+        disk, slots, prices = self._on_disk, self.share.slots, self.share.prices
+        if disk is None or prices is None:
+            return stop
+        try:
+            disk.land_all()
+            disk.read_ahead()
+        except SpillError:
+            self._leave_disk()
+            return stop
+        made = replace(forward_with_disk(stop, slots, prices), first=stop)  # no block is taped in the forward sweep
+        for turn in turns_with_disk(made, stop, slots, prices):
+            state = held.get(turn.start, start)
+            if turn.start and turn.start not in held:
+                try:
+                    state = disk.take(turn.start)
+                except SpillError:
+                    break
+            self._take_turn(turn, state, held, sweep)
+            stop = turn.first
+        self._leave_disk()
+        return stop
+
+    def _take_turn(self, turn: Turn, state: State, held: dict[int, State], sweep: Sweep) -> None:
+        """Run from a state to the block to be reversed, holding some on the way, and reverse it."""
+        assert turn.stop == turn.first + 1 == sweep.stop, "every block is reversed once, the last one first"
+        for block in range(turn.start, turn.first):
+            if block in turn.holds:
+                held[block] = state
+            again = self._again(block, state)
+            if block != 0 and block not in held:
+                self._let_go(state)
+            state = again
+            del again
+        sweep.step_back(turn.first, state)
+        if turn.first:
+            held.pop(turn.first, None)
+            self._let_go(state)
 
     def _again(self, block: int, state: State) -> State:
         begin = self.begin(block)
@@ -236,19 +288,6 @@ class LoopRunner:
             self.blocks.give_back(leaves)
         self._note(block, made.state, is_first=False)
         return made.state
-
-
-class _Values:
-    """What a loop's condition gets for arrays from around the loop: their values."""
-
-    def __init__(self, values: dict[int, Any]) -> None:
-        self.values = values
-
-    def enter(self, array: Array) -> Any:
-        """Return the value of a traced array. Raises `Unforeseen`."""
-        if array._slot not in self.values:
-            raise Unforeseen(array)
-        return self.values[array._slot]
 
 
 def _either(a: list[bool], b: list[bool]) -> list[bool]:

@@ -18,11 +18,18 @@ class Sweep:
     """The reverse of one loop on its way: the cotangents of the carry, of closures and of the xs so far."""
 
     def __init__(
-        self, runner: LoopRunner, operands: Sequence, seeds: dict[int, Any], before: dict[int, Any], wanted: Sequence[int]
+        self,
+        runner: LoopRunner,
+        blocks: int,
+        operands: Sequence,
+        seeds: dict[int, Any],
+        before: dict[int, Any],
+        wanted: Sequence[int],
     ) -> None:
         self.runner = runner
         self.operands = operands
         self.wanted = wanted
+        self.stop = blocks  # those from here on are reversed
         count = len(runner.operands.starts)
         self.carry: list[Any] = [seeds.get(k) for k in range(count)]
         self.outputs = {k - count: g for k, g in seeds.items() if k >= count}
@@ -38,6 +45,7 @@ class Sweep:
 
     def step_back(self, block: int, state: State) -> None:
         """Reverse one block."""
+        self.stop = block
         runner = self.runner
         begin = runner.begin(block)
         count = runner.begin(block + 1) - begin
