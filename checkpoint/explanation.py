@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .residency import Compute, Drop, Load
+from .steps import Compute, Drop, Load
 from .units import format_bytes
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .residency import Compute
+from .steps import Compute
 from .units import format_bytes
 
 if TYPE_CHECKING:

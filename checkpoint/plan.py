@@ -11,7 +11,8 @@ from typing import Any
 from .bounds import least_work_seconds
 from .explanation import explain
 from .program import Program
-from .residency import Compute, Drop, Load, Spill, Step, simulate
+from .simulation import simulate
+from .steps import Compute, Drop, Load, Spill, Step
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from .plan import Plan
 from .program import Program
-from .residency import NEVER, Compute, Drop, Load, Spill, Step
+from .rules import NEVER
+from .steps import Compute, Drop, Load, Spill, Step
 
 
 @dataclass(frozen=True, slots=True)

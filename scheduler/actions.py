@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.residency import Compute, Drop, Load, Spill, Step
+from ..checkpoint.steps import Compute, Drop, Load, Spill, Step
 from ..runtime.primitives import is_opaque
 from .buffers import SMALLEST, owner_of
 from .lowering import Lowering

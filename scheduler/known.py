@@ -10,9 +10,9 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, refusal
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Compute, Step
 from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.spilling import spilling
+from ..checkpoint.steps import Compute, Step
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
 from ..runtime.tape import ShapesOnly, Tape

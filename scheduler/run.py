@@ -10,8 +10,9 @@ import numpy as np
 
 from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Residency, Step
+from ..checkpoint.residency import Residency
 from ..checkpoint.saved import SavedPlan
+from ..checkpoint.steps import Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux

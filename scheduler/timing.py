@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Compute, Drop
+from ..checkpoint.steps import Compute, Drop
 from ..runtime.op import OPS, Op
 from .buffers import SMALLEST
 from .lowering import Lowering

@@ -11,8 +11,8 @@ import pytest
 import retape as rt
 from retape.checkpoint.planners import PLANNERS
 from retape.checkpoint.program import Program
-from retape.checkpoint.residency import Compute, Drop, Load, Spill
 from retape.checkpoint.spilling import Disk, elapsed_seconds, spilling
+from retape.checkpoint.steps import Compute, Drop, Load, Spill
 from retape.scheduler import spill
 from retape.scheduler.schedule import replay, schedule
 from retape.scheduler.spill import SpillFile

@@ -20,7 +20,10 @@ from ..errors import DoesNotFit
 from ..order import steps_of
 from ..plan import Plan
 from ..program import Program
-from ..residency import MOST_STEPS, Compute, Hold, Residency, Rule, run_through
+from ..residency import Residency
+from ..rules import Hold, Rule
+from ..simulation import MOST_STEPS, run_through
+from ..steps import Compute
 from ..timeline import Timeline
 from .ancestors import RULE as PER_BYTE
 from .boundaries import boundary_sets
