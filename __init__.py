@@ -5,10 +5,11 @@ from .checkpoint.plan import Plan
 from .checkpoint.saved import PlanMismatchError, SavedPlan, load_plan
 from .checkpoint.tradeoff import Tradeoff
 from .runtime import random
+from .runtime.batching.vmap import vmap
 from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
-from .runtime.derivatives import hessian, hvp, jacobian
 from .runtime.errors import (
+    BatchedValueError,
     ChangedError,
     DisconnectedError,
     EscapedError,
@@ -30,15 +31,18 @@ from .runtime.primitives import defjvp, defvjp, primitive
 from .runtime.recording import record
 from .runtime.region import checkpoint
 from .runtime.tape import Tape
-from .runtime.transforms import jvp, linearize, vjp
-from .scheduler.gradients import grad, plan, value_and_grad
+from .runtime.transforms import jvp, linearize
+from .scheduler.gradients import grad, value_and_grad
 from .scheduler.loops import fori_loop, scan, while_loop
 from .scheduler.microbatch import accumulate
+from .scheduler.planning import plan
 from .scheduler.report import Report
 from .scheduler.spill import SpillError
 from .scheduler.tradeoff import tradeoff
+from .scheduler.transforms import hessian, hvp, jacobian, vjp
 
 __all__ = [
+    "BatchedValueError",
     "ChangedError",
     "DisconnectedError",
     "EscapedError",
@@ -93,5 +97,6 @@ __all__ = [
     "unpatch",
     "value_and_grad",
     "vjp",
+    "vmap",
     "while_loop",
 ]

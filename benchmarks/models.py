@@ -1,4 +1,4 @@
-"""Makes the table of step time, forward and gradient, against PyTorch eager: the MLP and the transformer.
+"""Makes the table of step time, forward and gradient, against PyTorch eager: layers, transformer, LSTM and U-Net.
 
 A process per library, so that neither's allocator or threads reach the other; the processes take turns.
 """
@@ -9,10 +9,11 @@ from typing import Any
 
 import cells
 import measure
+import peers
+import programs
 import tables
-import workloads
 
-_WORKLOADS = ("mlp", "transformer")
+_PROGRAMS = ("layers", "transformer", "lstm", "unet")
 _BUDGET_FRACTION = 0.4
 _TOLERANCE = 1e-4
 _KINDS = {
@@ -27,11 +28,11 @@ def table(*, quick: bool) -> list[dict[str, Any]]:
     kinds = [kind for kind in _KINDS if kind != "torch" or cells.installed("torch")]
     rounds = 1 if quick else 2
     records, rows = [], []
-    for name in _WORKLOADS:
+    for name in _PROGRAMS:
         best: dict[str, dict[str, Any]] = {}
         for _ in range(rounds):
             for kind in kinds:
-                made = cells.ask("models", {"workload": name, "quick": quick, "kind": kind})
+                made = cells.ask("models", {"program": name, "quick": quick, "kind": kind})
                 if kind not in best or made["seconds"] < best[kind]["seconds"]:
                     best[kind] = made
         losses = [made["loss"] for made in best.values()]
@@ -42,7 +43,7 @@ def table(*, quick: bool) -> list[dict[str, Any]]:
             title = "" if rows and kind != kinds[0] else made["title"]
             over = made["seconds"] / base
             rows.append([title, _KINDS[kind], f"{made['seconds']:.3f}", tables.ratio(over)])
-            records.append({"workload": name, "kind": kind, **made, "seconds_ratio": over})
+            records.append({"program": name, "kind": kind, **made, "seconds_ratio": over})
     tables.table(
         "Step time: value and gradient, one thread",
         ["", "", "CPU s", "over PyTorch" if "torch" in kinds else "over retape"],
@@ -56,29 +57,25 @@ def table(*, quick: bool) -> list[dict[str, Any]]:
 
 
 def cell(spec: dict[str, Any]) -> dict[str, Any]:
-    """Time one library on one workload in this process."""
-    work = workloads.make(spec["workload"], quick=spec["quick"])
+    """Time one library on one program in this process."""
+    program = programs.make(spec["program"], quick=spec["quick"])
     if spec["kind"] == "torch":
-        import torch
-        import torch_workloads
-
-        torch.set_num_threads(1)
-        step = torch_workloads.step(work)
+        step = peers.torch_step(program)
     else:
-        step = _retape_step(work, None if spec["kind"] == "plain" else _BUDGET_FRACTION)
+        step = _retape_step(program, None if spec["kind"] == "plain" else _BUDGET_FRACTION)
     loss = float(step()[0])
     step()
-    return {"title": work.title, "loss": loss, "seconds": measure.least_cpu_seconds(step)}
+    return {"title": program.title, "loss": loss, "seconds": measure.least_cpu_seconds(step)}
 
 
-def _retape_step(work: workloads.Workload, fraction: float | None) -> Any:
+def _retape_step(program: programs.Program, fraction: float | None) -> Any:
     import retape as rt
 
-    args = work.params, work.batch
+    args = program.params, program.batch
     budget = None
     if fraction is not None:
-        budget = int(fraction * rt.plan(work.loss, *args).projected_peak_bytes)
-    step = rt.value_and_grad(work.loss, memory_budget=budget)
+        budget = int(fraction * rt.plan(program.loss, *args).projected_peak_bytes)
+    step = rt.value_and_grad(program.loss, memory_budget=budget)
     return lambda: step(*args)
 
 

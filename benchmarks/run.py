@@ -11,25 +11,31 @@ from pathlib import Path
 
 import all_reduce
 import cells
+import curve
 import in_place
+import jacobian
 import loops
-import memory_time
 import models
 import overhead
+import overlap
 import pictures
 import planning
 import recovery
+import snapshots
 import tables
 
 _TABLES = {
     "overhead": overhead.table,
-    "memory": memory_time.table,
+    "curve": curve.table,
     "models": models.table,
     "in-place": in_place.table,
+    "jacobian": jacobian.table,
     "loops": loops.table,
     "planning": planning.table,
     "all-reduce": all_reduce.table,
+    "overlap": overlap.table,
     "recovery": recovery.table,
+    "snapshots": snapshots.table,
 }
 
 

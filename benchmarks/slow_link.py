@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,18 +31,7 @@ _ROUNDS = 10
 
 def table(*, quick: bool) -> dict[str, Any]:
     """Print the table and return its figures: seconds of the slower node, round by round; the methods take turns."""
-    with _namespaces() as names, tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--folder", folder, "--token", secrets.token_hex(16)]
-        ranks = [
-            subprocess.Popen(
-                ["ip", "netns", "exec", name, *command, "--rank", str(rank), *(["--quick"] if quick else [])],
-                env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": _DEVICE},
-            )
-            for rank, name in enumerate(names)
-        ]
-        if any(process.wait() for process in ranks):
-            raise SystemExit("a rank of the benchmark failed")
-        figures = json.loads((Path(folder) / "figures.json").read_text())
+    figures = two_nodes(Path(__file__), quick=quick)
     ideal = _BYTES / _LINK_BYTES_PER_SECOND
     rows = [
         [
@@ -60,6 +49,22 @@ def table(*, quick: bool) -> dict[str, Any]:
         notes=["line rate: each node sends and receives as many bytes as there are gradients"],
     )
     return figures
+
+
+def two_nodes(script: Path, *, quick: bool) -> dict[str, Any]:
+    """The figures that two ranks of `script`, each in a network namespace of its own, leave in ``figures.json``."""
+    with _namespaces() as names, tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(script), "--folder", folder, "--token", secrets.token_hex(16)]
+        ranks = [
+            subprocess.Popen(
+                ["ip", "netns", "exec", name, *command, "--rank", str(rank), *(["--quick"] if quick else [])],
+                env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": _DEVICE},
+            )
+            for rank, name in enumerate(names)
+        ]
+        if any([process.wait() for process in ranks]):
+            raise SystemExit("a rank of the benchmark failed")
+        return json.loads((Path(folder) / "figures.json").read_text())
 
 
 @contextmanager
@@ -94,7 +99,7 @@ def _rank(options: argparse.Namespace) -> None:
 
     gradients = np.random.default_rng(options.rank).standard_normal(_BYTES // 4, np.float32)
     listener = listen(f"10.99.0.{1 + options.rank}")
-    addresses = _exchange(Path(options.folder), options.rank, listener.getsockname())
+    addresses = exchange(Path(options.folder), options.rank, listener.getsockname())
     methods = {}
     groups = []
     for generation, wire in enumerate(("float32", "bfloat16"), start=1):
@@ -128,7 +133,7 @@ def _rank(options: argparse.Namespace) -> None:
         (Path(options.folder) / "figures.json").write_text(json.dumps(seconds))
 
 
-def _exchange(folder: Path, rank: int, address: Any) -> tuple[Any, ...]:
+def exchange(folder: Path, rank: int, address: Any) -> tuple[Any, ...]:
     """Both ranks' addresses, through files."""
     (folder / f"partial-{rank}").write_text(json.dumps(address[:2]))
     os.replace(folder / f"partial-{rank}", folder / f"address-{rank}")
@@ -137,8 +142,9 @@ def _exchange(folder: Path, rank: int, address: Any) -> tuple[Any, ...]:
     return tuple(tuple(json.loads((folder / f"address-{other}").read_text())) for other in range(2))
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(description: str | None, table: Callable[..., Any], rank: Callable[[argparse.Namespace], None]) -> None:
+    """Print the table, or be one of its ranks."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--rank", type=int)
     for name in ("--folder", "--token"):
@@ -147,4 +153,8 @@ if __name__ == "__main__":
     if given.rank is None:
         table(quick=given.quick)
     else:
-        _rank(given)
+        rank(given)
+
+
+if __name__ == "__main__":
+    main(__doc__, table, _rank)

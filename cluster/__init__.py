@@ -6,7 +6,16 @@ _missing = [name for name in ("ray", "msgpack") if _find_spec(name) is None]
 if _missing:
     raise ImportError(f"retape.cluster needs {' and '.join(_missing)}: pip install 'retape[cluster]'")
 
-from .data import ArrayFiles, Arrays, Examples, Order, Source  # noqa: E402 - the check above comes first, for its text
+from .data import (  # noqa: E402 - the check above comes first, for its text
+    ArrayFiles,
+    Arrays,
+    Examples,
+    ImageFolder,
+    Order,
+    ParquetFiles,
+    Source,
+    TextFiles,
+)
 from .errors import (  # noqa: E402
     AbortedError,
     ClusterSizeError,
@@ -54,16 +63,19 @@ __all__ = [
     "DataError",
     "DeadlineError",
     "Examples",
+    "ImageFolder",
     "MessageError",
     "MismatchError",
     "NonFiniteLossError",
     "Optimizer",
     "Order",
+    "ParquetFiles",
     "ReplicaMismatchError",
     "RunError",
     "Snapshot",
     "SnapshotError",
     "Source",
+    "TextFiles",
     "TrainConfig",
     "TrainResult",
     "WorkerDiedError",

@@ -2,29 +2,37 @@
 
 import argparse
 import json
+import math
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.units import format_bytes
 from ..runtime.trees import flatten
-from ..scheduler.gradients import plan
+from ..scheduler.planning import plan
+from .arguments import resolve_budget
 from .data import Order, take
+from .ending import RESULT_NAME, status_of
 from .errors import ConfigError, RunError
 from .job import TrainConfig
 from .metrics import METRICS_NAME, read_rows
 from .models import Model, ModelOptions, build
 from .optimizers import DECAYS, OPTIMIZERS, warmup
-from .options import parse_options, resolve_budget
+from .options import parse_options, settings_text
 from .pictures import draw_loss
 from .progress import ProgressLine
+from .report import REPORT_NAME, show_report, write_report
 from .run import TrainResult, train
+from .watching import show_status
 
-FINISHED, FAILED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
+FAILED, BAD_ARGUMENTS = 1, 2
+# The exit status by how a run ended; that of a process which a signal ends is 128 and the signal's number.
+ENDINGS = {"finished": 0, "stopped early": 0, "interrupted": 130, "preempted": 143}
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,19 @@ class StepPlan:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the script with ``argv`` (default: the process's) and returns its exit status."""
-    verbose = "--verbose" in (sys.argv if argv is None else argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    verbose = "--verbose" in words
     try:
-        return _run(parse_options(argv))
-    except KeyboardInterrupt:
-        print("retape-train: interrupted before a step could be finished", file=sys.stderr)
-        return INTERRUPTED
+        if words[:1] == ["status"]:
+            return show_status(words[1:])
+        if words[:1] == ["report"]:
+            return show_report(words[1:])
+        return _run(parse_options(words))
+    except KeyboardInterrupt as error:
+        if words[:1] == ["status"]:
+            return ENDINGS["interrupted"]
+        print(f"retape-train: {status_of(error)} before a step could be finished", file=sys.stderr)
+        return ENDINGS[status_of(error)]
     except Exception as error:
         if verbose:
             traceback.print_exc()
@@ -55,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.show_config:
+        print(settings_text(options), end="")
+        return 0
     model = build(
         options.model,
         ModelOptions(
@@ -83,26 +101,42 @@ def _run(options: argparse.Namespace) -> int:
             threads=options.threads,
             microbatch=options.microbatch,
             memory_budget=step_plan.budget_bytes,
+            shards=options.shards,
+            spares=options.spares,
+            nonfinite=options.nonfinite,
+            loss_limit=math.inf if options.loss_limit == "none" else options.loss_limit,
+            wire=options.wire,
+            shard_optimizer=options.shard_optimizer,
             out=options.out,
             resume=options.resume,
+            snapshots_at=options.snapshots_at,
             validation=model.validation,
             evaluate=model.evaluate,
             address=options.address,
             oversubscribe=options.oversubscribe,
             seed=options.seed,
-            clip_norm=options.clip,
+            clip_norm=None if options.clip == "none" else options.clip,
             snapshot_every=options.snapshot_every,
             validate_every=options.validate_every,
+            validate_examples=options.validate_examples,
+            check_every=options.check_every,
             keep=options.keep,
             best=options.best,
+            patience=options.patience,
+            min_delta=options.min_delta,
+            last_batch=options.last_batch,
+            ahead_bytes=options.ahead,
             units=model.units,
             deadline_seconds=options.deadline,
+            silence_seconds=options.silence,
+            metrics_to=[name.strip() for name in options.metrics_to.split(",")] if options.metrics_to else (),
             on_row=progress.row,
             on_event=progress.say,
+            conclude=partial(_conclude, options, model, step_plan),
         )
-    step_plan.microbatch.plot(result.out / "memory.png")
-    _write_files(options, model, result, step_plan.needed_bytes)
-    return FINISHED if result.status == "finished" else INTERRUPTED
+    write_report(result.out)
+    _print_ending(options, result)
+    return ENDINGS[result.status]
 
 
 def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
@@ -112,6 +146,7 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
         global_batch=options.global_batch,
         workers=options.workers,
         microbatch=options.microbatch,
+        shards=options.shards,
     )
     params = model.init(options.seed)
     indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
@@ -141,44 +176,39 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
     return StepPlan(chosen, needed, budget)
 
 
-def _write_files(options: argparse.Namespace, model: Model, result: TrainResult, needed_bytes: int) -> None:
-    """Draws the pictures, writes the sample and result.json, and prints the figures."""
+def _conclude(options: argparse.Namespace, model: Model, step_plan: StepPlan, result: TrainResult) -> dict[str, Any]:
+    """Draws the pictures, writes the sample, and returns what the result file holds of the model besides."""
     out = result.out
     rows = read_rows(out / METRICS_NAME)
-    steps = [row for row in rows if "loss" in row]
     name, sense, bar, meaning = model.goal
-    figures: dict[str, Any] = {
-        "status": result.status,
-        "model": model.name,
-        "step": result.step,
-        "loss": steps[-1]["loss"] if steps else None,
-        "goal": f"{name} {sense} {bar:.4f}, the {meaning}",
-        "goal_value": bar,
-        "unbudgeted_bytes": needed_bytes,
-        "budget_bytes": steps[-1]["budget_bytes"] if steps else None,
-        "projected_bytes": max((row["projected_bytes"] for row in steps), default=None),
-        "peak_bytes": max((row["peak_bytes"] for row in steps), default=None),
-        "wall_seconds": round(result.wall_seconds, 2),
-        "snapshot": str(result.snapshot),
-    }
-    reached = [row for row in rows if name in row]
-    if reached:
-        figures[name] = reached[-1][name]
-        figures["goal_reached"] = reached[-1][name] < bar if sense == "<" else reached[-1][name] > bar
+    step_plan.microbatch.plot(out / "memory.png")
     draw_loss(out / "loss.png", rows, goal=model.goal)
     (out / "sample.txt").write_text(model.sample(result.params, options.seed), encoding="utf-8")
-    (out / "result.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    if result.status == "finished":
-        print(f"finished after step {result.step} in {result.wall_seconds:.0f} s")
-    else:
-        print(f"interrupted after step {result.step}; go on with --resume --out {options.out}")
+    figures: dict[str, Any] = {
+        "model": model.name,
+        "goal": f"{name} {sense} {bar:.4f}, the {meaning}",
+        "goal_value": bar,
+        "unbudgeted_bytes": step_plan.needed_bytes,
+    }
+    reached = [row[name] for row in rows if name in row]
     if reached:
-        verdict = "reached" if figures["goal_reached"] else "not reached"
-        print(f"{name} {figures[name]:.4f}; {meaning} {bar:.4f} ({verdict}: {sense})")
-    if steps:
+        figures[name] = reached[-1]
+        figures["goal_reached"] = reached[-1] < bar if sense == "<" else reached[-1] > bar
+    return figures
+
+
+def _print_ending(options: argparse.Namespace, result: TrainResult) -> None:
+    figures = json.loads((result.out / RESULT_NAME).read_text(encoding="utf-8"))
+    if result.status in ("interrupted", "preempted"):
+        print(f"{result.status} after step {result.step}; go on with --resume --out {options.out}")
+    else:
+        print(f"{result.status} after step {result.step} in {result.wall_seconds:.0f} s")
+    if "goal_reached" in figures:
+        print(f"{figures['goal']}: {'reached' if figures['goal_reached'] else 'not reached'}")
+    if figures["peak_bytes"] is not None:
         print(
             f"memory of one worker's gradients: peak {format_bytes(figures['peak_bytes'])} <= projected "
             f"{format_bytes(figures['projected_bytes'])} <= budget {format_bytes(figures['budget_bytes'])}; "
-            f"without a budget {format_bytes(needed_bytes)}"
+            f"without a budget {format_bytes(figures['unbudgeted_bytes'])}"
         )
-    print(f"files in {out}: metrics.jsonl, loss.png, memory.png, sample.txt, result.json, snapshots/")
+    print(f"files in {result.out}: metrics.jsonl, loss.png, memory.png, sample.txt, result.json, {REPORT_NAME}, snapshots/")

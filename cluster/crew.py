@@ -6,7 +6,6 @@ every worker is asked for a sign of life, and one that does not answer in time i
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from . import snapshot as snapshots
@@ -14,7 +13,7 @@ from .comm.group import Formation
 from .engine import spawn, whereabouts
 from .errors import MismatchError, SnapshotError
 from .fingerprint import check_same
-from .job import Job, Ready
+from .job import Job, Pulse, Ready
 from .processes import Process
 from .rows import Row
 from .supervisor import (
@@ -37,7 +36,7 @@ from .supervisor import (
     Start,
     TookOver,
 )
-from .worker import SNAPSHOT_FOLDER, Worker
+from .worker import Worker
 
 _PULSE_SECONDS = 0.25
 
@@ -67,6 +66,7 @@ class Crew:
         self._bundles: dict[int, int] = {}
         self._ready: dict[int, Ready] = {}
         self._seen: dict[int, float] = {}
+        self._pulses: dict[int, Pulse] = {}
         self._calls: dict[Any, tuple[str, int]] = {}
         self._writer: int | None = None
         self._rows_after = 0
@@ -123,6 +123,11 @@ class Crew:
                 found += self._event(ref, what, number)
         return found + self._silent()
 
+    def pulses(self) -> dict[int, tuple[Pulse, float]]:
+        """Each worker's last sign of life, and how many seconds ago it came."""
+        now = time.monotonic()
+        return {number: (pulse, now - self._seen[number]) for number, pulse in self._pulses.items()}
+
     def close(self, seconds: float = 5.0) -> None:
         """Ends all workers and waits until their processes on this machine are gone."""
         processes = [process for number in list(self._actors) if (process := self._dismiss(number)) is not None]
@@ -169,7 +174,8 @@ class Crew:
             case "take_over":
                 return [TookOver(number, value)]
             case "pulse":
-                return [Seen(number, value)]
+                self._pulses[number] = value
+                return [Seen(number, value.step)]
             case "rows":
                 self._take_rows(value)
         return []
@@ -249,12 +255,13 @@ class Crew:
             self._free_bundles.append(self._bundles.pop(number))
         ready = self._ready.pop(number, None)
         self._seen.pop(number, None)
+        self._pulses.pop(number, None)
         self._calls = {ref: call for ref, call in self._calls.items() if call[1] != number}
         self._ray.kill(actor, no_restart=True)
         return ready.process if ready is not None and ready.node == whereabouts()[0] else None
 
-    def _newest_snapshot(self) -> Path | None:
+    def _newest_snapshot(self) -> snapshots.Where | None:
         try:
-            return snapshots.latest(self._job.out / SNAPSHOT_FOLDER)[0]
+            return snapshots.latest(self._job.snapshot_folder)[0]
         except SnapshotError:
             return self._job.resume

@@ -1,13 +1,16 @@
 """Makes Ray actors from a worker class: starts Ray on this machine when no cluster is given, and ends what it
 started."""
 
+import json
 import os
 import pickle
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from .errors import ClusterSizeError
@@ -25,12 +28,21 @@ def import_ray() -> Any:
     return ray
 
 
+def find_cluster(address: str | None) -> str | None:
+    """``address``, else RAY_ADDRESS, else "auto" where ``ray up`` made this machine a cluster's head and runs, else none."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address is None and Path("~/ray_bootstrap_config.yaml").expanduser().exists() and _is_up():
+        return "auto"
+    return address
+
+
 @contextmanager
 def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe: bool = False) -> Iterator[Any]:
     """Connects to the cluster at ``address``, or starts Ray on this machine, and yields the ray module.
 
     A Ray that the caller has initialised already is used, and left running. ``payload_bytes`` is what will be
-    put into the object store. With ``oversubscribe`` a Ray started here pretends to have ``cpus`` CPUs.
+    put into the object store. With ``oversubscribe`` a Ray started here pretends to have ``cpus`` CPUs. To the workers of a
+    cluster this process's own retape is sent, so that all run the same code.
     """
     ray = import_ray()
     if ray.is_initialized():
@@ -56,7 +68,8 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
                 **quiet,
             )
         else:
-            ray.init(address=address, **quiet)
+            with tempfile.TemporaryDirectory(prefix="retape-") as place:
+                ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
         yield ray
     finally:
         ray.shutdown()
@@ -138,6 +151,32 @@ def payload_size(value: Any) -> int:
     buffers: list[pickle.PickleBuffer] = []
     head = cloudpickle.dumps(value, protocol=5, buffer_callback=buffers.append)  # pyright: ignore[reportPrivateImportUsage]
     return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
+
+
+def own_code(place: Path) -> dict[str, Any]:
+    """The runtime environment that ships the retape of this process, from a copy of its code under ``place``."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    if "py_modules" in (job.get("runtime_env") or {}):
+        return {}  # whoever submitted the job sends modules, and Ray takes one list only
+
+    def others(folder: str, names: list[str]) -> list[str]:
+        # A checkout holds more than the package: runs, environments, builds.
+        return [name for name in names if not (name.endswith(".py") or Path(folder, name, "__init__.py").is_file())]
+
+    package = Path(__file__).resolve().parent.parent
+    shutil.copytree(package, place / "retape", ignore=others)
+    return {"py_modules": [str(place / "retape")]}
+
+
+def _is_up() -> bool:
+    """Whether the Ray that was started last on this machine answers."""
+    try:
+        place = Path(os.environ.get("RAY_TMPDIR", "/tmp"), "ray", "ray_current_cluster").read_text(encoding="ascii")
+        host, port = place.strip().rsplit(":", 1)
+        socket.create_connection((host, int(port)), timeout=2.0).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _cores() -> int:

@@ -8,12 +8,27 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import snapshot as snapshots
+from .ending import RESULT_NAME
 from .errors import ConfigError, SnapshotError
+from .exports import EVENTS_FOLDER
+from .job import SNAPSHOT_FOLDER
 from .metrics import METRICS_NAME
-from .worker import SNAPSHOT_FOLDER
+from .report import REPORT_NAME
+from .snapshot import Where, is_url, join, local_path
+from .status import STATUS_NAME
 
 _LOCK_NAME = ".lock"
-_RUN_FILES = (METRICS_NAME, SNAPSHOT_FOLDER, "loss.png", "memory.png", "sample.txt", "result.json")
+_RUN_FILES = (
+    METRICS_NAME,
+    SNAPSHOT_FOLDER,
+    "loss.png",
+    "memory.png",
+    "sample.txt",
+    STATUS_NAME,
+    RESULT_NAME,
+    REPORT_NAME,
+    EVENTS_FOLDER,
+)
 
 
 @contextmanager
@@ -50,18 +65,27 @@ def held(out: str | Path) -> Iterator[Path]:
         yield out
 
 
-def set_aside(out: Path) -> None:
-    """Moves an earlier run's files in ``out`` to ``out/earlier-N``."""
+def set_aside(out: Path, folder: Where | None = None) -> None:
+    """Moves an earlier run's files in ``out`` to ``out/earlier-N``, and snapshots in another ``folder`` to one there."""
     _move_aside(out, [out / name for name in _RUN_FILES if (out / name).exists()])
+    if folder is not None:
+        _move_snapshots(out, folder, -1)
 
 
-def set_aside_newer(out: Path, resume_from: Path) -> None:
-    """Moves the snapshots in ``out`` that are newer than ``resume_from`` to ``out/earlier-N``: what they hold is done anew.
+def set_aside_newer(out: Path, folder: Where, resume_from: Where) -> None:
+    """Moves the snapshots in ``folder`` that are newer than ``resume_from`` to ``earlier-N``: what they hold is done anew.
 
     Left there, they would pass for the newest of the run that goes on from ``resume_from``.
     """
-    newer = snapshots.after(out / SNAPSHOT_FOLDER, snapshots.read(resume_from)["step"])
-    _move_aside(out, newer)
+    _move_snapshots(out, folder, snapshots.step_of(resume_from))
+
+
+def _move_snapshots(out: Path, folder: Where, step: int) -> None:
+    names = snapshots.after(folder, step)
+    if folder == out / SNAPSHOT_FOLDER:
+        _move_aside(out, [out / SNAPSHOT_FOLDER / name for name in names])
+    elif names:
+        snapshots.move_aside(folder, names)
 
 
 def _move_aside(out: Path, present: list[Path]) -> None:
@@ -76,30 +100,37 @@ def _move_aside(out: Path, present: list[Path]) -> None:
         path.rename(aside / path.name)
 
 
-def find_snapshot(out: Path, resume: bool | str | Path | None) -> tuple[Path | None, list[SnapshotError]]:
+def find_snapshot(folder: Where, resume: bool | Where | None) -> tuple[Where | None, list[SnapshotError]]:
     """The snapshot to resume from, and errors for newer ones that are damaged.
 
-    ``resume`` is a snapshot file, a folder of snapshots or of a run, or ``True`` for the newest in ``out``. A
-    file that is damaged raises ``SnapshotError``; in a folder the one before it is taken.
+    ``resume`` is a snapshot file, a folder of snapshots or of a run (a path, or a URL), or ``True`` for the newest in
+    ``folder``. A file that is damaged raises ``SnapshotError``; in a folder the one before it is taken.
     """
     if not resume:
         return None, []
-    place = out if resume is True else Path(resume).absolute()
-    if place.is_file():
-        snapshots.read(place)
+    place = folder if resume is True else resume if is_url(resume) else local_path(resume).absolute()
+    is_file = str(place).endswith(".snapshot") if is_url(place) else local_path(place).is_file()
+    if is_file:
+        snapshots.verify(place)
         return place, []
-    if (place / SNAPSHOT_FOLDER).is_dir():
-        place = place / SNAPSHOT_FOLDER
+    inner = join(place, SNAPSHOT_FOLDER)
+    if not is_url(inner) and local_path(inner).is_dir():
+        place = inner
     return snapshots.latest(place)
 
 
-def last_good(out: Path) -> str:
-    """A sentence that names the newest good snapshot of the run in ``out``."""
+def newest_good(folder: Where) -> Where | None:
+    """The newest good snapshot in ``folder``, if there is one."""
     try:
-        path, _ = snapshots.latest(out / SNAPSHOT_FOLDER)
+        return snapshots.latest(folder)[0]
     except SnapshotError:
-        return "no snapshot had been written yet"
-    return f"the last good snapshot is {path}"
+        return None
+
+
+def last_good(folder: Where) -> str:
+    """A sentence that names the newest good snapshot in ``folder``."""
+    path = newest_good(folder)
+    return "no snapshot had been written yet" if path is None else f"the last good snapshot is {path}"
 
 
 def _unwritable(out: Path, error: OSError) -> ConfigError:

@@ -10,10 +10,12 @@ from .comm.net import WIRES
 from .data import Source
 from .errors import ConfigError, RunError
 from .optimizers import Optimizer
+from .patience import Patience
 from .processes import Process
-from .snapshot import Best
+from .snapshot import Best, Where
 
 _SHARDS = 4
+SNAPSHOT_FOLDER = "snapshots"
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,14 @@ class TrainConfig:
     are and goes on. The parameters' checksums are compared across workers every ``check_every`` steps. ``units`` is
     what one example counts for in throughput. A worker that is silent for ``silence_seconds`` is replaced; one that
     waits for others longer than ``deadline_seconds`` gives up. The last ``keep`` snapshots stay, and with ``best``, such
-    as "lowest val_loss", the best of those that were taken after a validation. ``wire`` is how float32 gradients travel
-    between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). Raises ``ConfigError`` for numbers
-    that cannot work.
+    as "lowest val_loss", the best of those that were taken after a validation. With ``patience``, the run stops early once
+    that many validations in a row brought no figure better than the best by more than ``min_delta``. ``wire`` is how
+    float32 gradients travel between nodes, "float32" or "bfloat16" (see :class:`~retape.cluster.comm.net.Net`). With
+    ``shard_optimizer``, each worker holds its part of the optimizer state only, and all go back to the newest snapshot when
+    one is lost (see :class:`~retape.cluster.sharding.Shards`). An epoch's
+    last examples that do not fill a batch are left out, or with ``last_batch="keep"`` make a smaller one. Each worker reads
+    up to ``ahead_bytes`` of batches ahead in the background; ``None`` is 64 MiB as soon as that pays, for data that draws no
+    random numbers of its own (see :class:`~retape.cluster.data.Feed`). Raises ``ConfigError`` for numbers that cannot work.
     """
 
     steps: int
@@ -48,6 +55,8 @@ class TrainConfig:
     check_every: int = 25
     keep: int = 3
     best: str | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
     units: int = 1
     deadline_seconds: float = 300.0
     silence_seconds: float = 2.5
@@ -55,6 +64,9 @@ class TrainConfig:
     nonfinite: str = "stop"
     loss_limit: float = math.inf
     wire: str = "float32"
+    shard_optimizer: bool = False
+    last_batch: str = "drop"
+    ahead_bytes: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
@@ -84,7 +96,18 @@ class TrainConfig:
             )
         if self.best is not None:
             Best.of(self.best)
-        for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES)):
+        if self.patience is not None:
+            if not isinstance(self.patience, int) or self.patience < 1:
+                raise ConfigError(
+                    f"patience is {self.patience!r}; it must be a whole number of validations, 1 or more, or None"
+                )
+            if self.best is None:
+                raise ConfigError(
+                    'patience says how long the best figure may stay the best: say which with best, such as "lowest val_loss"'
+                )
+        if not (self.min_delta >= 0 and math.isfinite(self.min_delta)):
+            raise ConfigError(f"min_delta is {self.min_delta}; it must be finite, 0 or more")
+        for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES), ("last_batch", ("drop", "keep"))):
             if getattr(self, name) not in known:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; the known ones are {', '.join(known)}")
         if self.microbatch != "auto" and not (isinstance(self.microbatch, int) and self.microbatch >= 1):
@@ -94,6 +117,8 @@ class TrainConfig:
                 f"a microbatch of {self.microbatch} is more than the {self.shard_batch} examples of a logical shard "
                 f"({self.global_batch} in {self.shard_count} shards)"
             )
+        if self.ahead_bytes is not None and not (isinstance(self.ahead_bytes, int) and self.ahead_bytes >= 0):
+            raise ConfigError(f"ahead_bytes is {self.ahead_bytes!r}; it must be a number of bytes, 0 for none, or None")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ConfigError(f"clip_norm is {self.clip_norm}; it must be above 0, or None")
         for name in ("deadline_seconds", "silence_seconds"):
@@ -113,7 +138,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Job:
-    """What the workers run: the user's functions and data, the numbers, and where files go."""
+    """What the workers run: the user's functions and data, the numbers, and where files go.
+
+    ``snapshots`` is the folder of the snapshots, or its URL; unless said, one in ``out``.
+    """
 
     loss: Callable[[Any, Any], Any]
     init: Callable[[int], Any]
@@ -122,9 +150,15 @@ class Job:
     rate: Callable[[int], float]
     config: TrainConfig
     out: Path
-    resume: Path | None = None
+    resume: Where | None = None
     validation: Source | None = None
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None
+    snapshots: Where | None = None
+
+    @property
+    def snapshot_folder(self) -> Where:
+        """Where snapshots go."""
+        return self.out / SNAPSHOT_FOLDER if self.snapshots is None else self.snapshots
 
 
 @dataclass(frozen=True)
@@ -163,7 +197,8 @@ class Failure:
 class Outcome:
     """How a worker's part in one formation ended.
 
-    ``status`` is "finished", "interrupted", "regrouped" (after a step, for others to join or leave), "aborted" (another
+    ``status`` is "finished", "stopped early", "interrupted", "regrouped" (after a step, for others to join or leave),
+    "aborted" (another
     worker is gone) or "failed". Unless ``is_whole``, the parameters were caught in the middle of an update.
     """
 
@@ -188,6 +223,14 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Pulse:
+    """A worker's sign of life: the step that it has finished, and what it does now."""
+
+    step: int
+    phase: str
+
+
+@dataclass(frozen=True)
 class State:
     """What a worker that joins takes over from one that is there, to go on as if it had been there all along."""
 
@@ -198,3 +241,4 @@ class State:
     order: dict[str, int]
     microbatch: int | str
     rows: tuple[dict[str, Any], ...]
+    patience: Patience = Patience()

@@ -7,10 +7,12 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from .metrics import METRICS_NAME, MetricsFile, read_rows
+from .metrics import METRICS_NAME, MetricsFile, read_tail
 
 Row = dict[str, Any]
 _KEPT = 2048
+# The kept rows lie within the last of a file.
+_TAIL_BYTES = 4 * 2**20
 
 
 def identity(row: Row) -> tuple[int, str]:
@@ -26,6 +28,7 @@ class Rows:
         self._path = out / METRICS_NAME
         self._kept: deque[Row] = deque(maxlen=_KEPT)
         self._file: MetricsFile | None = None
+        self._is_failing = False
 
     def since(self, step: int) -> tuple[Row, ...]:
         """The rows of ``step`` and the steps after it, as far as they are kept."""
@@ -35,13 +38,20 @@ class Rows:
         """Goes on from another worker's rows."""
         self._kept = deque(rows, maxlen=_KEPT)
 
+    def keep_until(self, step: int) -> None:
+        """Forgets the rows after ``step``: its worker goes back there."""
+        self.take_over(tuple(row for row in self._kept if row["step"] <= step))
+
     def open(self, step: int) -> None:
         """Becomes the writer of the file: rows after ``step`` are dropped, and those that are missing are added."""
         self.close()
         self._file = MetricsFile(self._path, step=step)
-        written = {identity(row) for row in read_rows(self._path)}
+        tail = read_tail(self._path, tail_bytes=_TAIL_BYTES)
+        written = {identity(row) for row in tail}
+        # Older rows than those of the tail, if there are any, have been in the file for long.
+        first = tail[0]["step"] if tail and self._path.stat().st_size > _TAIL_BYTES else -1
         for row in self._kept:
-            if row["step"] <= step and identity(row) not in written:
+            if first <= row["step"] <= step and identity(row) not in written:
                 self._file.write(row)
 
     def record(self, row: Row) -> None:
@@ -55,6 +65,20 @@ class Rows:
         self._kept.append(row)
         if self._file is not None:
             self._file.write(row)
+            self._tell(row["step"], self._file.failure)
+
+    def _tell(self, step: int, failure: OSError | None) -> None:
+        """Records once that the file cannot be written, and once that it can again."""
+        if (failure is not None) == self._is_failing:
+            return
+        self._is_failing = failure is not None
+        if failure is not None:
+            text = (
+                f"{self._path} cannot be written: {failure.strerror or failure}; training goes on, and the rows wait for room"
+            )
+        else:
+            text = f"{self._path} is written again, and no row is missing"
+        self.record({"step": step, "warning": text})
 
     def close(self) -> None:
         """Is no longer the writer of the file."""

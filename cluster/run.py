@@ -1,12 +1,9 @@
 """Makes a trained model from a loss, its data and an optimizer, on the workers of a Ray cluster."""
 
-import os
 import secrets
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +13,19 @@ from . import snapshot as snapshots
 from .comm.shm import remove_arenas
 from .crew import Crew
 from .data import as_source
-from .engine import cluster, payload_size, placement
-from .errors import ConfigError, DataError, NonFiniteLossError, SnapshotError, WorkerDiedError
-from .folder import find_snapshot, held, last_good, set_aside, set_aside_newer
-from .job import Failure, Job, TrainConfig
+from .ending import RESULT_NAME, ending, status_of, write_json
+from .engine import cluster, find_cluster, payload_size, placement
+from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
+from .exports import check_exports, exported
+from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
+from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
+from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
 from .rows import Row, identity
-from .supervisor import Resize, State, Stop, advance, begin
-from .worker import SNAPSHOT_FOLDER
+from .status import StatusFile
+from .stopping import Stop, stop_signals
+from .supervisor import Resize, State, advance, begin
+from .supervisor import Stop as EndRun
 
 _POLL_SECONDS = 0.1
 
@@ -32,19 +34,22 @@ _POLL_SECONDS = 0.1
 class TrainResult:
     """How a run ended.
 
-    ``status`` is "finished" or "interrupted"; ``step`` counts updates; ``params`` and ``state`` are those of
-    the last snapshot, ``snapshot``. ``rows`` are this call's metrics in order; ``out`` holds the files.
+    ``status`` is "finished", "stopped early", "interrupted" (SIGINT) or "preempted" (SIGTERM); ``step`` counts updates;
+    ``params`` and ``state`` are those of the last snapshot, ``snapshot``; ``best`` is the best one, where one is kept.
+    ``rows`` are this call's metrics in order; ``out`` holds the
+    files.
     """
 
     status: str
     step: int
     params: Any
     state: Any
-    snapshot: Path
+    snapshot: snapshots.Where
     rows: list[dict[str, Any]]
     out: Path
     wall_seconds: float
     notes: tuple[str, ...] = ()
+    best: snapshots.Where | None = None
 
 
 def train(
@@ -63,6 +68,7 @@ def train(
     microbatch: int | str = "auto",
     memory_budget: int | str | None = None,
     resume: bool | str | Path | None = None,
+    snapshots_at: str | Path | None = None,
     validation: Any = None,
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None,
     threads: int = 1,
@@ -70,6 +76,8 @@ def train(
     oversubscribe: bool = False,
     on_row: Callable[[dict[str, Any]], None] | None = None,
     on_event: Callable[[str], None] | None = None,
+    conclude: Callable[[TrainResult], Mapping[str, Any]] | None = None,
+    metrics_to: Sequence[str] = (),
     **numbers: Any,
 ) -> TrainResult:
     """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
@@ -78,21 +86,24 @@ def train(
     a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
     list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
     gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
-    ``out``, or a file or folder: the run goes on
-    bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where
-    there is none, so that the same call, made again after the driver was lost, completes the run. ``evaluate(params,
-    batch)`` returns means by name for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without
+    ``out``, or a file or folder: the run goes on bit for bit as if it had never stopped; with ``"auto"`` it does so where
+    there is a snapshot, and starts anew where there is none, so that the same call, made again after the driver was lost,
+    completes the run. ``snapshots_at`` is another folder for the snapshots, or the URL of one in an object store.
+    ``evaluate(params, batch)`` returns means by name for ``validation``. ``numbers`` are further fields of
+    :class:`TrainConfig`. Without
     ``address`` (or RAY_ADDRESS) Ray is started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences
     about the start and about faults, in this process. SIGINT and SIGTERM end the run after the step in progress, with a
-    snapshot.
+    snapshot. ``conclude`` is called with the result while the folder is still held; what it returns goes into
+    ``result.json``. ``metrics_to`` names where the metrics go besides: "tensorboard" (event files in ``out``), "prometheus"
+    (Ray's own metrics).
 
     The parameters after a step have the same bits for any number of ``workers`` and through any faults, as long as
     ``shards``, the seed, the data and the memory settings are the same. A worker that dies, stands still or is cut off is
     replaced by one of the ``spares``, which hold CPUs and wait, or by a new one; until that is ready the others go on
     without. ``resize(step)``, asked now and then with the newest step, returns how many workers are wanted from now on.
 
-    Into ``out`` go ``metrics.jsonl`` and ``snapshots/``. On a cluster, ``out`` must be a folder that all nodes see, and
-    retape must be installed on them.
+    Into ``out`` go ``metrics.jsonl``, ``snapshots/`` and, last of all, ``result.json``, which says how the run ended, that
+    of one that failed included. On a cluster, ``out`` must be a folder that all nodes see.
 
     Raises ``ConfigError``, ``DataError``, ``ClusterSizeError`` and ``SnapshotError`` before anything runs;
     ``NonFiniteLossError``, ``WorkerDiedError`` (when replacing workers does not help), ``MismatchError``,
@@ -116,16 +127,25 @@ def train(
         raise DataError(f"one step takes {global_batch} examples and the data holds {len(source)}; lower the global batch")
     if config.best is not None and (validation is None or evaluate is None):
         raise ConfigError(f"the best snapshot is the one with the {config.best}: that takes validation data and evaluate")
+    if config.shard_optimizer and optimizer.update_pieces is None:
+        raise ConfigError(
+            f"shard_optimizer needs an optimizer with update_pieces, which {optimizer.name!r} does not have: see "
+            "retape.cluster.optimizers.Optimizer, or take one of retape's own"
+        )
+    check_exports(metrics_to)
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
-    with held(out) as folder:
+    with held(out) as folder, stop_signals() as stop:
+        saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
         if resume == "auto":
-            resume = _has_snapshot(folder)
-        resume_from, damaged = find_snapshot(folder, resume)
+            # Not whether one is good: where all are damaged, starting anew must be somebody's decision.
+            resume = any(name.endswith(".snapshot") for name in snapshots.after(saved, -1))
+        resume_from, damaged = find_snapshot(saved, resume)
         if resume_from is None:
-            set_aside(folder)
+            set_aside(folder, saved)
         else:
-            set_aside_newer(folder, resume_from)
+            set_aside_newer(folder, saved, resume_from)
+            (folder / RESULT_NAME).unlink(missing_ok=True)
         notes = tuple(f"{error}; resuming from {resume_from}" for error in damaged)
         for note in notes:
             say(note)
@@ -140,54 +160,78 @@ def train(
             resume=resume_from,
             validation=as_source(validation) if validation is not None else None,
             evaluate=evaluate,
+            snapshots=saved,
         )
-        address = address or os.environ.get("RAY_ADDRESS")
-        size = payload_size(job)
         seen = _Seen(on_row or (lambda row: None))
-        token = secrets.token_hex(32)
-        with (
-            _stop_signals() as stop,
-            cluster(address, cpus=(workers + spares) * threads, payload_bytes=size, oversubscribe=oversubscribe) as ray,
-        ):
-            stop.interrupt_at_once()  # again, for Ray has set a handler of its own
-            say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
-            with placement(ray, workers, threads=threads) as group:
-                local = address in (None, "local")
-                crew = Crew(
-                    ray,
-                    job,
-                    group=group,
-                    bundles=workers,
-                    threads=threads,
-                    local=local,
-                    token=token,
-                    on_rows=seen.take,
-                    say=say,
-                )
-                try:
-                    state = _supervise(crew, workers, spares, stop, resize, seen)
-                finally:
-                    crew.close()
-                    remove_arenas(token)
-        _raise_failure(state, folder)
-        newest, _ = snapshots.latest(folder / SNAPSHOT_FOLDER)
-        params = init(config.seed)
-        last = snapshots.load(newest, params_like=params, state_like=optimizer.init(params))
-        return TrainResult(
-            status=state.status,
-            step=last.step,
-            params=last.params,
-            state=last.state,
-            snapshot=newest,
-            rows=seen.rows,
-            out=folder,
-            wall_seconds=time.perf_counter() - started,
-            notes=notes,
-        )
+        status = StatusFile(folder, config, saved)
+
+        def end(status: str, error: BaseException | None = None, more: Mapping[str, Any] | None = None) -> None:
+            wall_seconds = time.perf_counter() - started
+            rows = seen.rows or read_tail(folder / METRICS_NAME)  # of a run that had nothing left to do
+            figures = ending(config, rows, status=status, snapshot=newest_good(saved), wall_seconds=wall_seconds, error=error)
+            write_json(folder / RESULT_NAME, {**figures, **(more or {})})
+
+        try:
+            address = find_cluster(address)
+            cpus, size = (workers + spares) * threads, payload_size(job)
+            with cluster(address, cpus=cpus, payload_bytes=size, oversubscribe=oversubscribe) as ray:
+                stop.interrupt_at_once()  # again, for Ray has set a handler of its own
+                say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
+                first = 0 if resume_from is None else snapshots.step_of(resume_from)
+                with (
+                    exported(metrics_to, folder, step=first, say=say) as export,
+                    placement(ray, workers, threads=threads) as group,
+                ):
+                    seen.tell(export)
+                    token = secrets.token_hex(32)
+                    crew = Crew(
+                        ray,
+                        job,
+                        group=group,
+                        bundles=workers,
+                        threads=threads,
+                        local=address in (None, "local"),
+                        token=token,
+                        on_rows=seen.take,
+                        say=say,
+                    )
+                    try:
+                        state = _supervise(crew, workers, spares, stop, resize, seen, status)
+                    finally:
+                        crew.close()
+                        remove_arenas(token)
+            _raise_failure(state, saved)
+            newest, _ = snapshots.latest(saved)
+            params = init(config.seed)
+            last = snapshots.load(newest, params_like=params, state_like=optimizer.init(params))
+            result = TrainResult(
+                status=stop.status if state.status == "interrupted" and stop.status else state.status,
+                step=last.step,
+                params=last.params,
+                state=last.state,
+                snapshot=newest,
+                rows=seen.rows,
+                out=folder,
+                wall_seconds=time.perf_counter() - started,
+                notes=notes,
+                best=snapshots.best_of(saved),
+            )
+            end(result.status, more=conclude(result) if conclude is not None else None)
+        except BaseException as error:
+            with suppress(OSError):  # a full disk must not hide what happened
+                end(status_of(error), error)
+            raise
+        return result
 
 
 def _supervise(
-    crew: Crew, workers: int, spares: int, stop: "_Stop", resize: Callable[[int], int] | None, seen: "_Seen"
+    crew: Crew,
+    workers: int,
+    spares: int,
+    stop: Stop,
+    resize: Callable[[int], int] | None,
+    seen: "_Seen",
+    status: StatusFile,
 ) -> State:
     """Runs the workers to the end of the run; returns the supervisor's last state."""
     state, instructions = begin(workers, spares=spares)
@@ -201,7 +245,7 @@ def _supervise(
         if state.generation:
             stop.finish_the_step()
         if stop.requested and not told:
-            events.append(Stop())
+            events.append(EndRun())
             told = True
         wanted = workers if resize is None else resize(seen.step)
         if wanted != state.wanted:
@@ -210,6 +254,7 @@ def _supervise(
         for event in events:
             state, more = advance(state, event)
             instructions += more
+        status.show(state, crew.pulses())
     crew.last_rows()
     return state
 
@@ -220,8 +265,11 @@ class _Seen:
     def __init__(self, on_row: Callable[[Row], None]) -> None:
         self.rows: list[Row] = []
         self.step = 0
-        self._on_row = on_row
+        self._listeners = [on_row]
         self._known: set[tuple[int, str]] = set()
+
+    def tell(self, listener: Callable[[Row], None]) -> None:
+        self._listeners.append(listener)
 
     def take(self, rows: Sequence[Row]) -> None:
         for row in rows:
@@ -229,72 +277,21 @@ class _Seen:
                 self._known.add(identity(row))
                 self.rows.append(row)
                 self.step = row["step"]
-                self._on_row(row)
+                for listener in self._listeners:
+                    listener(row)
 
 
-def _has_snapshot(out: Path) -> bool:
-    try:
-        snapshots.latest(out / SNAPSHOT_FOLDER)
-    except SnapshotError:
-        return False
-    return True
-
-
-def _raise_failure(state: State, out: Path) -> None:
+def _raise_failure(state: State, folder: snapshots.Where) -> None:
     """Raises what ended the run, if anything did."""
     if state.failure is None:
         return
-    where = f"after step {max(state.step, 0)}; {last_good(out)}"
+    where = f"after step {max(state.step, 0)}; {last_good(folder)}"
     if isinstance(state.failure, Failure):
         error = state.failure.rebuild()
         where += f"\n{state.failure.traceback}"
     else:
         error = state.failure
     if isinstance(error, NonFiniteLossError | WorkerDiedError):
-        error = type(error)(f"{error}; {last_good(out)}: start again with resume (--resume)")
+        error = type(error)(f"{error}; {last_good(folder)}: start again with resume (--resume)")
     error.add_note(where)
     raise error
-
-
-class _Stop:
-    """What SIGINT and SIGTERM do: end things at once, or set ``requested`` so that the step in progress is
-    finished."""
-
-    def __init__(self) -> None:
-        self.requested = self._finishes = False
-        # Signals have no handler outside the main thread.
-        self.active = threading.current_thread() is threading.main_thread()
-
-    def interrupt_at_once(self) -> None:
-        """Both signals raise KeyboardInterrupt."""
-        self._take(signal.default_int_handler)
-
-    def finish_the_step(self) -> None:
-        """The first signal sets ``requested``; a SIGINT after it raises KeyboardInterrupt."""
-        if not self._finishes:
-            self._finishes = True
-            self._take(self._request)
-
-    def _take(self, handler: Any) -> None:
-        if self.active:
-            signal.signal(signal.SIGINT, handler)
-            signal.signal(signal.SIGTERM, handler)
-
-    def _request(self, number: int, frame: Any) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """Takes SIGINT and SIGTERM for the time of a run, and puts the handlers before it back."""
-    stop = _Stop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    stop.interrupt_at_once()
-    try:
-        yield stop
-    finally:
-        if stop.active:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -268,7 +268,7 @@ def _ended(state: State, number: int, outcome: Outcome) -> State:
         state = _with(state, number, status="idle", step=-1, is_fresh=True)
     else:
         state = _with(state, number, status="idle", step=outcome.step, is_fresh=False)
-    if outcome.status in ("finished", "interrupted"):
+    if outcome.status in ("finished", "stopped early", "interrupted"):
         # Nobody leaves before the last snapshot is on the disk: what the others still say changes nothing.
         return replace(state, status=outcome.status)
     if outcome.status == "failed" and outcome.failure is not None:

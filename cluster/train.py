@@ -1,8 +1,13 @@
 """Starts a training run from a shell: ``python cluster/train.py``, or ``retape-train`` once installed."""
 
+import atexit
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -21,9 +26,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return command.main(argv)
 
 
-if __name__ == "__main__":
+def _use_own_package(folder: Path) -> None:
+    """Makes the checkout around ``folder`` importable as retape, in the place of another one that is installed.
+
+    A copy of this file that stands alone, as ``ray submit`` makes one, takes whatever retape is on the path.
+    """
+    root = folder.parent
+    if not (folder / "__init__.py").is_file() or not (root / "__init__.py").is_file():
+        return
     # Python puts a script's folder first on the path, where the neighbours of this file would pass for
     # top-level modules.
-    here = Path(__file__).resolve().parent
-    sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != here]
+    sys.path[:] = [place for place in sys.path if Path(place).resolve() != folder]
+    found = find_spec("retape")
+    if found is not None and found.origin is not None and Path(found.origin).resolve().parent == root:
+        return
+    # A link, for a checkout may have any name; on the path, for workers on this machine look where this process does.
+    links = tempfile.mkdtemp(prefix="retape-code-")
+    atexit.register(shutil.rmtree, links, ignore_errors=True)
+    os.symlink(root, Path(links, "retape"))
+    sys.path.insert(0, links)
+
+
+if __name__ == "__main__":
+    _use_own_package(Path(__file__).resolve().parent)
     sys.exit(main())

@@ -9,31 +9,34 @@ waits for the next.
 import socket
 import time
 import traceback
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..runtime import random
-from ..runtime.trees import flatten, unflatten
-from ..scheduler.gradients import plan
+from ..runtime.trees import flatten, map_leaves, unflatten
 from ..scheduler.microbatch import accumulate
+from ..scheduler.planning import plan
 from . import snapshot as snapshots
 from .comm.group import Formation, Group
 from .comm.layout import Layout
 from .comm.mesh import Address, listen
-from .data import Order, check_length, take
+from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
 from .errors import AbortedError, DeadlineError, RunError
 from .fingerprint import fingerprint
-from .job import Failure, Job, Outcome, Ready, State
-from .optimizers import clip_by_global_norm, global_norm
+from .gradients import Gradients
+from .job import Failure, Job, Outcome, Pulse, Ready, State
+from .optimizers import clipped, global_norm
+from .patience import Patience
 from .processes import own_process
 from .rows import Row, Rows
+from .saving import Saver
+from .sharding import SHARED_SLOTS, Shards
 from .shards import by_shard, cut
 from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
 
-SNAPSHOT_FOLDER = "snapshots"
 _INTERRUPT, _REGROUP = 2, 1
 # Figures that every rank tells of each step, before those of its shards; and the most names that `evaluate` may return.
 _STEP_COLUMNS, _NAMES = 6, 16
@@ -49,16 +52,21 @@ class Worker:
         self._called_off = -1
         self._generation = -1
         self._group: Group | None = None
+        self._gradients: Gradients | None = None
+        self._shards: Shards | None = None
         self._listener: socket.socket | None = None
-        self._writer: snapshots.Writer | None = None
+        self._rows = Rows(job.out)
+        self._saver = Saver(job, self._warn)
         self._is_whole = True
+        self._phase = "starting"
 
-    def prepare(self, resume: Path | None = None) -> Ready:
+    def prepare(self, resume: snapshots.Where | None = None) -> Ready:
         """Makes the parameters and optimizer state, or loads the snapshot ``resume`` (else the job's).
 
         Raises ``SnapshotError`` for a bad snapshot and ``RunError`` for parameters that cannot be trained.
         """
         job, config = self.job, self.job.config
+        self._is_whole = True
         params = job.init(config.seed)
         state = job.optimizer.init(params)
         self.step, self.order = 0, Order(config.seed)
@@ -66,24 +74,26 @@ class Worker:
         self._microbatch: int | str = config.microbatch
         # The step after which all that follows a step (validation, a snapshot) was done.
         self.after_step = -1
+        saved: Mapping[str, Any] = {}
         resume = resume or job.resume
         if resume is not None:
             loaded = snapshots.load(resume, params_like=params, state_like=state)
             snapshots.check_same_run(loaded, resume, optimizer=job.optimizer.name, examples=self._examples)
-            params, state, self.step = loaded.params, loaded.state, loaded.step
+            params, state, self.step, saved = loaded.params, loaded.state, loaded.step, loaded.settings
             self.order, self.after_step = Order(**loaded.order), loaded.step
             if config.shards is None:
-                config = replace(config, shards=loaded.settings.get("shards"))
+                config = replace(config, shards=saved.get("shards"))
             if config.microbatch == "auto":
-                self._microbatch = loaded.settings.get("microbatch") or "auto"
+                self._microbatch = saved.get("microbatch") or "auto"
         self.config = replace(config, shards=config.shard_count)
         # Copies of plain arrays: the update writes in place, and `init` may return views or read-only arrays.
         leaves, treedef = flatten(params)
         self.params = unflatten(treedef, [np.array(leaf, order="C") for leaf in leaves])
         self.state = state
         self.layout = Layout.of(flatten(self.params)[0])
-        self._rows = Rows(job.out)
+        self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
+        self._patience = Patience.of(saved.get("patience"))
         self._node, self._host = whereabouts()
         return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
 
@@ -102,47 +112,53 @@ class Worker:
         """
         formation = replace(formation, addresses=addresses)
         generation = formation.generation
-        self.rank = rank
+        self.rank, status = rank, "failed"
         try:
             if generation <= self._generation:
                 raise AbortedError(f"generation {generation} is over: this worker has seen generation {self._generation}")
             self._generation, self._stop = generation, 0
             if shrink:
                 self._microbatch = self._smaller_microbatch()
-            self._step_function = accumulate(
-                self.job.loss, microbatch=self._microbatch, memory_budget=self.config.memory_budget
-            )
+            step = accumulate(self.job.loss, microbatch=self._microbatch, memory_budget=self.config.memory_budget)
             most = max(end - start for start, end in formation.runs)
             self._group = Group(
                 formation,
                 rank,
                 self.layout,
-                figures=_STEP_COLUMNS + most * (1 + _NAMES),
+                figures=max(_STEP_COLUMNS + most * (1 + _NAMES), len(self.layout.places)),
+                shared=SHARED_SLOTS if self._is_sharded(formation) else 0,
                 listener=self._listener,
                 is_called_off=lambda: generation <= self._called_off,
             )
-            return Outcome(rank, self._train(self._group), self.step)
+            self._gradients = Gradients(step, self._group, seed=self.config.seed)
+            status = self._train(self._group, self._gradients)
+            return Outcome(rank, status, self.step)
         except Exception as error:
             if self._group is not None:
                 self._group.abort()
             status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
+            # The others' parts of the optimizer state may be gone.
+            self._is_whole = self._is_whole and self._shards is None
             return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)
         finally:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            if status not in ("aborted", "regrouped"):
+                self._saver.close()
             self._rows.close()
+            if self._gradients is not None:
+                self._gradients.close()
             if self._group is not None:
                 self._group.close()
-                self._group = None
+            if self._shards is not None:
+                self.params, self._shards = map_leaves(np.array, self.params), None
+            self._group = self._gradients = None
 
     def rows(self, step: int) -> tuple[Row, ...]:
         """The metrics rows of ``step`` and the steps after it, as far as this worker still has them."""
         return self._rows.since(step)
 
-    def pulse(self) -> int:
-        """The step that this worker has finished: a sign of life."""
-        return self.step
+    def pulse(self) -> Pulse:
+        """A sign of life."""
+        return Pulse(self.step, self._phase)
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""
@@ -164,40 +180,56 @@ class Worker:
             step=self.step,
             after_step=self.after_step,
             params=flatten(self.params)[0],
-            state=flatten(self.state)[0],
+            state=None if self.state is None else flatten(self.state)[0],
             order=self.order.as_dict(),
             microbatch=self._microbatch,
             rows=self._rows.since(0),
+            patience=self._patience,
         )
 
     def take_over(self, given: State) -> int:
         """Makes another worker's state this one's own; returns its step."""
-        for mine, theirs in ((self.params, given.params), (self.state, given.state)):
-            for place, leaf in zip(flatten(mine)[0], theirs, strict=True):
-                np.copyto(place, leaf)
+        for place, leaf in zip(flatten(self.params)[0], given.params, strict=True):
+            np.copyto(place, leaf)
+        treedef = flatten(self.job.optimizer.init(self.params))[1]
+        self.state = None if given.state is None else unflatten(treedef, [np.array(leaf) for leaf in given.state])
         self.step, self.after_step, self.order = given.step, given.after_step, Order(**given.order)
-        self._microbatch, self._is_whole = given.microbatch, True
+        self._microbatch, self._is_whole, self._patience = given.microbatch, True, given.patience
         self._rows.take_over(given.rows)
         return self.step
 
-    def _train(self, group: Group) -> str:
+    def _train(self, group: Group, gradients: Gradients) -> str:
         self._muster(group)
+        self._take_state(group)
+        config = self.config
+        with Feed(
+            self.job.data,
+            self._wanted(group),
+            ahead_bytes=config.ahead_bytes,
+            deadline_seconds=config.deadline_seconds / 2,
+        ) as feed:
+            return self._steps(group, gradients, feed)
+
+    def _steps(self, group: Group, gradients: Gradients, feed: Feed) -> str:
         if self.rank == 0:
             self._rows.open(self.step)
         while True:
             if self.after_step < self.step:
                 self._after_step(group, is_last=self.step >= self.config.steps)
             if self.step >= self.config.steps:
-                break
-            row, stop = self._one_step(group)
+                return "finished"
+            if self._patience.is_out(self.config.patience):
+                return "stopped early"
+            row, stop = self._one_step(group, gradients, feed)
             self._rows.record(row)
-            self._record_news()
+            self._saver.tell_news()
             if stop == _INTERRUPT:
                 self._after_step(group, is_last=True)
-                break
+                return "interrupted" if self.step < self.config.steps else "finished"
             if stop == _REGROUP:
+                if self._shards is not None:
+                    self._save(group, is_last=True)
                 return "regrouped"
-        return "interrupted" if self.step < self.config.steps else "finished"
 
     def _muster(self, group: Group) -> None:
         """Agrees on where to go on: all must have done the same steps, and what follows a step is done again by all."""
@@ -207,37 +239,48 @@ class Worker:
         check_replicas(table[:, 2:4], self.step)
         self.after_step = int(table[:, 1].min())
 
-    def _one_step(self, group: Group) -> tuple[Row, int]:
+    def _is_sharded(self, formation: Formation) -> bool:
+        return self.config.shard_optimizer and formation.world > 1
+
+    def _take_state(self, group: Group) -> None:
+        """Has the optimizer state, or this rank's part of it, that the formation needs."""
+        if self.state is None:
+            # It was sharded in another way: when a formation ends so that workers can join or leave, a snapshot has it.
+            like = self.job.optimizer.init(self.params)
+            file = snapshots.of_step(self.job.snapshot_folder, self.step)
+            self.state = snapshots.load(file, params_like=self.params, state_like=like).state
+        if self._is_sharded(group.formation):
+            self._shards = Shards(self.job.optimizer, group, self.params, self.state)
+            self.params, self.state = self._shards.params, None
+
+    def _wanted(self, group: Group) -> Iterator[np.ndarray]:
+        """The examples of this worker's shards, from where it stands, in the order in which it asks for them."""
+        order, config = self.order, self.config
+        while True:
+            indices, order = take(order, config.global_batch, self._examples, last=config.last_batch)
+            pieces = cut(indices, config.shard_count)
+            yield from (pieces[put.shard] for put in group.puts if len(pieces[put.shard]))
+
+    def _one_step(self, group: Group, gradients: Gradients, feed: Feed) -> tuple[Row, int]:
         """One update of the parameters; returns the step's metrics and whether a stop was asked for."""
         job, config = self.job, self.config
         started = time.perf_counter()
+        self._phase = "gradients"
         check_length(job.data, self._examples)
-        indices, order = take(self.order, config.global_batch, self._examples)
+        indices, order = take(self.order, config.global_batch, self._examples, last=config.last_batch)
         pieces = cut(indices, config.shard_count)
-        is_even = len({len(piece) for piece in pieces}) == 1
-        losses = []
-        report = None
-        for number, put in enumerate(group.puts):
-            piece = pieces[put.shard]
-            # What the loss draws depends on the shard, not on the worker that happens to have it.
-            np.random.seed([config.seed % 2**32, self.step, put.shard])
-            random.seed([config.seed % 2**64, self.step, put.shard])
-            value, grads = self._step_function(self.params, job.data.batch(piece))
-            losses.append(float(value))
-            scale = 1.0 if is_even else len(piece) * len(pieces) / len(indices)
-            for leaf, gradient in enumerate(flatten(grads)[0]):
-                group.put(number, leaf, gradient, scale)
-            del grads
-            group.beat()
-            report = self._step_function.report
-        computed = time.perf_counter()
+        waited = feed.data_seconds
+        losses = gradients.compute(self.params, self.step, feed.next, pieces)
+        report = gradients.report
+        computed, self._phase = time.perf_counter(), "reducing"
         due = self.step % config.check_every == 0
         digest = digest_words(self.params) if due else (0.0, 0.0)
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
-        group.reduce(divisor=len(pieces))
+        gradients.reduce(len(pieces))
         table = group.finish((*digest, float(peak), float(projected), float(self._stop), computed - started, *losses))
-        reduced = time.perf_counter()
+        gradients.learn()
+        reduced, self._phase = time.perf_counter(), "updating"
         check_replicas(table[:, :2], self.step)
         by_shards = by_shard(group.formation.runs, table[:, _STEP_COLUMNS:], 1)
         loss = sum(float(each[0]) * len(piece) for each, piece in zip(by_shards, pieces, strict=True)) / len(indices)
@@ -245,14 +288,16 @@ class Worker:
         mean_grads = unflatten(flatten(self.params)[1], group.result)
         problem = nonfinite(self.step, loss, "loss", config.loss_limit)
         if problem is None:
-            if config.clip_norm is None:
-                norm = global_norm(mean_grads)
-            else:
-                mean_grads, norm = clip_by_global_norm(mean_grads, config.clip_norm)
+            norm = global_norm(mean_grads)
             problem = nonfinite(self.step, norm, "gradient's norm")
         if problem is None:
             self._is_whole = False
-            self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
+            if self._shards is not None:
+                self._shards.update(mean_grads, rate, norm, config.clip_norm)
+            else:
+                if config.clip_norm is not None:
+                    mean_grads = clipped(mean_grads, norm, config.clip_norm)
+                self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
         elif config.nonfinite == "stop":
             raise problem
         else:
@@ -262,7 +307,7 @@ class Worker:
         row = {
             "step": self.step,
             "loss": loss,
-            "tokens_per_second": config.global_batch * config.units / (ended - started),
+            "tokens_per_second": len(indices) * config.units / (ended - started),
             "budget_bytes": config.memory_budget,
             "projected_bytes": int(table[:, 3].max()) if report is not None else None,
             "peak_bytes": int(table[:, 2].max()) if report is not None else None,
@@ -273,9 +318,10 @@ class Worker:
             "step_seconds": ended - started,
             "gradient_seconds": computed - started,
             "reduce_seconds": reduced - computed,
+            "data_seconds": feed.data_seconds - waited,
+            "ahead_bytes": feed.held_bytes,
             "workers": group.formation.world,
-            "slowest_worker": int(table[:, 5].argmax()),
-            "slowest_seconds": float(table[:, 5].max()),
+            "seconds_by_rank": [round(seconds, 6) for seconds in table[:, 5].tolist()],
         }
         return row | ({"skipped": True} if is_skipped else {}), int(table[:, 4].max())
 
@@ -302,10 +348,10 @@ class Worker:
         self._scores = {}
         if self.step and (is_last or self.step % config.validate_every == 0):
             self._validate(group, is_whole=self.step >= config.steps)
+            is_last = is_last or self._patience.is_out(config.patience)
         if is_last or self.step % config.snapshot_every == 0:
             check_replicas(group.finish(digest_words(self.params))[:, :2], self.step)
-            if self.rank == 0:
-                self._save(group, is_last=is_last)
+            self._save(group, is_last=is_last)
         if is_last:
             # Whoever is left when the first rank is lost must know whether the last snapshot is on the disk.
             group.finish()
@@ -316,6 +362,7 @@ class Worker:
         job, config = self.job, self.config
         if job.validation is None or job.evaluate is None:
             return
+        self._phase = "validating"
         total = len(job.validation)
         count = total if is_whole else min(total, config.validate_examples)
         chosen = np.arange(count, dtype=np.int64) * total // count
@@ -329,7 +376,7 @@ class Worker:
             sums: dict[str, float] = {}
             for start in range(0, len(piece), size):
                 indices = piece[start : start + size]
-                for name, mean in job.evaluate(self.params, job.validation.batch(indices)).items():
+                for name, mean in job.evaluate(self.params, fetch(job.validation, indices)).items():
                     sums[name] = sums.get(name, 0.0) + float(mean) * len(indices) * weight
                 group.beat()
             names = sorted(sums)
@@ -342,44 +389,39 @@ class Worker:
         means = np.sum(by_shard(group.formation.runs, table[:, 1:], _NAMES), axis=0) / count
         row = {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}
         self._scores = row
+        # One that an interruption brings about is not counted: the run that is resumed must stop where it would have.
+        if config.best is not None and self.step % config.validate_every == 0:
+            self._patience = self._patience.after(self.step, row, snapshots.Best.of(config.best), min_delta=config.min_delta)
         self._rows.record({"step": self.step, **row, "examples": count})
 
     def _save(self, group: Group, *, is_last: bool) -> None:
-        """Has a snapshot written in the background; the first and the last are waited for.
-
-        One that cannot be written is told of and tried again; the last one for half of the time that the others wait.
-        """
+        """Has this worker's share of a snapshot written in the background."""
+        self._phase = "saving"
         group.check()  # a rank that was replaced while it stood still must not write over what its successors wrote
-        config = self.config
-        snapshot = snapshots.Snapshot(
+        config, formation = self.config, group.formation
+        state = self.state if self._shards is None else self._shards.whole_state()
+        self._saver.save(
+            snapshots.Share(self.rank, formation.world, f"{formation.generation}_{formation.token[:8]}"),
+            is_last=is_last,
             step=self.step,
             params=self.params,
-            state=self.state,
+            state=state,
             order=self.order.as_dict(),
             random={"seed": config.seed, "step": self.step},
             settings={
-                "workers": group.formation.world,
+                "workers": formation.world,
                 "shards": config.shard_count,
                 "global_batch": config.global_batch,
                 "memory_budget": config.memory_budget,
                 "microbatch": self._microbatch,
                 "optimizer": self.job.optimizer.name,
                 "examples": self._examples,
+                "patience": self._patience.as_list(),
             },
             scores=self._scores,
         )
-        if self._writer is None:
-            best = snapshots.Best.of(config.best) if config.best is not None else None
-            self._writer = snapshots.Writer(self.job.out / SNAPSHOT_FOLDER, keep=config.keep, best=best)
-        self._writer.submit(snapshot)
-        try:
-            if is_last or self.step == 0:
-                self._writer.wait(config.deadline_seconds / 2 if is_last else 0.0)
-        finally:
-            self._record_news()
+        if self._shards is not None:
+            group.finish()  # each has its copy: the memory in which the state was put together is free again
 
-    def _record_news(self) -> None:
-        """Records what happened to snapshots since the last time."""
-        news = self._writer.news() if self._writer is not None else []
-        if news:
-            self._rows.record({"step": self.step, "warning": "; ".join(news)})
+    def _warn(self, sentence: str) -> None:
+        self._rows.record({"step": self.step, "warning": sentence})

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import NotDifferentiableError
 from .levels import Level
-from .lines import place, user_line
 from .op import HOOKS, OPS, RECORDERS, Op
 
 
@@ -75,17 +73,22 @@ def any_active(tree: Any) -> bool:
 def read(array: Any, purpose: str) -> Any:
     """Return the plain value behind `array` for Python's own use (a branch, an index).
 
-    Raises `NotDifferentiableError` when that would lose a gradient.
+    Raises `NotDifferentiableError` when that would lose a gradient, `BatchedValueError` where it differs among examples.
     """
+    found = settled(array, purpose)
+    if type(found) is Array:
+        found._level.check_read(found, purpose)
+    return found
+
+
+def settled(array: Any, purpose: str) -> Any:
+    """Do as `read`, and return a value that differs among examples as the array that it is for a batch of them."""
     while type(array) is Array:
         level = array._level
         level.require_open()
-        if purpose != "bool" and level.is_active(array):
-            raise NotDifferentiableError(
-                f"{purpose} of a traced array would lose its gradient ({place(user_line())}): stay with NumPy functions on "
-                "arrays, make arrays of it, or to write it into, with retape.numpy (array, full, zeros) or under `with "
-                "retape.patched():`, or say retape.stop_gradient(x) if no gradient is wanted"
-            )
+        if level.is_batch:
+            return array
+        level.check_read(array, purpose)
         if level.keeper is None:
             array = array._value
         else:

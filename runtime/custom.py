@@ -15,7 +15,7 @@ from .array import Array, apply, entered, traced
 from .errors import RuleError
 from .forward import Forward
 from .levels import Level
-from .op import OPS, Op, compile_rule
+from .op import HOOKS, OPS, Op, compile_rule
 from .python_numbers import value_of
 from .region import Region, step_back_result
 from .tape import Tape
@@ -44,6 +44,8 @@ class Custom(ABC):
         if level is None:
             return self.function(*args, **keywords)
         level.require_open()
+        if level.is_batch:
+            return HOOKS["custom_on_batch"](self, level, leaves, treedef)
         if isinstance(level, Tape):
             return self._on_tape(level, leaves, treedef)
         if isinstance(level, Region):

@@ -9,18 +9,31 @@ import numpy as np
 
 from . import trees
 from .arguments import as_scalar_array, check_leaves, check_outputs, positions
+from .batching.sweeps import Sweeps
 from .errors import InputError
 from .transforms import plain_value_and_grad, pulled_back, transposed
 
 
-def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto", has_aux: bool = False) -> Callable:
+def jacobian(
+    f: Callable,
+    argnums: int | Sequence[int] = 0,
+    *,
+    mode: str = "auto",
+    has_aux: bool = False,
+    batch_size: int | None = None,
+) -> Callable:
     """Return a function that computes the Jacobian of `f` by the arguments that `argnums` names.
 
     For an output of shape ``s`` and an argument of shape ``t`` it has shape ``s + t``; containers nest, the output's outside,
-    the argument's inside. `mode` is "forward" (one sweep per input element), "reverse" (one per output element) or
+    the argument's inside. `mode` is "forward" (one column per input element), "reverse" (one row per output element) or
     "auto" (whichever is fewer); the function runs once. Entries have the argument's dtype, complex where the output is. Of a
-    real output by a complex argument they are df/dx - i df/dy, as the gradient is. Raises `InputError` for arguments without
-    a derivative, `ValueError` for an unknown mode.
+    real output by a complex argument they are df/dx - i df/dy, as the gradient is.
+
+    Rows (columns) are computed in batches: one sweep, every op on `batch_size` of them at once. Without a `batch_size`, up to
+    3 are computed one by one; else the ops of the first 16 tell how many go together, so that none makes an array of over
+    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. A rule of your own that computes
+    outside of NumPy is called for one row at a time, unless a `batch_size` is named. Raises `InputError` for arguments
+    without a derivative, `ValueError` for an unknown mode or a batch size below 1.
 
     >>> import numpy as np, retape as rt
     >>> rt.jacobian(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
@@ -28,6 +41,8 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
     """
     if mode not in ("auto", "forward", "reverse"):
         raise ValueError(f"mode={mode!r} is none of: 'auto', 'forward', 'reverse'")
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} is below 1: it is how many rows or columns are computed at once")
 
     def computed(*args: Any, **keywords: Any) -> Any:
         wanted = positions(argnums, len(args))
@@ -47,10 +62,16 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
         entries = sum(int(np.size(leaf)) for leaf in leaves)
         results = sum(int(np.size(leaf)) for leaf in outputs)
         if mode == "reverse" or mode == "auto" and results <= entries:
-            made = _by_rows(pullback, outputs, out_tree, leaves)
+            rows = Sweeps(
+                lambda seeds: trees.flatten(pullback(trees.unflatten(out_tree, seeds)))[0], outputs, leaves, batch_size
+            )
+            made = _by_rows(rows, outputs, leaves)
         else:
             push = transposed(pullback, output)
-            made = _by_columns(lambda t: push(*t), outputs, leaves, treedef)
+            columns = Sweeps(
+                lambda seeds: trees.flatten(push(*trees.unflatten(treedef, seeds)))[0], leaves, outputs, batch_size
+            )
+            made = _by_columns(columns, outputs, leaves)
         nested = [
             trees.unflatten(treedef, row) if not isinstance(argnums, int) else trees.unflatten(treedef, row)[0]
             for row in made
@@ -61,61 +82,40 @@ def jacobian(f: Callable, argnums: int | Sequence[int] = 0, *, mode: str = "auto
     return computed
 
 
-def _by_rows(pullback: Callable, outputs: list, out_tree: Any, leaves: list) -> list[list]:
+def _by_rows(rows: Sweeps, outputs: list, leaves: list) -> list[list]:
     made = []
     for number, y in enumerate(outputs):
-        rows = []
-
-        def pulled(k: int, one: complex, number: int = number) -> list:
-            seeds = _unit(outputs, number, k, one)
-            return trees.flatten(pullback(trees.unflatten(out_tree, seeds)))[0]
-
-        for k in range(int(np.size(y))):
-            row = pulled(k, 1)
-            if y.dtype.kind == "c":  # by a real argument, the real part comes of 1 and the imaginary part of -i
-                turned = pulled(k, -1j)
-                row = [
-                    a if x.dtype.kind == "c" else a + 1j * b for a, b, x in zip(row, turned, leaves, strict=True)
-                ]  # fmt: skip
-            rows.append(row)
-        made.append([_stacked([row[j] for row in rows], np.shape(y) + np.shape(x), x, y) for j, x in enumerate(leaves)])
+        found = rows.of(number, 1)
+        if y.dtype.kind == "c":  # by a real argument, the real part comes of 1 and the imaginary part of -i
+            turned = rows.of(number, -1j)
+            found = [a if x.dtype.kind == "c" else a + 1j * b for a, b, x in zip(found, turned, leaves, strict=True)]
+        made.append([_entries(a, np.shape(y) + np.shape(x), x, y) for a, x in zip(found, leaves, strict=True)])
     return made
 
 
-def _unit(like: list, number: int, place: int, one: complex) -> list:
-    """Return zeros like the leaves, but for `one` at a place of the leaf with this number."""
-    seeds = [np.zeros(np.shape(leaf), leaf.dtype) for leaf in like]
-    seeds[number].reshape(-1)[place] = one
-    return seeds
-
-
-def _by_columns(push: Callable, outputs: list, leaves: list, treedef: Any) -> list[list]:
+def _by_columns(columns: Sweeps, outputs: list, leaves: list) -> list[list]:
     made: list[list] = [[] for _ in outputs]
     for number, x in enumerate(leaves):
-        columns = []
-        for k in range(int(np.size(x))):
-            column = trees.flatten(push(trees.unflatten(treedef, _unit(leaves, number, k, 1))))[0]
-            if x.dtype.kind == "c" and any(y.dtype.kind != "c" for y in outputs):
-                turned = trees.flatten(push(trees.unflatten(treedef, _unit(leaves, number, k, 1j))))[0]
-                column = [
-                    a if y.dtype.kind == "c" else a - 1j * b for a, b, y in zip(column, turned, outputs, strict=True)
-                ]  # fmt: skip
-            columns.append(column)
-        for j, y in enumerate(outputs):
-            stacked = _stacked([column[j] for column in columns], np.shape(x) + np.shape(y), x, y)
+        found = columns.of(number, 1)
+        if x.dtype.kind == "c" and any(y.dtype.kind != "c" for y in outputs):
+            turned = columns.of(number, 1j)
+            found = [a if y.dtype.kind == "c" else a - 1j * b for a, b, y in zip(found, turned, outputs, strict=True)]
+        for j, (a, y) in enumerate(zip(found, outputs, strict=True)):
             order = (*range(np.ndim(x), np.ndim(x) + np.ndim(y)), *range(np.ndim(x)))
-            made[j].append(np.transpose(stacked, order))
+            made[j].append(np.transpose(_entries(a, np.shape(x) + np.shape(y), x, y), order))
     return made
 
 
-def _stacked(parts: list, shape: tuple[int, ...], x: Any, y: Any) -> Any:
+def _entries(found: Any, shape: tuple[int, ...], x: Any, y: Any) -> Any:
     """Return the entries in the dtype of `x`, complex where `y` is."""
     dtype = np.result_type(x.dtype, np.complex64) if y.dtype.kind == "c" else x.dtype
-    return np.reshape(np.stack(parts), shape).astype(dtype, copy=False) if parts else np.zeros(shape, dtype)
+    return np.reshape(found, shape).astype(dtype, copy=False)
 
 
-def hessian(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
+def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, batch_size: int | None = None) -> Callable:
     """Return a function that computes the Hessian of a scalar function `f`: forward sweeps over its gradient.
+
+    Columns are computed in batches, as those of a `jacobian` are; see there for `batch_size`.
 
     >>> import numpy as np, retape as rt
     >>> rt.hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0])).tolist()
@@ -125,7 +125,7 @@ def hessian(f: Callable, argnums: int | Sequence[int] = 0) -> Callable:
     def gradient(*args: Any, **keywords: Any) -> Any:
         return plain_value_and_grad(f, args, argnums, keywords)[2]
 
-    return jacobian(gradient, argnums, mode="forward")
+    return jacobian(gradient, argnums, mode="forward", batch_size=batch_size)
 
 
 def hvp(f: Callable, primals: Sequence, tangents: Sequence) -> Any:

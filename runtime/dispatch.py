@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .array import NUMBER, Array, any_active, read
-from .errors import MissingRuleError, NotDifferentiableError
+from .errors import BatchedValueError, MissingRuleError, NotDifferentiableError
 from .lines import is_own, place, user_line
 from .op import FUNCTIONS, HOOKS
 from .python_numbers import as_array
@@ -21,6 +21,15 @@ from .views import as_memory, as_number
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
     """Carry out what `Array.__array_ufunc__` was asked for."""
+    try:
+        return _ufunc(ufunc, method, inputs, keywords)
+    except BatchedValueError as error:
+        if method == "at":
+            raise
+        return HOOKS["one_at_a_time"](getattr(ufunc, method), inputs, keywords, error)
+
+
+def _ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
     if method == "__call__" and not keywords:
         found = recorder(ufunc)
         if found is None and "scipy.special" in sys.modules and ufunc.__name__ in vars(sys.modules["scipy.special"]):
@@ -35,13 +44,17 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
 def call_function(function: Callable, args: tuple, keywords: dict) -> Any:
     """Carry out what `Array.__array_function__` was asked for."""
     handler = FUNCTIONS.get(function)
-    if handler is None:
-        return _without_handler(function, args, keywords)
     try:
-        result = handler(*args, **keywords)
+        result = handler(*args, **keywords) if handler is not None else _without_handler(function, args, keywords)
+    except BatchedValueError as error:
+        return HOOKS["one_at_a_time"](function, args, keywords, error)
     except TypeError:
+        if handler is None:
+            raise
         _require_form(function, handler, args, keywords)
         raise
+    if handler is None:
+        return result
     if type(result) is Array and result._kind is NUMBER:
         return as_array(result)  # an argument handed back: what a function returns is no Python number
     if type(result) is Array and not result.shape and function not in _GIVE_ARRAYS:

@@ -15,6 +15,10 @@ class MissingRuleError(TapeError, NotImplementedError):
     """A NumPy function, or a form of it, has no derivative rule here."""
 
 
+class BatchedValueError(TapeError, TypeError):
+    """A value that differs from example to example was used under `vmap` where one value is wanted."""
+
+
 class EscapedError(TapeError, RuntimeError):
     """A traced array was used after its transform had ended."""
 

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from .errors import EscapedError, NotDifferentiableError, ThreadError
+from .errors import BatchedValueError, EscapedError, NotDifferentiableError, ThreadError
+from .lines import place, user_line
 from .op import Op
 
 _numbers = itertools.count(1)
@@ -26,6 +27,8 @@ class Level(ABC):
     __slots__ = ("level", "thread", "hot", "closed", "frozen", "_token")
     keeper: Any = None
     inner: Any = None
+    is_batch = False
+    holds_values = True  # in its arrays; else a keeper does
 
     def __init__(self) -> None:
         self.level = next(_numbers)
@@ -42,10 +45,10 @@ class Level(ABC):
         _open.reset(self._token)
         self.close()
         cause = None if error is None else error.__cause__
-        if type(error) is ValueError and isinstance(cause, NotDifferentiableError):
+        if type(error) is ValueError and isinstance(cause, (NotDifferentiableError, BatchedValueError)):
             # NumPy puts a text of its own over what a traced value has to say of `plain[0] = value`.
             text = f"a plain NumPy array cannot hold a traced value: {cause}"
-            raise NotDifferentiableError(text).with_traceback(traceback) from None
+            raise type(cause)(text).with_traceback(traceback) from None
 
     @abstractmethod
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Any:
@@ -69,6 +72,18 @@ class Level(ABC):
             raise ThreadError(
                 "a traced array was used in another thread than the one its transform runs in: take the gradient inside "
                 "each thread (retape.grad may run in many at once), or compute in the transform's own thread"
+            )
+
+    def check_read(self, array: Any, purpose: str) -> None:
+        """Raise `NotDifferentiableError` for an array of this level that has a gradient to lose where its value is read.
+
+        `purpose` says in words what for. A branch ("bool") loses none.
+        """
+        if purpose != "bool" and self.is_active(array):
+            raise NotDifferentiableError(
+                f"{purpose} of a traced array would lose its gradient ({place(user_line())}): stay with NumPy functions on "
+                "arrays, make arrays of it, or to write it into, with retape.numpy (array, full, zeros) or under `with "
+                "retape.patched():`, or say retape.stop_gradient(x) if no gradient is wanted"
             )
 
     def freeze(self, value: Any) -> None:

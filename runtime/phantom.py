@@ -61,6 +61,11 @@ def reduced(x: Any, axes: tuple[int, ...], keepdims: bool, dtype: Any) -> np.nda
     return in_axes(extents, dtype, tuple(kept.index(k) for k in memory_axes(x.strides) if k in kept))
 
 
+def row(x: np.ndarray) -> np.ndarray:
+    """Return the phantom of a part of `x` at one place of its first axis."""
+    return _make(x.shape[1:], x.dtype, x.strides[1:])
+
+
 def like(value: Any) -> Any:
     """Return the phantom of `value`: an ndarray's layout, a scalar array for a NumPy scalar, a Python scalar itself."""
     if isinstance(value, np.ndarray):

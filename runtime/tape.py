@@ -90,6 +90,7 @@ class Tape(Level):
         "calls", "shapes", "dtypes", "active", "values", "keeper", "phantoms", "aliases", "lines", "inputs", "outputs",
         "site", "_layouts", "_shapes", "_parameters",
     )  # fmt: skip
+    holds_values = False
 
     def __init__(self, keeper: Keeper) -> None:
         super().__init__()

@@ -128,11 +128,11 @@ class Trail(Level):
             return inactive(self, y)
         arguments = fetch(rule, 0, (value,), y, parameters) if rule.reads else ()
         if rule.takes:
-            return self.add(_step_back, ((slot, rule, arguments, value.shape, value.dtype),), y)
+            return self.add(step_back, ((slot, rule, arguments, value.shape, value.dtype),), y)
         kind = a._kind
         if kind is None or kind is NUMBER:
             kind = self.kind(a) or (value.shape, value.dtype)
-        return self.add_fast(_step_back_one, slot, rule, arguments, kind, y)
+        return self.add_fast(step_back_one, slot, rule, arguments, kind, y)
 
     def finish(self, op: Op, slots: list, values: list, parameters: dict | None, y: Any) -> Any:
         """Note the step back of a call whose output `y` is there; return the traced output."""
@@ -163,7 +163,7 @@ class Trail(Level):
                             self.freeze(values[k])
                 arguments = fetch(rule, position, values, y, parameters)
             shares.append((slots[position], rule, arguments, value.shape, value.dtype))
-        return self.add(_step_back, tuple(shares), y)
+        return self.add(step_back, tuple(shares), y)
 
     def add(self, step: Callable, data: Any, y: Any) -> Array:
         """Append a call with its step back, ``step(g, sums, data, ...)``, and return its traced output."""
@@ -287,7 +287,7 @@ def run_over(op: Op, values: list, parameters: dict | None) -> Any:
     return apply(op, values, parameters)
 
 
-def _step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
+def step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
     """Run the rules of one call: the general step back."""
     for slot, rule, arguments, shape, dtype in shares:
         if rule.adds:
@@ -301,7 +301,7 @@ def _step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
         sums[slot] = sums[slot] + share if slot in sums else share
 
 
-def _step_back_one(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, kind: tuple) -> None:
+def step_back_one(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, kind: tuple) -> None:
     """Run the rule of a call of one array, of the shape and dtype in `kind`, that does not take the cotangent for its own."""
     if rule.adds:
         _add_share(g, sums, slot, rule, arguments, kind)

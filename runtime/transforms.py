@@ -24,6 +24,7 @@ from .arguments import (
 from .array import Array
 from .checksum import while_unchanged
 from .forward import Forward
+from .landing import Landing, pull_into
 from .trail import Trail
 
 
@@ -156,11 +157,17 @@ def plain_value_and_grad(
     has_aux: bool = False,
     allow_int: bool = False,
     disconnected: str = "zeros",
+    landing: Landing | None = None,
 ) -> tuple:
-    """Return ``(value, aux, gradients)`` of a scalar function, all residuals held; gradients as `argnums` asks."""
+    """Return ``(value, aux, gradients)`` of a scalar function, all residuals held; gradients as `argnums` asks.
+
+    With `landing` the gradients go there as they are finished, and None is returned for them.
+    """
     check_disconnected(disconnected)
     with Trail() as trail:
         arguments = Arguments(args, argnums, trail.input, allow_int=allow_int)
+        if landing is not None:
+            landing.check(arguments.primals())
         slots = [array._slot for array in arguments.arrays]
         traced = arguments.traced
         arguments.traced, arguments.arrays = [], []
@@ -174,6 +181,11 @@ def plain_value_and_grad(
             output = output._value
         if has_aux:
             aux = untraced(aux, trail)
+    if landing is not None:
+        unreached = pull_into(trail, sums, slots, arguments.primals(), landing)
+        if unreached and disconnected == "error":
+            arguments.require_connected(unreached[0])
+        return output, aux, None
     trail.pull(sums)
     seen: set[int] = set()
     gradients = []

@@ -59,6 +59,14 @@ def flatten_with_paths(tree: Any) -> tuple[list[str], list, Any]:
     return [accessor.codify("") for accessor in accessors], leaves, treedef
 
 
+def children(tree: Any) -> tuple[list, Any] | None:
+    """Return what stands right inside a container, None included, and its kind with its keys; None for a leaf."""
+    is_inside = lambda node: node is not tree  # noqa: E731
+    flatten(tree)  # for dataclasses that are seen for the first time
+    found, kind = optree.tree_flatten(tree, is_leaf=is_inside, none_is_leaf=True, namespace=_NAMESPACE)
+    return None if kind.is_leaf() else (found, kind)
+
+
 def map_leaves(function: Callable, tree: Any, *rest: Any) -> Any:
     """Return a tree like `tree` whose leaves are `function(leaf, *leaves of the others)`."""
     leaves, treedef = flatten(tree)

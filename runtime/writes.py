@@ -123,7 +123,7 @@ def _write_root(
     views = list(family.live_views(row))
     for view in views:
         give_up(view)
-        if view._level.keeper is None:
+        if view._level.holds_values:
             view._value = view._slot = None
     give_up(root)
     try:
@@ -133,7 +133,7 @@ def _write_root(
             move(target, operands[0])
     finally:
         for view in views:
-            if view is not target or view._value is None and view._level.keeper is None:
+            if view is not target or view._value is None and view._slot is None:
                 _show(view, root)
 
 

@@ -8,11 +8,12 @@ with its base, so that a buffer that nobody reads any more really has no owner.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..checkpoint.program import Program
 from ..checkpoint.steps import Compute, Drop, Load, Spill, Step
 from ..runtime.primitives import is_opaque
 from .buffers import SMALLEST, owner_of
@@ -20,7 +21,7 @@ from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
 
-RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, COMPARE, WRITE, READ, WAIT = range(12)
+RUN, FREE, RUN_INTO, OVERWRITE, VIEW, LET_GO, HUSH, SPEAK, COMPARE, DELIVER, WRITE, READ, WAIT = range(13)
 
 
 class Layout:
@@ -45,15 +46,22 @@ class Layout:
                 self._viewed[slot] = 1
                 self.views.setdefault(aliases[slot], []).append(slot)
 
-    def actions(self, steps: Iterable[Step]) -> Iterator[Action]:
-        """Yield the actions of `steps`. A recomputation is silent: what NumPy warns of, it has said the first time."""
+    def actions(self, steps: Sequence[Step], gradients: Sequence[int] = ()) -> Iterator[Action]:
+        """Yield the actions of `steps`. A recomputation is silent: what NumPy warns of, it has said the first time.
+
+        `gradients` are slots that end up in memory: each is delivered by its number, once its value is there and read for
+        the last time.
+        """
         lowering, runs = self.lowering, self.runs
         tape, program = lowering.tape, lowering.program
         calls, outputs, aliases = tape.calls, tape.calls.outputs, tape.aliases
         self._viewed.extend(bytes(len(aliases) - len(self._viewed)))
         runs.extend([0] * (len(program) - len(runs)))
         is_hushed = False
-        for step in steps:
+        born, finished = landings(steps, program, [lowering.value(slot) for slot in gradients])
+        for place, step in enumerate(steps):
+            if place - 1 in finished:
+                yield from self._delivered(finished[place - 1], gradients)
             if type(step) is Drop:
                 slot = outputs[lowering.call_of[step.value]]
                 yield from self._settled(slot)
@@ -92,13 +100,21 @@ class Layout:
                 assert op.run_into is not None
                 yield OVERWRITE, (run, op.run_into), inputs, parameters, output, need, (slot, workspace)
             elif size >= SMALLEST and op.run_into is not None and not op.reads_target and layout.flags.c_contiguous:
-                yield RUN_INTO, (run, op.run_into), inputs, parameters, output, need, (size, layout.shape, layout.dtype)
+                more = size, layout.shape, layout.dtype, born.get(place, -1)
+                yield RUN_INTO, (run, op.run_into), inputs, parameters, output, need, more
             else:
                 yield RUN, run, inputs, parameters, output, need, None
             if is_opaque(op):
                 yield COMPARE, op.name, None, None, output, 0, (program.lines[value], layout)
         if is_hushed:
             yield SPEAK, None, None, None, 0, 0, None
+        if len(steps) - 1 in finished:
+            yield from self._delivered(finished[len(steps) - 1], gradients)
+
+    def _delivered(self, numbers: Iterable[int], gradients: Sequence[int]) -> Iterator[Action]:
+        for number in numbers:
+            yield from self._settled(gradients[number])
+            yield DELIVER, None, None, None, gradients[number], 0, number
 
     def _read(self, slots: Iterable[int]) -> Iterator[Action]:
         """Yield the actions that wait for what a call reads, if that is on its way from disk."""
@@ -131,6 +147,47 @@ class Layout:
         for slot in slots:
             self._viewed[slot] = 0
         return LET_GO, None, slots, None, base, 0, None
+
+
+def landings(steps: Sequence[Step], program: Program, values: Sequence[int]) -> tuple[dict[int, int], dict[int, list[int]]]:
+    """Return which steps make the buffers that the gradients `values` end up in, and which are the last to touch them.
+
+    The first maps a step's position to a gradient's number: what is computed there is overwritten in place until it is the
+    gradient. The second maps a position to the numbers of the gradients that nothing reads or makes after it.
+    """
+    if not values:
+        return {}, {}
+    made: dict[int, list[int]] = {}
+    touched: dict[int, int] = {}
+    wanted = set(values)
+    for position, step in enumerate(steps):
+        if type(step) is Compute:
+            made.setdefault(step.value, []).append(position)
+            if step.value in wanted:
+                touched[step.value] = position
+            for read in program.inputs[step.value]:
+                if read in wanted:
+                    touched[read] = position
+    born: dict[int, int] = {}
+    finished: dict[int, list[int]] = {}
+    for number, value in enumerate(values):
+        if value not in made:
+            continue
+        finished.setdefault(touched[value], []).append(number)
+        position = made[value][-1]
+        while (victim := _overwritten(steps[position])) >= 0:
+            before = [other for other in made.get(victim, ()) if other < position]
+            if not before:
+                break
+            position = before[-1]
+        else:
+            born[position] = number
+    return born, finished
+
+
+def _overwritten(step: Step) -> int:
+    assert type(step) is Compute
+    return step.overwrites
 
 
 @functools.cache

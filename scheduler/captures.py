@@ -70,8 +70,8 @@ class Captures:
         if not isinstance(value, np.ndarray):
             if type(value) is Array:
                 raise TapeError(
-                    "a function with a memory_budget uses a traced array of an outer transform: put the budget on the "
-                    "outermost transform instead"
+                    "a function with a memory_budget uses a traced array of an outer transform that it was not passed: make "
+                    "it an argument of the function, or put the budget on the outermost transform instead"
                 )
             return 0
         self.guard(slot, value)

@@ -9,9 +9,11 @@ import numpy as np
 
 from ..runtime.checksum import checksum
 from ..runtime.errors import ChangedError, RuleError
+from ..runtime.landing import Landing
 from ..runtime.tape import Tape
 from .actions import (
     COMPARE,
+    DELIVER,
     FREE,
     HUSH,
     LET_GO,
@@ -37,10 +39,15 @@ class Executor:
     `ledger.live` is what its values and the captured constants take now.
     """
 
-    def __init__(self, tape: Tape, ledger: Ledger, subscriber: Subscriber | None = None) -> None:
+    def __init__(
+        self, tape: Tape, ledger: Ledger, subscriber: Subscriber | None = None, landing: Landing | None = None
+    ) -> None:
         self.tape = tape
         self.ledger = ledger
         self.subscriber = subscriber
+        self.landing = landing
+        self.delivered: set[int] = set()  # numbers of gradients
+        self._landed: set[int] = set()  # identities of places in use
         self.done = 0
         self.spill_file: SpillFile | None = None
         self._prints: dict[int, int] = {}  # of what opaque ops have made, by slot
@@ -65,7 +72,9 @@ class Executor:
                 elif kind == FREE:
                     self._free(slot)
                 elif kind == RUN_INTO:
-                    buffer = ledger.take(more[1], more[2], more[0])
+                    buffer = self._place(more[3]) if more[3] >= 0 else None
+                    if buffer is None:
+                        buffer = ledger.take(more[1], more[2], more[0])
                     admit(limit, size)
                     if buffer is None:
                         values[slot] = function[0](*[values[s] for s in operands], **(parameters or {}))
@@ -82,6 +91,8 @@ class Executor:
                         values[s] = None
                 elif kind == COMPARE:
                     self._compare(function, slot, more[0], more[1])
+                elif kind == DELIVER:
+                    self.deliver(more, values[slot])
                 elif kind >= WRITE:
                     self._spill(kind, slot, size, more, limit)
                 elif kind == HUSH:
@@ -93,6 +104,18 @@ class Executor:
         finally:
             if quiet is not None:
                 quiet.__exit__(None, None, None)
+
+    def _place(self, number: int) -> np.ndarray | None:
+        place = None if self.landing is None else self.landing.places[number]
+        if place is not None:
+            self._landed.add(id(place))
+        return place
+
+    def deliver(self, number: int, gradient: Any) -> None:
+        """Hand a finished gradient over, if the caller wants it before the call is over."""
+        if self.landing is not None:
+            self.delivered.add(number)
+            self.landing.deliver(number, gradient, gradient)
 
     def _spill(self, kind: int, slot: int, size: int, layout: Any, limit: int) -> None:
         """Begin to write a value to disk or to read it from there, or wait until that is done."""
@@ -139,7 +162,7 @@ class Executor:
         victim, workspace = more
         target = values[victim]
         values[victim] = None
-        is_own = ledger.is_own(target)
+        is_own = id(target) in self._landed or ledger.is_own(target)
         values[victim] = target
         if not is_own:
             del target

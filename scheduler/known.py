@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
+
+import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
@@ -15,11 +18,13 @@ from ..checkpoint.spilling import spilling
 from ..checkpoint.steps import Compute, Step
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
+from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Action, Layout
 from .lowering import Lowering, record_bytes
+from .options import Options
 from .schedule import replay, schedule
-from .spill import SpillError, SpillFolder
+from .spill import SpillError
 
 # What the program is expected to call, and what is done then: op, input slots, parameters, output slot, actions.
 Line = tuple[Op, tuple[int, ...], dict | None, int, tuple[Action, ...]]
@@ -58,7 +63,6 @@ class Known:
             self.is_constant[slot] = 0
         self.plan: Plan | None = None
         self.is_planless = False
-        self.effort: int | None = None  # of planning
         self.held_elsewhere: dict[int, bool] = {}
         self.script: list[Line] = []
         self.rest: tuple[Action, ...] = ()
@@ -78,21 +82,21 @@ class Known:
         skeleton.close()
         self.tape = self.lowering.tape = skeleton
 
-    def settle(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None, *, effort: int | None = None) -> Plan:
+    def settle(self, options: Options) -> Plan:
         """Plan the program, and check the plan's schedule without arrays before anything runs by it.
 
         Raises `MemoryBudgetError` when no plan fits.
         """
         if self.plan is None:
-            self.effort = effort
-            plan = self._planned(budget, planner, folder)
+            plan = self._planned(options)
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan
 
-    def _planned(self, budget: int, planner: str | SavedPlan, folder: SpillFolder | None) -> Plan:
-        if folder is None or isinstance(planner, SavedPlan):
-            return self._recomputing(budget, planner)
+    def _planned(self, options: Options) -> Plan:
+        budget, folder = options.budget_bytes, options.spill
+        if folder is None or isinstance(options.planner, SavedPlan):
+            return self._recomputing(options)
         program = self.program
         plan = PLANNERS["keep_all"](program, budget)
         if plan is not None:
@@ -107,7 +111,7 @@ class Known:
             if plan is not None and plan.work_seconds + plan.waiting_seconds < _NEAR * program.work_seconds():
                 return plan
         try:
-            other = self._recomputing(budget, planner)
+            other = self._recomputing(options)
         except MemoryBudgetError as refused:
             if plan is None:
                 refused.add_note(f"Nor can values be spilled: {failure or 'what one operation needs does not fit'}")
@@ -117,8 +121,9 @@ class Known:
             return other
         return plan
 
-    def _recomputing(self, budget: int, planner: str | SavedPlan) -> Plan:
-        plan = make_plan(self.program, budget, planner, effort=self.effort)
+    def _recomputing(self, options: Options) -> Plan:
+        budget = options.budget_bytes
+        plan = make_plan(self.program, budget, options.planner, effort=options.planning_effort)
         if not self._is_prompt(plan):
             others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
             plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
@@ -126,7 +131,7 @@ class Known:
                 raise refusal(self.program, budget)
         return plan
 
-    def spill_into(self, file: Callable[[int], None], budget: int, planner: str | SavedPlan) -> None:
+    def spill_into(self, file: Callable[[int], None], options: Options) -> None:
         """Open the plan's spill file by calling `file` with its bytes; where that fails, plan again without one.
 
         Raises `MemoryBudgetError` when no plan fits without.
@@ -138,7 +143,7 @@ class Known:
         except SpillError as error:
             self.plan = None
             try:
-                self.settle(budget, planner, None, effort=self.effort)
+                self.settle(replace(options, spill=None))
             except MemoryBudgetError as refused:
                 refused.add_note(f"Nor can values be spilled: {error}")
                 raise
@@ -170,7 +175,28 @@ class Known:
                 due, done = steps[done:stop], stop
                 value += 1
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
-        self.rest = tuple(layout.actions(steps[done:]))
+        self.rest = tuple(layout.actions(steps[done:], self.gradients))
+
+
+def complete(
+    tape: Tape, lowering: Lowering | None, end: int | None, kept: list[int], slots: list[int], held_bytes: int
+) -> Known:
+    """Return the whole program of a recorded forward sweep: its reverse sweep recorded by shapes, and both lowered.
+
+    `end` is the loss's slot, `kept` are those of auxiliary outputs, `slots` those of the inputs to differentiate.
+    """
+    lowering = lowering or Lowering(tape)
+    lowering.add_calls()
+    forward_calls, forward_slots = len(tape.calls), len(tape.values)
+    lowering.program = replace(lowering.program, forward=len(lowering.program))
+    gradients, disconnected = record_reverse(tape, end, slots)
+    lowering.add_calls()
+    held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
+    held_bytes += record_bytes(len(tape.calls))
+    ends = tuple(slot for slot in (end, *kept) if slot is not None)
+    returned = dict.fromkeys(v for slot in (*ends, *gradients) if (v := lowering.value(slot)) >= 0)
+    lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
+    return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
 _FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues", "singular_values"])

@@ -75,6 +75,10 @@ class Lowering:
         self.call_of.append(number)
         return value
 
+    def value(self, slot: int) -> int:
+        """Return the value in a slot, or -1 for an input or a constant."""
+        return self.value_of[slot] if slot < len(self.value_of) else -1
+
     def until(self, calls: int, tape: Tape) -> Lowering:
         """Return the lowering of the first `calls` calls, for `tape` to go on from there."""
         cut = Lowering(tape)
@@ -127,7 +131,8 @@ class Lowering:
         """Return the value of an input whose buffer the output could take over: of the same layout, and made by a call.
 
         In the forward sweep, and of complex numbers, only for updates in place: NumPy rounds complex products differently
-        into a buffer that it reads from, and may do so with functions, but a budget changes no bit.
+        into a buffer that it reads from, and may do so with functions, but a budget changes no bit. Single numbers are made
+        anew: they are no arrays.
         """
         if op.overwrites is None or op.run_into is None:
             return -1
@@ -137,7 +142,7 @@ class Lowering:
         if value < 0 or tape.aliases[slot] >= 0:
             return -1
         is_reverse = bool(self.program.forward) and value >= self.program.forward
-        if not op.reads_target and (not is_reverse or made.dtype.kind == "c"):
+        if not op.reads_target and (not is_reverse or made.dtype.kind == "c" or not made.shape):
             return -1
         before = tape.phantoms[slot]
         same = before.shape == made.shape and before.dtype == made.dtype and before.strides == made.strides

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,45 +17,51 @@ from ..checkpoint.steps import Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
-from ..runtime.array import Array
-from ..runtime.errors import InputError, NeedsValueError
-from ..runtime.reverse import record_reverse
+from ..runtime.array import Array, record
+from ..runtime.errors import NeedsValueError
+from ..runtime.landing import Landing
+from ..runtime.op import OPS
 from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
 from .buffers import Ledger
 from .captures import Captures
-from .events import Subscriber
 from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
-from .known import Known
-from .lowering import Lowering, record_bytes
+from .known import Known, complete
+from .lowering import Lowering
 from .memory import pin_allocator
+from .options import Options
 from .report import Report
 from .schedule import replay, schedule
-from .spill import SpillFolder
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of one call: a function at its arguments, by which of them, within how many bytes."""
+    """What is asked of one call: a function at its arguments, its gradient by some of them, and within what means.
+
+    Where the "value" is wanted, all that the function returns is computed, and no derivative: the floating-point leaves of
+    the arguments in `argnums` are traced all the same, for the ledger counts what is made of traced arrays.
+    """
 
     f: Callable
     args: tuple
     keywords: dict
     argnums: int | Sequence[int]
-    budget: int
-    planner: str | SavedPlan
+    options: Options
     has_aux: bool = False
     allow_int: bool = False
     disconnected: str = "zeros"
-    spill: SpillFolder | None = None
-    effort: int | None = None
+    landing: Landing | None = None
+    wants: Literal["gradient", "value"] = "gradient"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one call; `known` is the program, if it was another than the one known before."""
+    """What came of one call; `known` is the program, if it was another than the one known before.
+
+    Where the value was wanted, it is in `aux`.
+    """
 
     value: Any
     aux: Any
@@ -63,44 +70,19 @@ class Outcome:
     known: Known | None
 
 
-def complete(
-    tape: Tape, lowering: Lowering | None, end: int | None, kept: list[int], slots: list[int], held_bytes: int
-) -> Known:
-    """Return the whole program of a recorded forward sweep: its reverse sweep recorded by shapes, and both lowered.
-
-    `end` is the loss's slot, `kept` are those of auxiliary outputs, `slots` those of the inputs to differentiate.
-    """
-    lowering = lowering or Lowering(tape)
-    lowering.add_calls()
-    forward_calls, forward_slots = len(tape.calls), len(tape.values)
-    lowering.program = replace(lowering.program, forward=len(lowering.program))
-    gradients, disconnected = record_reverse(tape, end, slots)
-    lowering.add_calls()
-    held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
-    held_bytes += record_bytes(len(tape.calls))
-    ends = tuple(slot for slot in (end, *kept) if slot is not None)
-    value_of = lowering.value_of
-    returned = dict.fromkeys(v for slot in (*ends, *gradients) if slot < len(value_of) and (v := value_of[slot]) >= 0)
-    lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
-    return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
-
-
-def run(request: Request, known: Known | None, subscriber: Subscriber | None = None) -> Outcome:
-    """Compute a function's value and gradient by the plan of a known program, or find out what the program is.
+def run(request: Request, known: Known | None) -> Outcome:
+    """Compute what is asked for by the plan of a known program, or find out what the program is.
 
     Raises `MemoryBudgetError`, `InputError`, `DisconnectedError`, `ChangedError`.
     """
     pin_allocator()
     leaves = trees.flatten((request.args, request.keywords))[0]
-    if any(type(leaf) is Array for leaf in leaves):
-        raise InputError(
-            "a function with a memory_budget was called inside another transform: put the budget on the outermost one"
-        )
+    assert not any(type(leaf) is Array for leaf in leaves), "traced arguments take another way (see `bounded`)"
     tape = Tape(ShapesOnly())
     arrays = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
-    executor = Executor(tape, Ledger(), subscriber)
+    executor = Executor(tape, Ledger(), request.options.subscriber, request.landing)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
@@ -122,29 +104,36 @@ class _Call:
         self.captures = captures
 
     def run(self, known: Known | None) -> Outcome:
-        request, tape, executor = self.request, self.tape, self.executor
-        arguments = Arguments(request.args, request.argnums, tape.input, allow_int=request.allow_int)
+        request, tape, executor, options = self.request, self.tape, self.executor, self.request.options
+        wants_gradient = request.wants == "gradient"
+        trace = functools.partial(tape.input, is_active=wants_gradient)
+        arguments = Arguments(request.args, request.argnums, trace, allow_int=request.allow_int)
         slots = [array._slot for array in arguments.arrays]
+        if request.landing is not None:
+            request.landing.check(arguments.primals())
         for slot in slots:
             if isinstance(tape.values[slot], np.ndarray):
                 self.captures.guard(slot, tape.values[slot])
         if known is not None:
-            known.spill_into(self._open_spill_file, request.budget, request.planner)
-            tape.keeper = Follower(tape, request.budget, executor, self.captures, known)
+            known.spill_into(self._open_spill_file, options)
+            tape.keeper = Follower(tape, options.budget_bytes, executor, self.captures, known)
         else:
-            tape.keeper = OnlineKeeper(tape, request.budget, Lowering(tape), executor, self.captures)
+            tape.keeper = OnlineKeeper(tape, options.budget_bytes, Lowering(tape), executor, self.captures)
         traced = arguments.traced
         arguments.traced, arguments.arrays = [], []
-        output, aux = split_aux(self._function(traced), request.has_aux)
+        if wants_gradient:
+            output, aux = split_aux(self._function(traced), request.has_aux)
+            check_scalar(output)
+        else:
+            output, aux = None, _owned(self._function(traced), tape)
         del traced
-        check_scalar(output)
         end = output._slot if type(output) is Array and output._level is tape else None
         constant = None if end is not None else output
         aux_leaves, aux_tree = trees.flatten(aux)
         aux_slots = [leaf._slot if type(leaf) is Array and leaf._level is tape else None for leaf in aux_leaves]
         del output, aux
         kept = [slot for slot in aux_slots if slot is not None]
-        made, report, is_new = self._reverse(end, kept, slots)
+        made, report, is_new = self._reverse(end, kept, slots if wants_gradient else [])
         self.captures.check()
         if request.disconnected == "error" and made.disconnected:
             arguments.require_connected(made.disconnected[0])
@@ -153,18 +142,21 @@ class _Call:
             leaf if slot is None else executor.resolve(slot) for leaf, slot in zip(aux_leaves, aux_slots, strict=True)
         ]
         gradients = [executor.resolve(slot) for slot in made.gradients]
+        if request.landing is not None:
+            for number, gradient in enumerate(gradients):
+                if number not in executor.delivered:
+                    executor.deliver(number, gradient)
         if is_new:
             made.held_elsewhere = self.captures.held_elsewhere
             made.forget_values()
-        return Outcome(
-            value, trees.unflatten(aux_tree, aux_leaves), arguments.assemble(gradients), report, made if is_new else None
-        )
+        assembled = arguments.assemble(gradients) if wants_gradient and request.landing is None else None
+        return Outcome(value, trees.unflatten(aux_tree, aux_leaves), assembled, report, made if is_new else None)
 
     def _function(self, traced: list) -> Any:
         try:
             return self.request.f(*traced, **self.request.keywords)
         except NeedsValueError:
-            refused, budget = self.tape.keeper, self.request.budget
+            refused, budget = self.tape.keeper, self.request.options.budget_bytes
             if not isinstance(refused, Refused):
                 raise
             needed = refused.needed_bytes
@@ -178,14 +170,14 @@ class _Call:
 
     def _reverse(self, end: int | None, kept: list[int], slots: list[int]) -> tuple[Known, Report, bool]:
         """Run the reverse sweep; return the program, the report, and whether the program is a new one."""
-        request, ledger, keeper = self.request, self.executor.ledger, self.tape.keeper
+        budget, ledger, keeper = self.request.options.budget_bytes, self.executor.ledger, self.tape.keeper
         if isinstance(keeper, Follower):
             known, plan = keeper.known, keeper.known.plan
             if keeper.is_at_end and known.ends == tuple(slot for slot in (end, *kept) if slot is not None):
                 assert plan is not None
                 keeper.finish()
                 report = Report(
-                    request.budget,
+                    budget,
                     plan.projected_peak_bytes,
                     ledger.peak,
                     plan.extra_work,
@@ -200,7 +192,7 @@ class _Call:
         if isinstance(keeper, OnlineKeeper):
             keeper.close()
             more = new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes
-            rest = going_on(new, keeper.residency, request.budget, more)
+            rest = going_on(new, keeper.residency, budget, more)
         plan = self._cheaper(new, rest)
         if rest is not None and plan is rest:
             layout = keeper.layout
@@ -210,11 +202,11 @@ class _Call:
             layout = Layout(new.lowering, keeper.layout.runs)
         layout.lowering = new.lowering
         projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
-        self.executor.perform(layout.actions(plan.steps), projected)
+        self.executor.perform(layout.actions(plan.steps, new.gradients), projected)
         once = new.program.work_seconds()
         again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
         report = Report(
-            request.budget,
+            budget,
             projected,
             ledger.peak,
             again / once if once else 0.0,
@@ -224,16 +216,16 @@ class _Call:
         return new, report, True
 
     def _settled(self, new: Known) -> Plan:
-        request = self.request
-        new.settle(request.budget, request.planner, request.spill, effort=request.effort)
-        new.spill_into(self._open_spill_file, request.budget, request.planner)
+        new.settle(self.request.options)
+        new.spill_into(self._open_spill_file, self.request.options)
         assert new.plan is not None
         return new.plan
 
     def _open_spill_file(self, nbytes: int) -> None:
-        assert self.request.spill is not None
+        folder = self.request.options.spill
+        assert folder is not None
         self.executor.close_spill_file()
-        self.executor.spill_file = self.request.spill.open(nbytes)
+        self.executor.spill_file = folder.open(nbytes)
 
     def _cheaper(self, new: Known, rest: Plan | None) -> Plan:
         """Return the cheaper of going on from what is in memory and of starting over by a plan; checked without arrays.
@@ -242,9 +234,9 @@ class _Call:
         compared, except with a saved plan, which is refused at once where it is another program's. Raises
         `MemoryBudgetError` when neither fits.
         """
-        if rest is None and new.record_bytes and new.program.lower_bound_bytes() > self.request.budget:
+        if rest is None and new.record_bytes and new.program.lower_bound_bytes() > self.request.options.budget_bytes:
             raise self._too_many_records(new)
-        is_given = isinstance(self.request.planner, SavedPlan)
+        is_given = isinstance(self.request.options.planner, SavedPlan)
         if rest is None or is_given or rest.work_seconds > new.program.work_seconds():
             try:
                 whole = self._settled(new)
@@ -259,7 +251,7 @@ class _Call:
         return rest
 
     def _too_many_records(self, new: Known) -> MemoryBudgetError:
-        budget, needed = self.request.budget, new.program.lower_bound_bytes()
+        budget, needed = self.request.options.budget_bytes, new.program.lower_bound_bytes()
         return MemoryBudgetError(
             f"the program needs at least {format_bytes(needed)} ({needed} bytes), the budget is {format_bytes(budget)} "
             f"({budget} bytes). {format_bytes(new.record_bytes)} of that are the records of {len(self.tape.calls)} calls: "
@@ -267,6 +259,24 @@ class _Call:
             needed_bytes=needed,
             budget_bytes=budget,
         )
+
+
+def _owned(output: Any, tape: Tape) -> Any:
+    """Return an output with copies, made on the tape, of leaves whose memory is an argument's, a constant's or another's."""
+    leaves, treedef = trees.flatten(output)
+    seen: set[int] = set()
+    made = []
+    for leaf in leaves:
+        if type(leaf) is Array and leaf._level is tape:
+            root = leaf._slot if tape.aliases[leaf._slot] < 0 else tape.aliases[leaf._slot]
+            call = tape.call_of(root)
+            is_made = call < len(tape.calls) and tape.calls.outputs[call] == root
+            if root in seen or not is_made:
+                leaf = record(tape, OPS["copy"], (leaf,))
+                root = leaf._slot
+            seen.add(root)
+        made.append(leaf)
+    return trees.unflatten(treedef, made)
 
 
 def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:

@@ -21,6 +21,7 @@ from retape.cluster import (
     SnapshotError,
     WorkerDiedError,
     adamw,
+    export_parameters,
     train,
     warmup_cosine,
 )
@@ -149,8 +150,9 @@ def test_more_workers_than_cpus_are_refused_with_both_numbers(ray, tmp_path):
         train(**problem(), steps=2, workers=8, out=tmp_path)
 
 
-def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tmp_path):
-    settings = {**problem(), "steps": 40, "snapshot_every": 7}
+@pytest.mark.parametrize("shard_optimizer", [False, True])
+def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tmp_path, shard_optimizer):
+    settings = {**problem(), "steps": 40, "snapshot_every": 7, "shard_optimizer": shard_optimizer}
     plain = settings["loss"]
     marker = tmp_path / "died"
 
@@ -166,9 +168,10 @@ def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tm
     told = []
     result = train(**{**settings, "loss": loss}, out=tmp_path / "out", on_event=told.append)
     assert marker.exists() and any("was lost after step" in sentence for sentence in told)
-    whole = train(**settings, out=tmp_path / "whole")
+    whole = train(**{**settings, "shard_optimizer": False}, out=tmp_path / "whole")
     for name in "ab":
         assert result.params[name].tobytes() == whole.params[name].tobytes()
+        assert result.state["mean"][name].tobytes() == whole.state["mean"][name].tobytes()
     for out in ("out", "whole"):
         assert [row["step"] for row in rows_of(tmp_path / out)] == list(range(1, 41))
     assert [row["step"] for row in result.rows] == list(range(1, 41))
@@ -268,7 +271,7 @@ def script(tmp_path, *arguments, **settings):
         (["--memory-budget", "lots"], 2, "lots"),
         (["--model", "digits", "--global-batch", "1"], 2, "cannot be cut into 2 shards"),
         (["--data", "no/such/place"], 1, "no/such/place does not exist"),
-        (["--config", "run.toml"], 2, "unknown keys stepps; the known ones are"),
+        (["--config", "run.toml"], 2, "no setting 'stepps': did you mean steps?"),
     ],
 )
 def test_the_script_refuses_bad_arguments_in_one_paragraph(tmp_path, arguments, status, text):
@@ -279,29 +282,79 @@ def test_the_script_refuses_bad_arguments_in_one_paragraph(tmp_path, arguments, 
     assert text in output and "Traceback" not in output
 
 
-@pytest.mark.slow
-def test_an_interrupted_script_writes_a_snapshot_leaves_nothing_behind_and_resumes(tmp_path):
-    small = ["--model", "digits", "--out", str(tmp_path / "run")]
-    process = script(tmp_path, *small, "--steps", "100000", start_new_session=True)
-    metrics = tmp_path / "run" / "metrics.jsonl"
+def until_steps(process, out, steps):
+    """Waits until the script has written that many steps' rows."""
     deadline = time.monotonic() + 180
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+    while time.monotonic() < deadline and process.poll() is None:
+        if (out / "metrics.jsonl").exists() and sum("loss" in row for row in rows_of(out)) >= steps:
+            return
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    raise AssertionError(process.communicate()[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "status", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "preempted")]
+)
+def test_a_stopped_script_writes_a_snapshot_leaves_nothing_behind_and_resumes(tmp_path, number, status, said):
+    out = tmp_path / "run"
+    small = ["--model", "digits", "--out", str(out)]
+    process = script(tmp_path, *small, "--steps", "100000", start_new_session=True)
+    until_steps(process, out, 1)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does: to every process of the group
+    else:
+        process.send_signal(number)
     output = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, output
-    assert "interrupted after step" in output
-    step = int(output.split("interrupted after step ")[1].split(";")[0])
-    assert (tmp_path / "run" / "snapshots" / f"step-{step:09d}.snapshot").exists()
+    assert process.returncode == status, output
+    assert f"{said} after step" in output
+    step = int(output.split(f"{said} after step ")[1].split(";")[0])
+    assert (out / "snapshots" / f"step-{step:09d}.snapshot").exists()
+    assert json.loads((out / "result.json").read_text())["status"] == said
     assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
     assert not _session_members(process.pid)
     resumed = script(tmp_path, *small, "--resume", "--steps", str(step + 5))
     output = resumed.communicate(timeout=180)[0]
     assert resumed.returncode == 0, output
-    steps = [row["step"] for row in rows_of(tmp_path / "run") if "loss" in row]
+    steps = [row["step"] for row in rows_of(out) if "loss" in row]
     assert steps == list(range(1, step + 6))
     for name in ("loss.png", "memory.png", "sample.txt", "result.json"):
-        assert (tmp_path / "run" / name).stat().st_size > 0
+        assert (out / name).stat().st_size > 0
+
+
+@pytest.mark.slow
+def test_a_script_whose_driver_was_killed_goes_on_when_it_is_started_again_and_has_the_same_bits(tmp_path):
+    def command(name):
+        return [
+            "--model",
+            "digits",
+            "--out",
+            str(tmp_path / name),
+            "--steps",
+            "300",
+            "--snapshot-every",
+            "20",
+            "--resume",
+            "auto",
+        ]
+
+    killed = script(tmp_path, *command("killed"))
+    until_steps(killed, tmp_path / "killed", 50)
+    refused = script(tmp_path, *command("killed"))
+    assert "is training into" in refused.communicate(timeout=120)[0] and refused.returncode == 2
+    killed.kill()
+    killed.communicate()
+    ends = []
+    for name in ("killed", "whole"):  # the first at once, while workers of the lost driver may still be there
+        process = script(tmp_path, *command(name))
+        output = process.communicate(timeout=240)[0]
+        assert process.returncode == 0, output
+        result = json.loads((tmp_path / name / "result.json").read_text())
+        assert (result["status"], result["step"]) == ("finished", 300)
+        ends.append(export_parameters(result["snapshot"], tmp_path / f"{name}.npz"))
+        assert [row["step"] for row in rows_of(tmp_path / name) if "loss" in row] == list(range(1, 301))
+    assert ends[0].keys() == ends[1].keys()
+    assert all(ends[0][name].tobytes() == ends[1][name].tobytes() for name in ends[0])
 
 
 def _session_members(session):

@@ -1,5 +1,6 @@
 """Every form of every differentiable NumPy function: value, reverse, forward, second order, dtype, and under a budget."""
 
+import functools
 import importlib
 import pkgutil
 
@@ -9,6 +10,8 @@ import optree
 import pytest
 
 import retape as rt
+from retape.runtime import landing
+from retape.scheduler import actions
 
 FORMS = [
     form
@@ -111,3 +114,99 @@ def test_a_budget_changes_no_bit(form):
         for a, b in zip(plain, budgeted(*form.args), strict=True):
             # NumPy rounds the product of two single complex numbers otherwise than that of two arrays.
             np.testing.assert_allclose(b, a, rtol=1e-14 if a.dtype.kind == "c" else 0, atol=0)
+
+
+SCALES = (1.0, 1.01, 0.985)
+# These need one value where a batch has many.
+UNBATCHED = {
+    ("retape.numpy.vectorize", "with a branch"),
+    ("numpy.ndarray.flat", "through a mask"),
+    ("numpy.ndarray.__contains__", "a number"),
+    ("numpy.greater", "into a plain array"),
+}
+each_batched_form = pytest.mark.parametrize(
+    "form", [f for f in FORMS if (f.covers, f.text) not in UNBATCHED], ids=lambda form: f"{form.covers}: {form.text}"
+)
+
+
+def examples(form):
+    """The arguments of three examples."""
+    return [tuple(np.multiply(a, scale) for a in form.args) for scale in SCALES]
+
+
+def batched(form):
+    return tuple(np.stack(arrays) for arrays in zip(*examples(form), strict=True))
+
+
+def assert_those_of_a_loop(made, looped):
+    expected = [np.stack(column) for column in zip(*map(leaves, looped), strict=True)]
+    assert_alike(made, expected)
+
+
+def assert_alike(made, expected):
+    made, expected = leaves(made), leaves(expected)
+    assert len(made) == len(expected)
+    for a, b in zip(made, expected, strict=True):
+        assert np.shape(a) == np.shape(b)
+        assert np.result_type(a) == np.result_type(b)
+        size = np.max(np.abs(b), initial=1, where=np.isfinite(b)) if np.size(b) else 1
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12 * size)
+
+
+@each_batched_form
+def test_a_batch_of_examples_has_the_values_of_each(form):
+    assert_those_of_a_loop(rt.vmap(form.f)(*batched(form)), [form.f(*example) for example in examples(form)])
+
+
+@pytest.mark.slow
+@each_batched_form
+def test_derivatives_of_a_batch_are_those_of_each_example(form):
+    argnums = tuple(range(len(form.args)))
+    gradient = rt.grad(functools.partial(total, form), argnums)
+    looped = [gradient(*example) for example in examples(form)]
+    assert_those_of_a_loop(rt.vmap(gradient)(*batched(form)), looped)
+    summed = rt.grad(lambda *a: np.sum(rt.vmap(functools.partial(total, form))(*a)), argnums)
+    with np.errstate(over="ignore"):  # some values are the largest that there are
+        assert_those_of_a_loop(summed(*batched(form)), looped)
+
+    def along(*args):
+        directions = [np.cos(np.arange(np.size(a)).reshape(np.shape(a))).astype(a.dtype) for a in args]
+        return rt.jvp(form.f, args, directions)[1]
+
+    assert_those_of_a_loop(rt.vmap(along)(*batched(form)), [along(*example) for example in examples(form)])
+
+
+@pytest.mark.slow
+@each_form
+def test_a_jacobian_by_batches_is_that_by_single_rows_and_columns(form):
+    argnums = tuple(range(len(form.args)))
+    for mode in ("reverse", "forward"):
+        made = rt.jacobian(form.f, argnums, mode=mode, batch_size=5)(*form.args)
+        assert_alike(made, rt.jacobian(form.f, argnums, mode=mode, batch_size=1)(*form.args))
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if (f.covers, f.text) in UNBATCHED], ids=lambda form: form.covers)
+def test_a_form_that_needs_one_value_raises_for_a_batch(form):
+    with pytest.raises(rt.BatchedValueError):
+        rt.vmap(form.f)(*batched(form))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=[] if number % 8 == 0 else pytest.mark.slow) for number, form in enumerate(FORMS)],
+    ids=lambda form: f"{form.covers}: {form.text}",
+)
+def test_gradients_land_in_memory_of_the_callers_with_the_same_bits(form, monkeypatch):
+    monkeypatch.setattr(landing, "LEAST_BYTES", 0)  # written there, however small
+    monkeypatch.setattr(actions, "SMALLEST", 0)
+    argnums = tuple(range(len(form.args)))
+    plain = rt.grad(lambda *a: total(form, *a), argnums)(*form.args)
+    places = [np.empty(np.shape(a), np.result_type(a)) for a in form.args]
+    for budget in (None, "64MiB"):
+        step = rt.grad(lambda *a: total(form, *a), argnums, memory_budget=budget)
+        for _ in range(2):
+            told = []
+            step.into(landing.Landing(places, lambda number, _, told=told: told.append(number)), *form.args)
+            assert sorted(told) == list(argnums)
+            for a, b in zip(plain, places, strict=True):
+                np.testing.assert_allclose(b, a, rtol=1e-14 if budget and a.dtype.kind == "c" else 0, atol=0)

@@ -74,8 +74,8 @@ def test_three_levels_that_all_meet_are_kept_apart(inner, middle, outer):
 
 
 @pytest.mark.parametrize("outer", OUTERMOST)
-def test_a_budget_inside_another_transform_is_refused(outer):
-    with pytest.raises(rt.TapeError, match="put the budget on the outermost"):
+def test_a_budget_over_a_traced_array_that_was_not_passed_in_is_refused(outer):
+    with pytest.raises(rt.TapeError, match="make it an argument.*or put the budget on the outermost"):
         outer(lambda x: x * under_a_budget(lambda y: x + y)(1.0))(1.5)
     assert innermost() is None
 

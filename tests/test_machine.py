@@ -95,8 +95,8 @@ def test_an_automatic_budget_is_what_is_free_and_holds_for_every_way_to_give_one
     x = np.linspace(0.0, 1.0, 1000)
     free = available_bytes()
     for step in (rt.grad(f, memory_budget="auto"), rt.accumulate(lambda p, b: f(p * b), memory_budget="auto")):
-        assert step.budget_bytes is not None and 0.5 * free < step.budget_bytes < 1.5 * free
+        assert step.options is not None and 0.5 * free < step.options.budget_bytes < 1.5 * free
     step = rt.grad(f, memory_budget="auto")
     assert step(x).tobytes() == rt.grad(f)(x).tobytes()
-    assert step.report is not None and step.report.budget_bytes == step.budget_bytes
+    assert step.report is not None and step.options is not None and step.report.budget_bytes == step.options.budget_bytes
     assert rt.plan(f, x, memory_budget="auto").extra_work == 0

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("runtime", "checkpoint", "scheduler", "cluster")
 OUTSIDE = ("tests", "benchmarks")
-OPTIONAL = ("ray", "matplotlib", "msgpack", "rich", "scipy", "sklearn")
+OPTIONAL = ("ray", "matplotlib", "msgpack", "rich", "scipy", "sklearn", "fsspec", "pyarrow", "PIL", "tensorboardX")
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -116,9 +116,10 @@ def test_retape_imports_where_no_optional_package_is_installed(tmp_path: Path) -
 
 def test_every_package_that_the_code_imports_is_declared(project: dict) -> None:
     extras = project["project"]["optional-dependencies"]
-    declared = [*project["project"]["dependencies"], *extras["cluster"], *extras["scipy"], *extras["safetensors"]]
+    for_users = [extra for name, extra in extras.items() if name not in ("dev", "bench")]
+    declared = [*project["project"]["dependencies"], *(requirement for extra in for_users for requirement in extra)]
     known = {re.split(r"[\[<>=~!; ]", requirement)[0].lower() for requirement in declared}
-    distribution = {"sklearn": "scikit-learn"}
+    distribution = {"sklearn": "scikit-learn", "PIL": "pillow", "tensorboardX": "tensorboardx"}
     files = [file for folder in (ROOT, *code_folders().values()) for file in folder.glob("*.py")]
     imported = {distribution.get(name, name) for file in files for name in absolute_imports(file)}
     assert imported - sys.stdlib_module_names - {"retape"} <= known

@@ -56,7 +56,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_snapshots_after_the_one_that_is_resumed_from_do_not_pass_for_the_newest(tmp_path):
     paths = saved(tmp_path, 1, 2, 3)
     paths[2].write_bytes(b"damaged")
-    set_aside_newer(tmp_path, paths[0])
+    set_aside_newer(tmp_path, tmp_path / "snapshots", paths[0])
     assert latest_snapshot(tmp_path / "snapshots") == (paths[0], [])
     assert sorted(path.name for path in (tmp_path / "earlier-1").iterdir()) == [path.name for path in paths[1:]]
     set_aside(tmp_path)

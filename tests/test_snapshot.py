@@ -130,7 +130,7 @@ def test_a_newer_format_is_named_with_its_number(tmp_path):
     content[8:12] = struct.pack("<I", 7)
     content[20:52] = digest(7, payload)
     path.write_bytes(content)
-    with pytest.raises(SnapshotError, match="format 7.*reads up to 1.*update retape"):
+    with pytest.raises(SnapshotError, match="format 7.*reads up to 2.*update retape"):
         read(path)
 
 
@@ -227,7 +227,7 @@ def test_a_writer_copies_what_it_is_given_and_writes_it_in_the_background(tmp_pa
     saved.params["layers"][0] += 100.0  # training goes on
     assert not list(tmp_path.glob("step-*"))
     may_write.set()
-    writer.wait()
+    writer.attempt()
     np.testing.assert_array_equal(reload(tmp_path / "step-000000001.snapshot").params["layers"][0], np.arange(4))
     writer.submit(example(2))
     writer.submit(example(3))
@@ -239,7 +239,7 @@ def test_a_writer_on_a_full_disk_says_so_once_and_tries_again_until_there_is_spa
     failed = full_disk(monkeypatch, times=3)
     writer = Writer(tmp_path, keep=2, retry_seconds=0.01)
     writer.submit(example(1))
-    writer.wait(20)
+    writer.finish(20)
     assert len(failed) == 3
     told, healed = writer.news()
     assert "step 1 " in told and "No space left" in told and "tried again" in told and "written at last" in healed
@@ -252,9 +252,9 @@ def test_a_newer_snapshot_takes_the_place_of_one_that_could_not_be_written(tmp_p
     writer = Writer(tmp_path, keep=2, retry_seconds=100)
     writer.submit(example(1))
     with pytest.raises(SnapshotError, match="No space left"):
-        writer.wait()
+        writer.attempt()
     writer.submit(example(2))
-    writer.wait()
+    writer.attempt()
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000002.snapshot"]
     writer.close()
 

@@ -37,6 +37,21 @@ def add_up(
             np.copyto(target, made)
 
 
+def add_scaled(total: np.ndarray, values: np.ndarray, scale: float = 1.0) -> None:
+    """Adds ``values * scale`` to ``total``, block by block, so that it takes no memory worth counting; both of one shape.
+
+    >>> add_scaled(total := np.ones(3), np.arange(3.0), 2.0); total.tolist()
+    [1.0, 3.0, 5.0]
+    """
+    if scale == 1.0:
+        np.add(total, values, out=total)
+        return
+    block = max(1, BLOCK_BYTES // total.itemsize)
+    flat, added = total.reshape(-1), values.reshape(-1)
+    for start in range(0, flat.size, block):
+        flat[start : start + block] += added[start : start + block] * scale
+
+
 def _evaluate(
     expression: Any, sources: list[np.ndarray], out: np.ndarray, spares: Sequence[np.ndarray], combine: np.ufunc
 ) -> np.ndarray:

@@ -12,10 +12,11 @@ from functools import cached_property
 
 import numpy as np
 
-from .adding import add_up
+from ...runtime.landing import Landing
+from .adding import add_scaled, add_up
 from .layout import Layout, Span
 from .mesh import Address, Waiting
-from .net import Net
+from .net import Feed, Net
 from .shm import Arena, arena_path
 from .sums import Run, Split, balanced, even_runs, expression, puts, slot_count, subtrees
 
@@ -80,10 +81,13 @@ class Group:
         layout: Layout,
         *,
         figures: int = 0,
+        shared: int = 0,
         listener: socket.socket | None = None,
         is_called_off: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Meets the others. Raises ``RunError`` where there is not enough shared memory, or an older formation is met."""
+        """Meets the others; ``shared`` is how many further slots a node has.
+
+        Raises ``RunError`` where there is not enough shared memory, or an older formation is met."""
         self.formation, self.rank, self.layout = formation, rank, layout
         self.node, self.local = formation.place(rank)
         shards, split = formation.shards, formation.split
@@ -102,13 +106,15 @@ class Group:
             local_world,
             layout,
             slots=slots,
-            extra=1 + (len(trees) if self._several else 0),
+            extra=1 + (len(trees) if self._several else 0) + shared,
             figures=(formation.world, figures),
             generation=formation.generation,
             deadline_seconds=formation.deadline_seconds,
             is_called_off=is_called_off,
         )
         self._result = self.arena.extra(0)
+        first_shared = 1 + (len(trees) if self._several else 0)
+        self.shared = [self.arena.extra(first_shared + number) for number in range(shared)]
         self._sources: list[int] = []
         at: dict[Run, int] = {}
         for local, run in enumerate(local_runs):
@@ -116,6 +122,11 @@ class Group:
                 at[tree] = len(self._sources)
                 self._sources.append(self.arena.slot(local, number))
         self._expressions = [expression(tree, at, split) for tree in trees]
+        # Each subtree's sum over this node: made of the slots behind the ranks' ones, or there as it is.
+        self._partials = [
+            (made, self._sources[made] if isinstance(made, int) else self.arena.extra(1 + number))
+            for number, made in enumerate(self._expressions)
+        ]
         self.slots = [self.arena.leaves(self.arena.slot(self.local, number)) for number in range(slots)]
         self.result = self.arena.leaves(self._result)
         self._figures = figures
@@ -136,14 +147,30 @@ class Group:
                 wire=formation.wire,
             )
 
+    def landing(self, number: int, scale: float = 1.0, tell: Callable[[int], None] | None = None) -> Landing:
+        """Where the gradients of the rank's ``number``-th shard go, each multiplied by ``scale``.
+
+        They are born in shared memory, or added there to those of the shards before. After the last shard, ``tell`` is
+        told of every leaf that is ready to be reduced.
+        """
+        slot = self.slots[self.puts[number].slot]
+
+        def take(leaf: int, gradient: np.ndarray) -> None:
+            self.put(number, leaf, gradient, scale)
+            self.arena.beat()
+            if tell is not None and number == len(self.puts) - 1:
+                tell(leaf)
+
+        return Landing(slot if self.puts[number].is_first else [None] * len(slot), take)
+
     def put(self, number: int, leaf: int, gradient: np.ndarray, scale: float = 1.0) -> None:
         """Takes one leaf's gradient of the rank's ``number``-th shard, times ``scale``, and adds up what can be."""
         put = self.puts[number]
         place = self.slots[put.slot][leaf]
-        if scale != 1.0:
-            gradient = np.multiply(gradient, scale, dtype=place.dtype)
         if not put.is_first:
-            np.add(place, gradient, out=place)
+            add_scaled(place, gradient, scale)
+        elif scale != 1.0:
+            np.multiply(gradient, scale, out=place)
         elif gradient is not place:
             np.copyto(place, gradient)
         for into, other in put.merges:
@@ -152,32 +179,60 @@ class Group:
     def reduce(self, spans: Sequence[Span] | None = None, *, divisor: float = 1.0, combine: np.ufunc = np.add) -> None:
         """Adds up the spans (all, unless said) of all ranks, divided by ``divisor``; the sum is there after
         :meth:`finish`."""
-        arena = self.arena
         spans = self.layout.whole if spans is None else spans
+        self.reduce_here(spans, divisor=divisor, combine=combine)
+        self.exchange(spans, divisor=divisor, combine=combine)
+
+    def reduce_here(self, spans: Sequence[Span], *, divisor: float = 1.0, combine: np.ufunc = np.add) -> None:
+        """Does this rank's part of adding the spans up inside its node."""
+        arena = self.arena
         arena.barrier("bring its gradients")
-        local_world = arena.world
-        if not self._several:
+        made = self._partials if self._several else [(self._expressions[0], self._result)]
+        for total, slot in made:
+            if isinstance(total, int) and self._several:
+                continue  # one subtree is there as it is
             for span in spans:
-                share = span.share(self.local, local_world)
-                sources = [arena.view(slot, share) for slot in self._sources]
-                add_up(self._expressions[0], sources, arena.view(self._result, share), divisor, combine)
+                share = span.share(self.local, arena.world)
+                sources = [arena.view(source, share) for source in self._sources]
+                add_up(total, sources, arena.view(slot, share), 1.0 if self._several else divisor, combine)
+        if self._several:
+            arena.barrier("add up its share")
+
+    def exchange(
+        self, spans: Sequence[Span], *, divisor: float = 1.0, combine: np.ufunc = np.add, feed: Feed | None = None
+    ) -> None:
+        """Adds up what the nodes have made of the spans, where this rank is the one that does so for its node.
+
+        With a ``feed``, a span's part of this node is made once the feed says so.
+        """
+        if self._net is None:
             return
-        partials = [
-            self._sources[made] if isinstance(made, int) else arena.extra(1 + number)
-            for number, made in enumerate(self._expressions)
-        ]
-        for made, slot in zip(self._expressions, partials, strict=True):
-            if not isinstance(made, int):
-                for span in spans:
-                    share = span.share(self.local, local_world)
-                    add_up(
-                        made, [arena.view(source, share) for source in self._sources], arena.view(slot, share), 1.0, combine
-                    )
-        arena.barrier("add up its share")
+        parts = [[self.arena.view(slot, span) for _, slot in self._partials] for span in spans]
+        results = [self.arena.view(self._result, span) for span in spans]
+        self._net.all_reduce(spans, parts, results, divisor=divisor, combine=combine, feed=feed)
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this rank reduces with other nodes for its own."""
+        return self._net is not None
+
+    @property
+    def spare(self) -> list[int]:
+        """Slots of this node that nothing is in between a ``finish`` and the next gradients: the result is the first."""
+        return [self._result, *(self.arena.slot(0, number) for number in range(len(self.slots)))]
+
+    def spread(self, slot: int, spans: Sequence[Sequence[Span]]) -> None:
+        """Lets every node have in its ``slot`` what each rank has written into its ``spans`` of it, rank by rank."""
+        self.arena.barrier("write its pieces")
+        if not self._several:
+            return
         if self._net is not None:
-            parts = [[arena.view(slot, span) for slot in partials] for span in spans]
-            results = [arena.view(self._result, span) for span in spans]
-            self._net.all_reduce(spans, parts, results, divisor=divisor, combine=combine)
+            self._net.spread(self._by_node(spans), lambda span: self.arena.view(slot, span))
+        self.arena.barrier("bring the pieces of the other nodes")
+
+    def _by_node(self, by_rank: Sequence[Sequence[Span]]) -> list[list[Span]]:
+        ends = [self.formation.first_rank(node) for node in range(len(self.formation.nodes))] + [self.formation.world]
+        return [[span for rank in range(*ends[node : node + 2]) for span in by_rank[rank]] for node in range(len(ends) - 1)]
 
     def finish(self, figures: Sequence[float] = ()) -> np.ndarray:
         """Waits until everybody's part of the sum is in ``result``; returns every rank's figures, (world, columns)

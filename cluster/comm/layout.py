@@ -11,7 +11,8 @@ from ..errors import RunError
 
 PAGE = 4096
 _DTYPES = (np.dtype(np.float64), np.dtype(np.float32))
-# Shares begin at whole cache lines, so that no two ranks write to one.
+# Shares begin at whole cache lines, so that no two ranks write to one; so do leaves, for the sake of vector instructions.
+_LINE_BYTES = 64
 _LINE_ELEMENTS = 16
 
 
@@ -50,7 +51,7 @@ class Layout:
             for index, leaf in enumerate(leaves):
                 if leaf.dtype == dtype:
                     places[index] = (offset, leaf.shape, dtype)
-                    offset += leaf.nbytes
+                    offset = _aligned(offset + leaf.nbytes)
         if None in places:
             index = places.index(None)
             raise RunError(
@@ -65,16 +66,20 @@ class Layout:
         return self.spans(range(len(self.places)))
 
     def spans(self, leaves: Sequence[int]) -> tuple[Span, ...]:
-        """The fewest spans that cover the leaves of these numbers."""
+        """The fewest spans that cover the leaves of these numbers, with the gaps of less than a cache line between them."""
         found: list[Span] = []
         for offset, shape, dtype in sorted((self.places[index] for index in leaves), key=lambda place: place[0]):
             count = int(np.prod(shape))
             last = found[-1] if found else None
-            if last is not None and last.dtype == dtype and last.offset + last.nbytes == offset:
-                found[-1] = Span(last.offset, last.count + count, dtype)
+            if last is not None and last.dtype == dtype and _aligned(last.offset + last.nbytes) == offset:
+                found[-1] = Span(last.offset, (offset - last.offset) // dtype.itemsize + count, dtype)
             elif count:
                 found.append(Span(offset, count, dtype))
         return tuple(found)
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _LINE_BYTES) * _LINE_BYTES
 
 
 def _edge(count: int, number: int, world: int) -> int:

@@ -6,6 +6,7 @@ expression that all nodes know, chunk by chunk while they come, and sends each f
 Gropp, "Optimization of collective communication operations in MPICH", 2005, describe the pattern).
 """
 
+import os
 import selectors
 import socket
 from collections import deque
@@ -28,13 +29,14 @@ WIRES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class _Piece:
-    """A chunk that is to be sent: ``values`` lie ``offset`` bytes into a share of a span."""
+    """A chunk that is to be sent: ``values`` lie ``offset`` bytes into a share of a span, and ``at`` bytes into a slot."""
 
     kind: int
     slot: int
     span: int
     offset: int
     values: np.ndarray
+    at: int = 0
 
 
 @dataclass
@@ -58,13 +60,60 @@ class _Peer:
 
 @dataclass
 class _Share:
-    """This node's share of one span: where the sum goes, the partial sums that are added, and the bytes of each that came."""
+    """This node's share of one span: where the sum goes, ``at`` bytes into a slot, the partial sums of all nodes that are
+    added, and how many elements of each are there."""
 
+    at: int
     out: np.ndarray
-    sources: list[np.ndarray]
+    partials: Sequence[int]
     came: dict[tuple[int, int], int]
-    source_of: dict[tuple[int, int], int]
+    sources: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
     done: int = 0
+
+    def bring(self, node: int, parts: Sequence[np.ndarray]) -> None:
+        """Takes a node's partial sums, whole."""
+        for slot, part in enumerate(parts):
+            self.sources[node, slot], self.came[node, slot] = part, part.size
+
+    def source(self, node: int, slot: int) -> np.ndarray:
+        """Where a partial sum of another node is received."""
+        found = self.sources.get((node, slot))
+        if found is None:
+            found = self.sources[node, slot] = np.empty(self.out.size, self.out.dtype)
+        return found
+
+    def ordered(self, here: slice) -> list[np.ndarray]:
+        """A piece of all partial sums, node by node."""
+        return [self.sources[node, slot][here] for node, count in enumerate(self.partials) for slot in range(count)]
+
+
+class Feed:
+    """Says to a reduction in progress, from another thread, which of its spans are ready."""
+
+    def __init__(self, spans: int) -> None:
+        """``spans`` is how many there will be."""
+        self.missing = spans
+        self._ready: deque[int] = deque()
+        self.read_end, self._write_end = os.pipe()
+
+    def add(self, spans: Sequence[int]) -> None:
+        """Says that these spans are ready."""
+        self._ready.extend(spans)
+        os.write(self._write_end, b"+")
+
+    def take(self) -> list[int]:
+        """The spans that became ready since the last time; called when ``read_end`` has something to read."""
+        os.read(self.read_end, 4096)
+        found = []
+        while self._ready:
+            found.append(self._ready.popleft())
+        self.missing -= len(found)
+        return found
+
+    def close(self) -> None:
+        """Gives the pipe back."""
+        os.close(self.read_end)
+        os.close(self._write_end)
 
 
 # Where the values of a frame from a node go, and what to do when they have come; it returns how many bytes that makes.
@@ -110,26 +159,35 @@ class Net:
         *,
         divisor: float = 1.0,
         combine: np.ufunc = np.add,
+        feed: Feed | None = None,
     ) -> None:
         """Adds up this node's ``parts[span][k]`` and those of all others into ``results[span]``, divided by ``divisor``.
 
-        All arrays are flat. Every node must call this as often as the others, with the same spans. Raises ``DeadlineError``
+        With a ``feed``, this node's parts of a span are there once the feed says so; what is there travels meanwhile. All
+        arrays are flat. Every node must call this as often as the others, with the same spans. Raises ``DeadlineError``
         when nothing comes from a node for that long, ``AbortedError``, and ``MessageError`` for what is forged or damaged.
         """
-        shares = [self._share(span, parts[number], results[number]) for number, span in enumerate(spans)]
+        shares = [self._share(span, results[number]) for number, span in enumerate(spans)]
         mine = sum(span.share(self.node, self.nodes).nbytes for span in spans)
         peers = {
             peer: _Peer(link, self._partials[peer] * mine + sum(span.share(peer, self.nodes).nbytes for span in spans))
             for peer, link in self._links.items()
         }
-        for peer, state in peers.items():
-            for number, span in enumerate(spans):
-                here = _within(span, span.share(peer, self.nodes))
+
+        def send(number: int) -> None:
+            span = spans[number]
+            for peer, state in peers.items():
+                there = span.share(peer, self.nodes)
+                here = _within(span, there)
                 block = CHUNK_BYTES // span.dtype.itemsize
                 for start in range(0, here.stop - here.start, block):
                     for slot, part in enumerate(parts[number]):
                         values = part[here][start : start + block]
-                        state.outgoing.append(_Piece(PART, slot, number, start * span.dtype.itemsize, values))
+                        offset = start * span.dtype.itemsize
+                        state.outgoing.append(_Piece(PART, slot, number, offset, values, there.offset + offset))
+            here = _within(span, span.share(self.node, self.nodes))
+            shares[number].bring(self.node, [part[here] for part in parts[number]])
+            self._add_what_came(shares[number], number, peers, divisor, combine)
 
         def place(peer: int, frame: Frame) -> np.ndarray:
             if frame.kind == FIGURES or frame.span >= len(spans):
@@ -138,7 +196,7 @@ class Net:
             if frame.kind == SUM:
                 into = results[frame.span][_within(span, span.share(peer, self.nodes))]
             else:
-                into = share.sources[share.source_of[peer, frame.slot]]
+                into = share.source(peer, frame.slot)
             start = frame.offset // span.dtype.itemsize
             count = frame.length // (2 if self._is_rounded(span.dtype) else span.dtype.itemsize)
             if start + count > into.size or (frame.kind == PART and start != share.came[peer, frame.slot]):
@@ -151,7 +209,31 @@ class Net:
                 self._add_what_came(shares[frame.span], frame.span, peers, divisor, combine)
             return values.nbytes
 
-        self._exchange(peers, place, came)
+        if feed is None:
+            for number in range(len(spans)):
+                send(number)
+        self._exchange(peers, place, came, feed, send)
+
+    def spread(self, spans: Sequence[Sequence[Span]], view: Callable[[Span], np.ndarray]) -> None:
+        """Lets every node have what each has in its ``spans``, node by node; ``view`` gives a span's values, flat."""
+        peers = {peer: _Peer(link, sum(view(span).nbytes for span in spans[peer])) for peer, link in self._links.items()}
+        for number, span in enumerate(spans[self.node]):
+            values, block = view(span), CHUNK_BYTES // span.dtype.itemsize
+            for start in range(0, values.size, block):
+                piece = _Piece(SUM, 0, number, start * span.dtype.itemsize, values[start : start + block])
+                for state in peers.values():
+                    state.outgoing.append(piece)
+
+        def place(peer: int, frame: Frame) -> np.ndarray:
+            if frame.kind != SUM or frame.span >= len(spans[peer]):
+                raise MessageError(f"a message of kind {frame.kind}, span {frame.span} came from node {peer} out of turn")
+            into = view(spans[peer][frame.span])
+            start, count = (number // into.itemsize for number in (frame.offset, frame.length))
+            if start + count > into.size:
+                raise MessageError(f"a message from node {peer} does not fit its place in span {frame.span}")
+            return into[start : start + count]
+
+        self._exchange(peers, place, lambda peer, frame, values: values.nbytes)
 
     def gather(self, figures: np.ndarray) -> dict[int, np.ndarray]:
         """Every other node's ``figures``, flat float64, by node; each node may bring another number of them."""
@@ -173,10 +255,18 @@ class Net:
         """Closes all connections; the other nodes' waits end with ``AbortedError``."""
         close(self._links)
 
-    def _exchange(self, peers: dict[int, _Peer], place: Place, came: Came) -> None:
+    def _exchange(
+        self,
+        peers: dict[int, _Peer],
+        place: Place,
+        came: Came,
+        feed: Feed | None = None,
+        send: Callable[[int], None] = lambda span: None,
+    ) -> None:
         """Sends everything that is queued and receives until no node's bytes are missing.
 
-        ``place`` says where a frame's values go, ``came`` how many of the missing bytes they were.
+        ``place`` says where a frame's values go, ``came`` how many of the missing bytes they were. Spans that ``feed`` has
+        are queued by ``send``.
         """
         self._operation += 1
         with selectors.DefaultSelector() as selector:
@@ -196,9 +286,16 @@ class Net:
                         watched[peer] = wanted
                 return any(watched.values())
 
+            if feed is not None:
+                selector.register(feed.read_end, selectors.EVENT_READ, None)
             until = self._waiting.until()
-            while watch():
+            while watch() or (feed is not None and feed.missing):
                 for key, events in wait(selector, self._waiting, until, "for the gradients of another node"):
+                    if key.data is None:
+                        assert feed is not None
+                        for span in feed.take():
+                            send(span)
+                        continue
                     peer, state = key.data, peers[key.data]
                     if events & selectors.EVENT_WRITE:
                         self._send(peer, state)
@@ -209,43 +306,38 @@ class Net:
                             state.missing_bytes -= came(peer, frame, state.into)
                             break
                     until = self._waiting.until()
+                if feed is not None and feed.missing:
+                    until = self._waiting.until()  # it is this node that is not ready: its own affair
 
-    def _share(self, span: Span, parts: Sequence[np.ndarray], result: np.ndarray) -> _Share:
-        here = _within(span, span.share(self.node, self.nodes))
-        sources: list[np.ndarray] = []
-        came, source_of = {}, {}
-        for node, count in enumerate(self._partials):
-            for slot in range(count):
-                source_of[node, slot] = len(sources)
-                if node == self.node:
-                    sources.append(parts[slot][here])
-                else:
-                    came[node, slot] = 0
-                    sources.append(np.empty(here.stop - here.start, span.dtype))
-        return _Share(result[here], sources, came, source_of)
+    def _share(self, span: Span, result: np.ndarray) -> _Share:
+        mine = span.share(self.node, self.nodes)
+        partials = list(enumerate(self._partials))
+        came = {(node, slot): 0 for node, count in partials for slot in range(count)}
+        return _Share(mine.offset, result[_within(span, mine)], self._partials, came)
 
     def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float, combine: np.ufunc) -> None:
         ready = min(share.came.values())
-        if ready <= share.done:
-            return
-        here = slice(share.done, ready)
-        out = share.out[here]
-        add_up(self._total, [source[here] for source in share.sources], out, divisor, combine)
-        piece = _Piece(SUM, 0, span, share.done * out.itemsize, out)
-        if self._is_rounded(out.dtype):
-            # This node, too, goes on with the rounded sum: all replicas have the same bits.
-            words = self._rounded(piece, self.node)
-            out[...] = widened(words)
-            piece = replace(piece, values=words)
-        for state in peers.values():
-            state.outgoing.append(piece)
-        share.done = ready
+        block = CHUNK_BYTES // share.out.itemsize
+        while share.done < ready:
+            here = slice(share.done, min(ready, share.done + block))
+            out = share.out[here]
+            add_up(self._total, share.ordered(here), out, divisor, combine)
+            offset = share.done * out.itemsize
+            piece = _Piece(SUM, 0, span, offset, out, share.at + offset)
+            if self._is_rounded(out.dtype):
+                # This node, too, goes on with the rounded sum: all replicas have the same bits.
+                words = self._rounded(piece, self.node)
+                out[...] = widened(words)
+                piece = replace(piece, values=words)
+            for state in peers.values():
+                state.outgoing.append(piece)
+            share.done = here.stop
 
     def _is_rounded(self, dtype: np.dtype) -> bool:
         return self._wire == "bfloat16" and dtype == np.float32
 
     def _rounded(self, piece: _Piece, node: int) -> np.ndarray:
-        place = (node, piece.kind * 256 + piece.slot, piece.span, piece.offset)
+        place = (node, piece.kind, piece.slot, piece.at)
         error = self._errors.get(place)
         if error is None or error.size != piece.values.size:
             error = self._errors[place] = np.zeros(piece.values.size, np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from ...runtime.trees import map_leaves
 from ..errors import DataError
 from .source import Arrays
+from .stamps import Stamp, check_unchanged, stamp
 
 
 @dataclass(frozen=True)
@@ -18,18 +19,17 @@ class ArrayFiles:
 
     ``path`` is one ``.npy`` file (a batch is an array), a folder of them, or an ``.npz`` file (a batch is a dict by name).
     Arrays of ``.npy`` files are mapped: a batch reads its own rows, whatever the size of the file. Those of an ``.npz``
-    file are read once by each process. ``stamps`` are the files' sizes and times, by which a worker knows that it sees
-    the same.
+    file are read once by each process.
     """
 
     path: Path
-    stamps: tuple[tuple[str, int, int], ...]
+    stamps: tuple[Stamp, ...]
 
     @staticmethod
     def at(path: str | Path) -> "ArrayFiles":
         """The source at ``path``. Raises ``DataError`` when there are no arrays, or they have no common leading axis."""
         path = Path(path).absolute()
-        files = ArrayFiles(path, _stamps(path))
+        files = ArrayFiles(path, tuple(stamp(_folder(path), file) for file in _files(path)))
         _open(files)
         return files
 
@@ -42,11 +42,7 @@ class ArrayFiles:
 
         Raises ``DataError`` when a file was replaced or changed since the source was made.
         """
-        if _stamps(self.path) != self.stamps:
-            raise DataError(
-                f"the data files at {self.path} changed during the run, or are not the driver's on this node: put the old "
-                "ones back, or copy them with their times (cp -p)"
-            )
+        check_unchanged(_folder(self.path), self.stamps)
         return _open(self).batch(indices)
 
 
@@ -67,12 +63,8 @@ def _open(files: ArrayFiles) -> Arrays:
     return Arrays(map_leaves(np.asarray, tree))
 
 
-def _stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
-    try:
-        states = [(file.name, file.stat()) for file in _files(path)]
-    except OSError as error:
-        raise DataError(f"the data at {path} cannot be read: {error.strerror or error}") from error
-    return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
 
 
 def _files(path: Path) -> list[Path]:

@@ -25,24 +25,26 @@ class Order:
         return asdict(self)
 
 
-def take(order: Order, count: int, total: int) -> tuple[np.ndarray, Order]:
+def take(order: Order, count: int, total: int, *, last: str = "drop") -> tuple[np.ndarray, Order]:
     """The next ``count`` of ``total`` example indices, and the place after them.
 
-    An epoch's last examples that do not fill a whole batch are left out, and the next epoch begins. Raises
-    ``DataError`` when ``count`` is larger than ``total``.
+    An epoch's last examples that do not fill a whole batch are left out, and the next epoch begins; with
+    ``last="keep"`` they are a smaller batch. Raises ``DataError`` when ``count`` is larger than ``total``.
 
     >>> indices, after = take(Order(seed=1), 2, 5)
     >>> len(indices), after
     (2, Order(seed=1, epoch=0, position=2))
     >>> take(Order(seed=1, position=4), 2, 5)[1]
     Order(seed=1, epoch=1, position=2)
+    >>> len(take(Order(seed=1, position=4), 2, 5, last="keep")[0])
+    1
     """
     if count > total:
         raise DataError(f"one step takes {count} examples and the data holds {total}; lower the global batch")
-    if order.position + count > total:
+    if order.position + (count if last == "drop" else 1) > total:
         order = Order(order.seed, order.epoch + 1, 0)
     indices = permutation(order.seed, order.epoch, total)[order.position : order.position + count]
-    return indices, Order(order.seed, order.epoch, order.position + count)
+    return indices, Order(order.seed, order.epoch, order.position + len(indices))
 
 
 @lru_cache(maxsize=2)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from .adamw import adamw
-from .clipping import clip_by_global_norm
+from .clipping import clip_by_global_norm, clipped
 from .lamb import lamb
 from .lars import lars
 from .momentum import momentum
-from .norms import global_norm
+from .norms import block_sums, global_norm, root
 from .protocol import Optimizer
 from .rates import Rate, constant, cosine, linear_scaling, square_root_scaling, staircase, warmup, warmup_cosine
 from .sgd import sgd
@@ -26,7 +26,9 @@ __all__ = [
     "OPTIMIZERS",
     "Optimizer",
     "adamw",
+    "block_sums",
     "clip_by_global_norm",
+    "clipped",
     "constant",
     "cosine",
     "global_norm",
@@ -34,6 +36,7 @@ __all__ = [
     "lars",
     "linear_scaling",
     "momentum",
+    "root",
     "sgd",
     "square_root_scaling",
     "staircase",

@@ -7,7 +7,7 @@ import numpy as np
 from ...runtime.trees import flatten
 from .checks import check_decay, check_fraction, check_positive
 from .moments import init_moments, moment_ratio
-from .protocol import Optimizer
+from .protocol import Optimizer, elementwise
 
 
 def adamw(*, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8, weight_decay: float = 0.01) -> Optimizer:
@@ -44,4 +44,4 @@ def adamw(*, beta1: float = 0.9, beta2: float = 0.95, epsilon: float = 1e-8, wei
             np.subtract(p, work, out=p)
         return params, state
 
-    return Optimizer(init_moments, update, "adamw")
+    return elementwise(init_moments, update, "adamw")

@@ -18,7 +18,12 @@ def clip_by_global_norm(grads: Any, limit: float) -> tuple[Any, float]:
     if not limit > 0.0:
         raise ValueError(f"the clipping limit is {limit}; it must be above 0, for example 1.0")
     norm = global_norm(grads)
+    return clipped(grads, norm, limit), norm
+
+
+def clipped(grads: Any, norm: float, limit: float) -> Any:
+    """The gradients, or pieces of them, scaled to the ``limit`` where their global ``norm`` is above it; else as they are."""
     if not np.isfinite(norm) or norm <= limit:
-        return grads, norm
+        return grads
     scale = limit / norm
-    return map_leaves(lambda leaf: np.multiply(leaf, scale, out=np.empty_like(leaf)), grads), norm
+    return map_leaves(lambda leaf: np.multiply(leaf, scale, out=np.empty_like(leaf)), grads)

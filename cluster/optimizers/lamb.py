@@ -7,7 +7,7 @@ import numpy as np
 from ...runtime.trees import flatten
 from .checks import check_decay, check_fraction, check_positive
 from .moments import init_moments, moment_ratio
-from .norms import norm
+from .norms import Norms, whole_norms
 from .protocol import Optimizer
 
 
@@ -32,22 +32,23 @@ def lamb(*, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-6, wei
     check_positive("epsilon", epsilon, 1e-6)
     check_decay(weight_decay)
 
-    def update(params: Any, grads: Any, state: Any, rate: float) -> tuple[Any, Any]:
+    def update(params: Any, grads: Any, state: Any, rate: float, norms: Norms = whole_norms) -> tuple[Any, Any]:
         state["count"] += 1
         count = int(state["count"])
         correction = 1.0 / (1.0 - beta1**count)
         trees = (params, grads, state["mean"], state["square"])
-        for p, g, m, s in zip(*(flatten(tree)[0] for tree in trees), strict=True):
+        leaves = zip(*(flatten(tree)[0] for tree in trees), strict=True)
+        for leaf, (p, g, m, s) in enumerate(leaves):
             direction = moment_ratio(g, m, s, beta1=beta1, beta2=beta2, epsilon=epsilon, count=count)
             np.multiply(direction, correction, out=direction)
             step_size = rate
             if p.ndim >= 2:
                 if weight_decay:
                     np.add(direction, p * weight_decay, out=direction)
-                weight, length = norm(p), norm(direction)
+                weight, length = norms(leaf, p, direction)
                 step_size = rate * weight / length if weight and length else rate
             np.multiply(direction, step_size, out=direction)
             np.subtract(p, direction, out=p)
         return params, state
 
-    return Optimizer(init_moments, update, "lamb")
+    return Optimizer(init_moments, update, "lamb", update)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...runtime.trees import flatten, map_leaves
 from .checks import check_decay, check_fraction, check_positive
-from .norms import norm
+from .norms import Norms, whole_norms
 from .protocol import Optimizer
 
 
@@ -32,13 +32,14 @@ def lars(*, momentum: float = 0.9, trust: float = 0.001, weight_decay: float = 1
     def init(params: Any) -> Any:
         return {"velocity": map_leaves(np.zeros_like, params)}
 
-    def update(params: Any, grads: Any, state: Any, rate: float) -> tuple[Any, Any]:
-        for p, g, v in zip(*(flatten(tree)[0] for tree in (params, grads, state["velocity"])), strict=True):
+    def update(params: Any, grads: Any, state: Any, rate: float, norms: Norms = whole_norms) -> tuple[Any, Any]:
+        leaves = zip(*(flatten(tree)[0] for tree in (params, grads, state["velocity"])), strict=True)
+        for leaf, (p, g, v) in enumerate(leaves):
             is_layer = p.ndim >= 2
             work = g + p * weight_decay if is_layer and weight_decay else g.copy()
             step_size = rate
             if is_layer:
-                weight, gradient = norm(p), norm(g)
+                weight, gradient = norms(leaf, p, g)
                 if weight and gradient:
                     step_size = rate * trust * weight / (gradient + weight_decay * weight)
             np.multiply(work, step_size, out=work)
@@ -47,4 +48,4 @@ def lars(*, momentum: float = 0.9, trust: float = 0.001, weight_decay: float = 1
             np.subtract(p, v, out=p)
         return params, state
 
-    return Optimizer(init, update, "lars")
+    return Optimizer(init, update, "lars", update)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...runtime.trees import flatten, map_leaves
 from .checks import check_decay, check_fraction
-from .protocol import Optimizer
+from .protocol import Optimizer, elementwise
 
 
 def momentum(*, beta: float = 0.9, nesterov: bool = False, weight_decay: float = 0.0) -> Optimizer:
@@ -41,4 +41,4 @@ def momentum(*, beta: float = 0.9, nesterov: bool = False, weight_decay: float =
             np.subtract(p, direction * rate, out=p)
         return params, state
 
-    return Optimizer(init, update, "momentum")
+    return elementwise(init, update, "momentum")

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...runtime.trees import flatten
 from .checks import check_decay
-from .protocol import Optimizer
+from .protocol import Optimizer, elementwise
 
 
 def sgd(*, weight_decay: float = 0.0) -> Optimizer:
@@ -30,4 +30,4 @@ def sgd(*, weight_decay: float = 0.0) -> Optimizer:
             np.subtract(p, g * rate, out=p)
         return params, state
 
-    return Optimizer(lambda params: {}, update, "sgd")
+    return elementwise(lambda params: {}, update, "sgd")

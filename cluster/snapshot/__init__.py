@@ -1,8 +1,11 @@
-"""Makes saved training state (snapshots): their bytes, the folder that keeps them, and their way to other programs."""
+"""Makes saved training state (snapshots): their bytes, the place that keeps them, and their way to other programs."""
 
 from .export import export_parameters
-from .format import FORMAT_VERSION, Packed, Snapshot, check_same_run, load, pack, read
-from .store import BEST_NAME, Best, after, latest, remove_partial, save
+from .format import FORMAT_VERSION, Packed, Snapshot, pack
+from .places import Where, absolute, is_url, join, local_path
+from .reading import check_same_run, load, read, verify
+from .shares import Share
+from .store import BEST_NAME, Best, after, best_of, latest, move_aside, of_step, remove_partial, save, step_of
 from .writer import Writer
 
 __all__ = [
@@ -10,15 +13,26 @@ __all__ = [
     "FORMAT_VERSION",
     "Best",
     "Packed",
+    "Share",
     "Snapshot",
+    "Where",
     "Writer",
+    "absolute",
     "after",
+    "best_of",
     "check_same_run",
     "export_parameters",
+    "is_url",
+    "join",
     "latest",
     "load",
+    "local_path",
+    "move_aside",
+    "of_step",
     "pack",
     "read",
     "remove_partial",
     "save",
+    "step_of",
+    "verify",
 ]

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, SnapshotError
-from .format import read
+from .places import Where
+from .reading import read
 
 _STEP = re.compile(r"\['([^']*)'\]|\[(-?\d+)\]|\.(\w+)")
 
 
-def export_parameters(snapshot: str | Path, target: str | Path) -> dict[str, np.ndarray]:
+def export_parameters(snapshot: Where, target: str | Path) -> dict[str, np.ndarray]:
     """Writes the parameters of a snapshot file to ``target``, an ``.npz`` or ``.safetensors`` file; returns them by name.
 
     A name is the leaf's path with dots: ``layers.0.weight``. No model is needed. The file appears whole or not at all.

@@ -1,30 +1,35 @@
-"""Makes the bytes of a snapshot (saved training state) from parameters, optimizer state and data order, and back.
+"""Makes the bytes of a snapshot (saved training state) from parameters, optimizer state and data order, and fields of them.
 
-A snapshot is one file: a header of 52 bytes (magic, format version, payload length, BLAKE2b digest), then a msgpack
-payload, never pickle: a map of ``step``, ``order``, ``random``, ``settings``, ``scores``, ``params`` and ``state``; the
-last two are lists of leaves, each a map of ``path``, ``dtype``, ``shape`` and ``data`` (the array's bytes, C order).
+A snapshot is a file, and parts beside it where it is big. Each begins with a header of 52 bytes (magic, format version,
+payload length, BLAKE2b digest). The payload of a part is bytes of leaves; that of the file is msgpack, never pickle: a map
+of ``step``, ``order``, ``random``, ``settings``, ``scores``, ``parts``, ``params`` and ``state``. The last two are lists of
+leaves, each a map of ``path``, ``dtype``, ``shape`` and, unless it is in the parts, ``data`` (its bytes in C order).
 """
 
 import hashlib
 import math
+import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgpack
 import numpy as np
 
-from ...runtime.trees import flatten_with_paths, unflatten
+from ...runtime.trees import flatten_with_paths
 from ..errors import SnapshotError
+from .places import Piece, Place
+from .shares import Extent, Share, gaps, parts_of
 
-FORMAT_VERSION = 1
-_MAGIC = b"RETAPE\x1aS"
-_HEADER = struct.Struct("<8sIQ32s")  # magic, version, payload bytes, digest of version and payload
-_NAMED_LEAVES = 4
+FORMAT_VERSION = 2
+HEADER = struct.Struct("<8sIQ32s")  # magic, version, payload bytes, digest of version and payload
+_MAGIC, _PART_MAGIC = b"RETAPE\x1aS", b"RETAPE\x1aP"
+# A snapshot in one file is what format 1 was: an older retape reads it.
+_ONE_FILE_VERSION = 1
 # What stands before the arrays is small.
 _PEEKED_BYTES = 65536
+_PART_NAME = re.compile(r"step-\d{9}-\w+-\d{4}-\d{4}\.part")
 
 
 @dataclass(frozen=True)
@@ -46,21 +51,96 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a snapshot; ``payload`` is ``None`` where another worker has it."""
+
+    name: str
+    extents: tuple[Extent, ...]
+    payload: memoryview | None
+
+    @property
+    def payload_bytes(self) -> int:
+        """The length of the payload."""
+        return sum(extent.stop - extent.start for extent in self.extents)
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """The content of the file. Its checksum takes about a second for each GiB."""
+        assert self.payload is not None
+        return (_header(_PART_MAGIC, FORMAT_VERSION, [self.payload]), self.payload)
+
+
+@dataclass(frozen=True)
 class Packed:
-    """A snapshot as the bytes of its file: a copy, which the training may go on beside."""
+    """One worker's share of a snapshot as bytes: a copy, which the training may go on beside.
 
-    step: int
-    scores: Mapping[str, float]
-    payload: memoryview
+    ``parts`` are its own; in the first worker's share, those of all.
+    """
 
-    def header(self) -> bytes:
-        """What stands before the payload. The checksum takes about a second for each GiB."""
-        return _HEADER.pack(_MAGIC, FORMAT_VERSION, len(self.payload), digest(FORMAT_VERSION, self.payload))
+    share: Share
+    fields: Mapping[str, Any]
+    parts: tuple[Part, ...]
+    leaves: memoryview
+
+    @property
+    def step(self) -> int:
+        """The finished updates."""
+        return self.fields["step"]
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that the copy takes."""
+        return len(self.leaves) + sum(len(part.payload) for part in self.parts if part.payload is not None)
+
+    def manifest(self, digests: Mapping[str, bytes]) -> tuple[Piece, ...]:
+        """The content of the snapshot's own file; ``digests`` are those of the parts by name."""
+        packer = msgpack.Packer(autoreset=False)
+        fields = dict(self.fields)
+        if self.parts:
+            fields["parts"] = [
+                {
+                    "name": part.name,
+                    "bytes": part.payload_bytes,
+                    "digest": digests[part.name],
+                    "extents": [[extent.leaf, extent.start, extent.stop] for extent in part.extents],
+                }
+                for part in self.parts
+            ]
+        packer.pack_map_header(len(fields) + 2)
+        for name, value in fields.items():
+            packer.pack(name)
+            packer.pack(value)
+        pieces = [packer.bytes(), self.leaves]
+        version = FORMAT_VERSION if self.parts else _ONE_FILE_VERSION
+        return (_header(_MAGIC, version, pieces), *pieces)
 
 
-def pack(snapshot: Snapshot) -> Packed:
-    """``snapshot`` as the bytes of its file; takes memory for one copy of its arrays."""
+def pack(snapshot: Snapshot, share: Share | None = None) -> Packed:
+    """What the worker of ``share`` (else one for all) writes of ``snapshot``; takes memory for one copy of that."""
+    share = share or Share()
+    trees = [flatten_with_paths(tree)[:2] for tree in (snapshot.params, snapshot.state)]
+    arrays = [_as_bytes(leaf) for _, leaves in trees for leaf in leaves]
+    sizes = [array.nbytes for array in arrays]
+    mine = parts_of(sizes, share.rank, share.world)
+    parts = []
+    for rank in range(share.world) if share.rank == 0 else (share.rank,):
+        for number, extents in enumerate(mine if rank == share.rank else parts_of(sizes, rank, share.world)):
+            payload = _gathered(arrays, extents) if rank == share.rank else None
+            parts.append(Part(share.part_name(snapshot.step, rank, number), extents, payload))
+    is_one_file = not parts and share.rank == 0
     packer = msgpack.Packer(autoreset=False)
+    for name, (paths, leaves) in zip(("params", "state"), trees, strict=True):
+        packer.pack(name)
+        packer.pack_array_header(len(leaves))
+        for path, leaf in zip(paths, leaves, strict=True):
+            array = np.asarray(leaf)
+            described = {"path": path, "dtype": array.dtype.str, "shape": list(array.shape)}
+            packer.pack_map_header(len(described) + is_one_file)
+            for key, value in described.items():
+                packer.pack(key)
+                packer.pack(value)
+            if is_one_file:
+                packer.pack("data")
+                packer.pack(_as_bytes(leaf).data)
     fields = {
         "step": snapshot.step,
         "order": dict(snapshot.order),
@@ -68,158 +148,127 @@ def pack(snapshot: Snapshot) -> Packed:
         "settings": dict(snapshot.settings),
         "scores": dict(snapshot.scores),
     }
-    packer.pack_map_header(len(fields) + 2)
-    for name, value in fields.items():
-        packer.pack(name)
-        packer.pack(value)
-    for name, tree in (("params", snapshot.params), ("state", snapshot.state)):
-        packer.pack(name)
-        _pack_leaves(packer, tree)
-    return Packed(snapshot.step, fields["scores"], memoryview(packer.getbuffer()))
+    return Packed(share, fields, tuple(parts), memoryview(packer.getbuffer()))
 
 
-def load(path: str | Path, *, params_like: Any, state_like: Any) -> Snapshot:
-    """Reads a snapshot back into the shape of ``params_like`` and ``state_like`` (trees of arrays, as
-    ``init`` makes).
-
-    Raises ``SnapshotError`` when the file is missing, cut short, altered, of a newer format, or when its
-    leaves' paths, shapes or dtypes differ from the trees given (the text names them).
-    """
-    payload = read(path)
-    return Snapshot(
-        step=payload["step"],
-        params=_restore(payload["params"], params_like, "parameter", path),
-        state=_restore(payload["state"], state_like, "optimizer state", path),
-        order=payload["order"],
-        random=payload["random"],
-        settings=payload["settings"],
-        scores=payload.get("scores", {}),
-    )
-
-
-def check_same_run(snapshot: Snapshot, path: str | Path, **wanted: Any) -> None:
-    """Raises ``SnapshotError`` that names each of ``wanted`` that the snapshot's settings have with another value."""
-    saved = snapshot.settings
-    different = [
-        f"{name} {saved[name]!r} saved, {here!r} here" for name, here in wanted.items() if saved.get(name, here) != here
-    ]
-    if different:
-        raise SnapshotError(
-            f"the snapshot {path} is of another run ({'; '.join(different)}), which cannot be gone on with bit for bit: "
-            "resume with the same, or start a run whose init returns the snapshot's parameters"
-        )
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """The checked payload of a snapshot file: step, order, random, settings, and the packed leaves.
-
-    Raises ``SnapshotError`` as :func:`load` does, but compares with no model.
-    """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SnapshotError(f"the snapshot {path} cannot be read: {error.strerror or error}") from error
-    if not content.startswith(_MAGIC[: len(content)]) or not content:
-        raise SnapshotError(f"{path} is not a retape snapshot (its first bytes are {content[:8]!r})")
-    if len(content) < _HEADER.size:
-        raise _cut_short(path, len(content), _HEADER.size)
-    _, version, payload_bytes, expected_digest = _HEADER.unpack_from(content)
-    expected = _HEADER.size + payload_bytes
-    payload = memoryview(content)[_HEADER.size :]
-    if version > FORMAT_VERSION:
-        raise SnapshotError(
-            f"the snapshot {path} has format {version}; this retape reads up to {FORMAT_VERSION}: update retape"
-        )
-    if len(content) < expected:
-        raise _cut_short(path, len(content), expected)
-    if len(content) > expected or digest(version, payload) != expected_digest:
-        raise SnapshotError(
-            f"the snapshot {path} was altered: its checksum does not match its {len(content)} bytes; "
-            "resume from the one before"
-        )
+def decode(content: bytes, file: object) -> dict[str, Any]:
+    """The checked fields of a snapshot's own file. Raises ``SnapshotError`` for anything that is not what ``pack`` makes."""
+    payload = _payload(content, file, _MAGIC, "snapshot")
     try:
         fields: dict[str, Any] = msgpack.unpackb(payload, strict_map_key=False)
         _check_fields(fields)
     except Exception as error:
         # The checksum is good, so another program made it: msgpack has errors of many kinds for that.
-        raise SnapshotError(f"{path} holds something else than a snapshot: {type(error).__name__}: {error}") from error
+        raise SnapshotError(f"{file} holds something else than a snapshot: {type(error).__name__}: {error}") from error
     return fields
 
 
+def part_payload(content: bytes, file: object, expected: Mapping[str, Any]) -> memoryview:
+    """The checked payload of a part that the snapshot's own file describes as ``expected``. Raises ``SnapshotError``."""
+    payload = _payload(content, file, _PART_MAGIC, "part of a snapshot")
+    if len(payload) != expected["bytes"] or part_digest(content) != expected["digest"]:
+        raise SnapshotError(f"{file} is a part of another snapshot; resume from the one before")
+    return payload
+
+
+def part_digest(head: bytes) -> bytes:
+    """The digest in the header of a part. Raises ``SnapshotError`` for anything else."""
+    if len(head) < HEADER.size or not head.startswith(_PART_MAGIC):
+        raise SnapshotError("it is no part of a snapshot")
+    return HEADER.unpack_from(head)[3]
+
+
+def peek(place: Place, name: str) -> Mapping[str, Any]:
+    """The step and scores of a snapshot from the first bytes of its file, with no check; none where they cannot be read."""
+    found: dict[str, Any] = {}
+    unpacker = msgpack.Unpacker(strict_map_key=False)
+    try:
+        unpacker.feed(place.read(name, HEADER.size + _PEEKED_BYTES)[HEADER.size :])
+        for _ in range(unpacker.read_map_header()):
+            key, value = unpacker.unpack(), unpacker.unpack()
+            if key == "step":
+                found["step"] = int(value)
+            if key == "scores":
+                found["scores"] = {name: float(score) for name, score in value.items()}
+                break
+    except (OSError, SnapshotError, ValueError, TypeError, AttributeError, msgpack.UnpackException):
+        return {}
+    return found
+
+
+def digest(version: int, *pieces: Piece) -> bytes:
+    """The checksum in a header: BLAKE2b with 32 bytes, of the version and the payload."""
+    made = hashlib.blake2b(struct.pack("<I", version), digest_size=32)
+    for piece in pieces:
+        made.update(piece)
+    return made.digest()
+
+
+def _header(magic: bytes, version: int, pieces: Sequence[Piece]) -> bytes:
+    return HEADER.pack(magic, version, sum(map(len, pieces)), digest(version, *pieces))
+
+
+def _payload(content: bytes, file: object, magic: bytes, what: str) -> memoryview:
+    if not content.startswith(magic[: len(content)]) or not content:
+        raise SnapshotError(f"{file} is not a retape {what} (its first bytes are {content[:8]!r})")
+    if len(content) < HEADER.size:
+        raise _cut_short(file, len(content), HEADER.size)
+    _, version, payload_bytes, expected_digest = HEADER.unpack_from(content)
+    expected = HEADER.size + payload_bytes
+    payload = memoryview(content)[HEADER.size :]
+    if version > FORMAT_VERSION:
+        raise SnapshotError(
+            f"the snapshot {file} has format {version}; this retape reads up to {FORMAT_VERSION}: update retape"
+        )
+    if len(content) < expected:
+        raise _cut_short(file, len(content), expected)
+    if len(content) > expected or digest(version, payload) != expected_digest:
+        raise SnapshotError(
+            f"the snapshot {file} was altered: its checksum does not match its {len(content)} bytes; "
+            "resume from the one before"
+        )
+    return payload
+
+
 def _check_fields(fields: dict[str, Any]) -> None:
-    """Raises ``TypeError``, ``KeyError`` or ``ValueError`` unless ``fields`` are what ``pack`` writes."""
+    """Raises ``TypeError``, ``KeyError`` or ``ValueError`` unless ``fields`` are what ``pack`` makes."""
     if not isinstance(fields["step"], int):
         raise TypeError(f"the step is {fields['step']!r}")
     for name in ("order", "random", "settings"):
         if not isinstance(fields[name], dict):
             raise TypeError(f"{name} is no map")
+    sizes = []
     for leaf in (*fields["params"], *fields["state"]):
-        dtype = np.dtype(leaf["dtype"])
-        if dtype.hasobject or not isinstance(leaf["path"], str) or not isinstance(leaf["data"], bytes):
+        dtype, data = np.dtype(leaf["dtype"]), leaf.get("data")
+        size = dtype.itemsize * math.prod(leaf["shape"])
+        if dtype.hasobject or not isinstance(leaf["path"], str) or size < 0 or not isinstance(data, bytes | None):
             raise TypeError(f"the leaf {leaf['path']!r} is no array of numbers")
-        if dtype.itemsize * math.prod(leaf["shape"]) != len(leaf["data"]):
-            raise ValueError(f"the leaf {leaf['path']!r} has {len(leaf['data'])} bytes for {leaf['dtype']}{leaf['shape']}")
+        if data is not None and size != len(data):
+            raise ValueError(f"the leaf {leaf['path']!r} has {len(data)} bytes for {leaf['dtype']}{leaf['shape']}")
+        sizes.append(size if data is None else 0)
+    extents = []
+    for part in fields.get("parts", ()):
+        found = [Extent(*extent) for extent in part["extents"]]
+        if not _PART_NAME.fullmatch(part["name"]) or sum(e.stop - e.start for e in found) != part["bytes"]:
+            raise ValueError(f"the part {part['name']!r} is none")
+        extents += found
+    if wrong := gaps(sizes, extents):
+        raise ValueError(f"the bytes of leaf {wrong[0]} are not there exactly once")
 
 
-def peek_scores(path: Path) -> Mapping[str, float]:
-    """The scores of a snapshot file from its first bytes, with no check of the rest; none where they cannot be read."""
-    unpacker = msgpack.Unpacker(strict_map_key=False)
-    try:
-        with open(path, "rb") as file:
-            file.seek(_HEADER.size)
-            unpacker.feed(file.read(_PEEKED_BYTES))
-        for _ in range(unpacker.read_map_header()):
-            name, value = unpacker.unpack(), unpacker.unpack()
-            if name == "scores":
-                return {key: float(score) for key, score in value.items()}
-    except (OSError, ValueError, TypeError, AttributeError, msgpack.UnpackException):
-        return {}
-    return {}
+def _as_bytes(leaf: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(leaf)).reshape(-1).view(np.uint8)
 
 
-def digest(version: int, payload: bytes | memoryview) -> bytes:
-    """The checksum in the header: BLAKE2b with 32 bytes, of the version and the payload."""
-    made = hashlib.blake2b(struct.pack("<I", version), digest_size=32)
-    made.update(payload)
-    return made.digest()
+def _gathered(arrays: Sequence[np.ndarray], extents: Sequence[Extent]) -> memoryview:
+    """A copy of the extents, one after the other."""
+    made = np.empty(sum(extent.stop - extent.start for extent in extents), np.uint8)
+    at = 0
+    for extent in extents:
+        made[at : at + extent.stop - extent.start] = arrays[extent.leaf][extent.start : extent.stop]
+        at += extent.stop - extent.start
+    return made.data
 
 
-def _pack_leaves(packer: msgpack.Packer, tree: Any) -> None:
-    paths, leaves, _ = flatten_with_paths(tree)
-    packer.pack_array_header(len(leaves))
-    for path, leaf in zip(paths, leaves, strict=True):
-        array = np.asarray(leaf)
-        packer.pack_map_header(4)
-        for name, value in (("path", path), ("dtype", array.dtype.str), ("shape", list(array.shape))):
-            packer.pack(name)
-            packer.pack(value)
-        packer.pack("data")
-        packer.pack(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
-def _restore(packed: list[dict[str, Any]], like: Any, what: str, path: str | Path) -> Any:
-    paths, leaves, treedef = flatten_with_paths(like)
-    saved = {leaf["path"]: leaf for leaf in packed}
-    wanted = dict(zip(paths, map(np.asarray, leaves), strict=True))
-    differences = [f"{name}: not in this model" for name in saved if name not in wanted]
-    differences += [f"{name}: not in the snapshot" for name in wanted if name not in saved]
-    for name in wanted:
-        if name in saved:
-            here = (wanted[name].shape, wanted[name].dtype.str)
-            there = (tuple(saved[name]["shape"]), saved[name]["dtype"])
-            if here != there:
-                differences.append(f"{name}: {there[1]}{list(there[0])} saved, {here[1]}{list(here[0])} here")
-    if differences:
-        more = len(differences) - _NAMED_LEAVES
-        raise SnapshotError(
-            f"the snapshot {path} is of another model; {len(differences)} {what} leaves differ: "
-            + "; ".join(differences[:_NAMED_LEAVES])
-            + (f"; and {more} more" if more > 0 else "")
-        )
-    arrays = [np.frombuffer(saved[name]["data"], saved[name]["dtype"]).reshape(saved[name]["shape"]).copy() for name in paths]
-    return unflatten(treedef, arrays)
-
-
-def _cut_short(path: Path, found: int, expected: int) -> SnapshotError:
-    return SnapshotError(f"the snapshot {path} is cut short: {found} of {expected} bytes; resume from the one before")
+def _cut_short(file: object, found: int, expected: int) -> SnapshotError:
+    return SnapshotError(f"the snapshot {file} is cut short: {found} of {expected} bytes; resume from the one before")

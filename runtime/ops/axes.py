@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..array import Array, apply, read
+from ..array import Array, apply, read, settled
 from ..op import OPS
 from ..python_numbers import as_array
 
@@ -102,5 +102,11 @@ def reduced(x: Any, axis: Any, keepdims: bool, dtype: Any) -> np.ndarray:
 
 
 def plain_value(x: Any) -> Any:
-    """Return the plain value of `x` for a decision that has no derivative, such as an order or a count."""
-    return read(apply(OPS["stop_gradient"], (x,)), "an index") if type(x) is Array else np.asarray(x)
+    """Return the plain value of `x` for a decision that has no derivative, such as an order or a count.
+
+    Under a transform inside of `vmap`, that is the batched value. Raises `BatchedValueError` for an `x` that is this already.
+    """
+    if type(x) is not Array:
+        return np.asarray(x)
+    found = apply(OPS["stop_gradient"], (x,))
+    return read(found, "an index") if x._level.is_batch else settled(found, "an index")

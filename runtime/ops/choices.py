@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..array import Array, apply, read
+from ..array import Array, apply, settled
 from ..op import OPS, implements
 from ..views import as_memory
 from .conversion import asarray, holds_traced
 
 
 def _plain(value: Any) -> Any:
-    """Return what decides (an index, a condition) as a plain array; how it moves with its inputs is not felt."""
+    """Return what decides (an index, a condition) as a plain or a batched array; how it moves with its inputs is not felt."""
     if holds_traced(value) and type(value) is not Array:
         value = asarray(value)
-    return np.asarray(read(apply(OPS["stop_gradient"], (value,)), "an index") if type(value) is Array else value)
+    if type(value) is not Array:
+        return np.asarray(value)
+    found = settled(apply(OPS["stop_gradient"], (value,)), "an index")
+    return found if type(found) is Array else np.asarray(found)
 
 
 @implements(np.select)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..array import Array, read
+from ..array import Array, read, settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,12 @@ def _plain_item(item: Any) -> Any:
         return slice(*(None if k is None else int(k) for k in (item.start, item.stop, item.step)))
     if isinstance(item, int) and not isinstance(item, bool):
         return item
-    value = np.asarray(read(item, "an index") if type(item) is Array else item)
+    value = settled(item, "an index") if type(item) is Array else item
+    if type(value) is Array:  # one for each example
+        if value.dtype.kind not in "iu":
+            read(value, "an index")
+        return value
+    value = np.asarray(value)
     if value.size == 0 and value.dtype.kind == "f":
         value = value.astype(np.intp)
     if value.dtype.kind not in "iub":
@@ -150,7 +155,7 @@ def _indexed_axes(shape: tuple[int, ...], arrays: tuple, index: tuple) -> tuple[
 
 def check_bounds(template: tuple, arrays: list, shape: tuple[int, ...]) -> None:
     """Raise `IndexError` before anything is recorded, so that a program recorded by shapes fails alike."""
-    if len(template) == 1 and type(template[0]) is Slot and arrays[0].size:
+    if len(template) == 1 and type(template[0]) is Slot and type(arrays[0]) is not Array and arrays[0].size:
         low, high = int(arrays[0].min()), int(arrays[0].max())
         if low < -shape[0] or high >= shape[0]:
             raise IndexError(f"index {high if high >= shape[0] else low} is out of bounds for axis 0 with size {shape[0]}")

@@ -162,7 +162,7 @@ ERASE = define(
 
 def index_add(total: Any, g: Any, index: tuple, indices: tuple) -> Any:
     """Return `total`, which is given up, with `g` added at an index."""
-    if type(total) is np.ndarray and type(g) is not Array:
+    if type(total) is np.ndarray and type(g) is not Array and not any([type(i) is Array for i in indices]):
         return _add_into(total, total, g, *indices, index=index)
     return apply_over(INDEX_ADD, (total, g, *indices), {"index": index})
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
-from ..array import apply
-from ..op import define
-from .axes import as_operand, checked_axis, count, expand, plain_value, reduced_shape
+from ..array import Array, apply, settled
+from ..op import OPS, define
+from .axes import as_operand, checked_axis, count, expand, reduced_shape
 
 
 def _peak(x: Any, axis: Any) -> Any:
@@ -134,6 +134,6 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = -1, *, b: Any = None,
     x, axis = _operand(x, axis)
     if b is None:
         return apply(LOGSUMEXP, (x,), {"axis": axis, "keepdims": bool(keepdims)})
-    peak = _peak(plain_value(x), axis)
+    peak = _peak(settled(apply(OPS["stop_gradient"], (x,)), "an index") if type(x) is Array else x, axis)
     y = np.log(np.sum(b * np.exp(x - peak), axis=axis, keepdims=True)) + peak
     return np.reshape(y, reduced_shape(x.shape, axis, bool(keepdims)))

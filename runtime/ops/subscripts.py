@@ -16,7 +16,7 @@ from ..op import HOOKS, OPS
 from ..views import as_view, cut, family_of, part_of, written_root
 from ..writes import repoint, write
 from .conversion import asarray, holds_traced
-from .index_templates import Slot, check_bounds, filled, indexed_shape, is_truth, template_of, truth
+from .index_templates import Slot, check_bounds, indexed_shape, is_truth, template_of, truth
 from .indexing import GET, gather, set_part
 
 
@@ -122,14 +122,24 @@ def _last_writes(shape: tuple[int, ...], template: tuple, arrays: list) -> np.nd
         if type(item) is Slot:
             place = place * shape[axis] + arrays[item.number] % max(shape[axis], 1)
         axis += len(shape) - named if item is Ellipsis else item is not None
-    if np.unique(place).size == np.size(place):
+    if type(place) is not Array and np.unique(place).size == np.size(place):
         return None
-    index = filled(template, tuple(arrays))
     written = indexed_shape(shape, tuple(arrays), template)
     number = np.arange(math.prod(written)).reshape(written)
-    last = np.zeros(shape, np.intp)
-    last[index] = number
-    return last[index] == number
+    last = apply(OPS["setitem"], (np.zeros(shape, np.intp), number, *arrays), {"index": template})
+    return np.equal(gather(last, template, tuple(arrays)), number)
+
+
+def _is_batched_mask(index: Any) -> bool:
+    return type(index) is Array and index._level.is_batch and index.dtype.kind == "b"
+
+
+def _masked(x: Array, mask: Any, value: Any) -> Any:
+    """Return `x` with a number where a mask holds that differs from example to example."""
+    if mask.shape != x.shape[: mask.ndim]:
+        raise IndexError(f"a mask of shape {mask.shape} does not match the axes from 0 of shape {x.shape}")
+    value = value if type(value) is Array else np.asarray(value, x.dtype)
+    return np.where(np.reshape(mask, mask.shape + (1,) * (x.ndim - mask.ndim)), value, x)
 
 
 def setitem(x: Array, index: Any, value: Any) -> None:
@@ -150,6 +160,8 @@ def setitem(x: Array, index: Any, value: Any) -> None:
         ):  # so it needs no fitting
             write(x, (index,), (), value)
             return
+    if _is_batched_mask(index) and not np.ndim(value):
+        value, index = _masked(x, index, value), ...
     if is_truth(index):
         if not truth(index):
             return

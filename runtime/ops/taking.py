@@ -7,22 +7,22 @@ from typing import Any
 import numpy as np
 
 from .. import trees
-from ..array import Array, apply, apply_over, read
+from ..array import Array, apply, apply_over, read, settled
 from ..dispatch import refuse_plain
 from ..layouts import in_c_order
 from ..op import FUNCTIONS, OPS, implements
 from ..writes import give_up, repoint
-from .index_templates import check_bounds, indexed_shape, template_of
-from .indexing import INDEX_ADD
+from .index_templates import Slot, check_bounds, indexed_shape, template_of
+from .indexing import INDEX_ADD, gather
 
 
 @implements(np.take)
 def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Any:
     """Compose `np.take` of an index."""
-    if axis is None:
+    if axis is None or not a.ndim:
         a, axis = np.ravel(a), 0
     axis = axis % a.ndim
-    indices = read(indices, "an index") if type(indices) is Array else np.asarray(indices)
+    indices = settled(indices, "an index") if type(indices) is Array else np.asarray(indices)
     if mode == "wrap":
         indices = indices % a.shape[axis]
     elif mode == "clip":
@@ -37,12 +37,12 @@ def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Any:
     if axis is None:
         arr, axis = np.ravel(arr), 0
     axis = axis % arr.ndim
-    indices = read(indices, "an index") if type(indices) is Array else np.asarray(indices)
+    indices = settled(indices, "an index") if type(indices) is Array else np.asarray(indices)
     grid = [
         indices if k == axis else np.arange(n).reshape([-1 if j == k else 1 for j in range(arr.ndim)])
         for k, n in enumerate(arr.shape)
     ]
-    return arr[tuple(grid)]
+    return arr[tuple(grid)] if type(arr) is Array else gather(arr, tuple(map(Slot, range(arr.ndim))), tuple(grid))
 
 
 @implements((np.add, "at"))  # pyright: ignore[reportArgumentType]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..array import Array, read
-from ..errors import MissingRuleError
+from ..errors import BatchedValueError, MissingRuleError
+from ..op import HOOKS
 
 PATCHES: dict[str, dict[str, Any]] = {}
 
@@ -47,6 +48,8 @@ def _entry(module: str, name: str, original: Callable, handler: Callable) -> Cal
             return original(*args, **keywords)
         try:
             return handler(*args, **keywords)
+        except BatchedValueError as error:
+            return HOOKS["one_at_a_time"](entry, args, keywords, error)
         except TypeError:
             _require_form(f"{module}.{name}", original, handler, args, keywords)
             raise

@@ -68,6 +68,7 @@ FORMS = [
     Form("numpy.ndarray.__setitem__", "again and again", lambda x, v: written(0)(written([0, 1])(x, v), v),
          (real(3), real())),
     Form("numpy.take", "of everything", lambda x: np.take(x, ROWS) ** 2, (real(2, 3),)),
+    Form("numpy.take", "of a number", lambda x: np.take(x[1], [0, 0], axis=0) ** 2, (real(3),)),
     Form("numpy.take", "along an axis", lambda x: np.take(x, ROWS, axis=0) ** 2, (real(3, 2),)),
     Form("numpy.take", "along a negative axis, indices of two axes", lambda x: np.take(x, COLUMNS, axis=-1) ** 2,
          (real(2, 3),)),

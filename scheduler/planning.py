@@ -1,0 +1,88 @@
+"""plan: by which steps a function's gradient would be computed, found out without computing it where that can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Unpack
+
+import numpy as np
+
+from ..checkpoint.plan import Plan
+from ..checkpoint.planners import PLANNERS
+from ..runtime import trees
+from ..runtime.arguments import Arguments, check_scalar, split_aux
+from ..runtime.array import Array
+from ..runtime.errors import NeedsValueError
+from ..runtime.streams import Rehearsal
+from ..runtime.tape import ShapesOnly, Tape
+from .captures import Captures
+from .known import Known, complete
+from .options import Budget, Options, read_options
+from .run import Request, run
+from .timing import projected_seconds
+
+
+def plan(
+    f: Callable,
+    *args: Any,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    **budget: Unpack[Budget],
+) -> Plan:
+    """Return the plan by which `grad(f, memory_budget=...)` would run on arguments like `args`; see `grad` for the budget.
+
+    `f` is recorded by shapes alone where it can be; a program whose path depends on values is run once, inside the
+    budget. Without a budget the plan keeps everything. Raises `MemoryBudgetError` when no plan fits, and what `grad` raises
+    for a budget that cannot be read.
+
+    >>> import numpy as np, retape as rt
+    >>> made = rt.plan(lambda w: np.sum(np.tanh(np.tanh(w))), np.zeros(1000), memory_budget="1MiB")
+    >>> made.planner, made.projected_peak_bytes <= made.budget_bytes
+    ('keep_all', True)
+    """
+    options = read_options("plan", budget)
+    known = recorded(f, args, argnums, has_aux, options)
+    if options is None:
+        made = PLANNERS["keep_all"](known.program, float("inf"))
+        assert made is not None
+    else:
+        made = known.settle(options)
+    return replace(made, projected_seconds=projected_seconds(made, known.lowering))
+
+
+def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, options: Options | None = None) -> Known:
+    """Return the program of a function: by shapes alone where that can be, else run once, inside the budget."""
+    try:
+        with Rehearsal():
+            return known_by_shapes(f, args, argnums, has_aux)
+    except NeedsValueError:
+        within = Options(2**62) if options is None else replace(options, planning_effort=0, subscriber=None)
+        with Rehearsal():
+            known = run(Request(f, args, {}, argnums, within, has_aux), None).known
+        assert known is not None
+        known.plan = None  # found in passing, with the least effort
+        return known
+
+
+def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:
+    """Return a program recorded without computing anything. Raises `NeedsValueError` when its path depends on values."""
+    with Tape(ShapesOnly()) as tape:
+        arguments = Arguments(args, argnums, tape.input)
+        slots = [array._slot for array in arguments.arrays]
+        output, aux = split_aux(f(*arguments.traced), has_aux)
+        check_scalar(output)
+        end = output._slot if type(output) is Array and output._level is tape else None
+        kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._level is tape]
+        tape.values[: len(slots)] = [None] * len(slots)
+        return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
+
+
+def constants_bytes(tape: Tape, args: tuple) -> int:
+    """Return an estimate of the bytes of the constants that the program made itself; what is large is looked up."""
+    leaves = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
+    counter = Captures(tape, leaves, args, {})
+    for slot, value in enumerate(tape.values):
+        if isinstance(value, np.ndarray) and slot not in tape.inputs:
+            counter.weigh(slot, value)
+    return counter.held_bytes
