@@ -455,9 +455,11 @@ def test_a_value_that_escaped_raises():
         kept[0] + 1
 
 
-def test_a_budget_inside_of_vmap_is_refused():
-    with pytest.raises(rt.InputError, match="put the budget on the outermost"):
-        rt.vmap(rt.grad(lambda x: loss(W, x), memory_budget="1MiB"))(X)
+def test_a_budget_inside_of_vmap_is_one_of_each_example():
+    gradient = rt.grad(loss, argnums=1, memory_budget="1MiB")
+    same(rt.vmap(gradient, in_axes=(None, 0))(W, X), looped(lambda x: rt.grad(loss, 1)(W, x), X))
+    with pytest.raises(rt.TapeError, match="put the budget on the outermost"):
+        rt.vmap(lambda x: rt.grad(lambda w: loss(w, x), memory_budget="1MiB")(W))(X)
 
 
 def test_threads_map_at_once():

@@ -65,7 +65,8 @@ class Sweeps:
     def _several(self, number: int, units: np.ndarray) -> list | None:
         """Return what the function makes of several unit vectors, or None where one at a time may do what a batch cannot.
 
-        Rules of a user's may compute in something else than NumPy. Who names a `batch_size` is told.
+        Rules of a user's may compute in something else than NumPy, which fails in its own way. Who names a `batch_size` is
+        told of it.
         """
         seeds = self._zeros()
         try:
@@ -73,7 +74,7 @@ class Sweeps:
                 seeds[number] = level.input(units)
                 found = self.function(seeds)
                 made = [y._slot if type(y) is Array and y._level is level else spread(y, len(units)) for y in found]
-        except Exception:
+        except (TypeError, ValueError, AttributeError):
             if self.batch_size is not None:
                 raise
             return None
