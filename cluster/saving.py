@@ -18,8 +18,10 @@ class Saver:
         self._job, self._tell = job, tell
         self._writer: snapshots.Writer | None = None
 
-    def save(self, share: snapshots.Share, *, is_last: bool, **fields: Any) -> None:
+    def save(self, share: snapshots.Share, *, is_last: bool, check: Callable[[], None], **fields: Any) -> None:
         """Has the worker's ``share`` of a snapshot with these ``fields`` written; the first and the last are waited for.
+
+        While it waits, it calls ``check`` again and again, which raises when the others are gone.
 
         One that cannot be written is told of and tried again; the last one for half of the time that the others wait, then
         its ``SnapshotError`` is raised, and so is that of the first attempt at a run's first one.
@@ -32,12 +34,12 @@ class Saver:
                 best=snapshots.Best.of(config.best) if config.best is not None else None,
                 deadline_seconds=config.deadline_seconds * _SHARE_OF_DEADLINE,
             )
-        self._writer.submit(snapshot, share)
+        self._writer.submit(snapshot, share, check=check)
         try:
             if is_last:
-                self._writer.finish(config.deadline_seconds / 2)
+                self._writer.finish(config.deadline_seconds / 2, check=check)
             elif snapshot.step == 0:
-                self._writer.attempt()
+                self._writer.attempt(check=check)
         finally:
             self.tell_news()
 

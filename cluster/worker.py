@@ -403,6 +403,7 @@ class Worker:
         self._saver.save(
             snapshots.Share(self.rank, formation.world, f"{formation.generation}_{formation.token[:8]}"),
             is_last=is_last,
+            check=group.check,
             step=self.step,
             params=self.params,
             state=state,

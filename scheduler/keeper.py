@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -142,30 +142,31 @@ class OnlineKeeper:
             if v >= 0:
                 self._residual[v] = 1
 
-    def _perform(self, steps: Iterable[Step]) -> None:
+    def _perform(self, steps: Sequence[Step]) -> None:
         self.executor.perform(self.layout.actions(steps), self.limit)
 
     def capture(self, slot: int) -> None:
         """Count a constant that the call itself has made; what the caller passed in or already held is not counted."""
-        self._hold(self.captures.weigh(slot, self.tape.values[slot]))
+        self.hold(self.captures.weigh(slot, self.tape.values[slot]))
 
     def _count_records(self, calls: int) -> None:
         more = record_bytes(calls) - self.record_bytes
         if more > 0:
             self.record_bytes += more
-            self._hold(more)
+            self.hold(more)
 
-    def _hold(self, nbytes: int) -> None:
-        """Make room for bytes that stay to the end."""
+    def hold(self, nbytes: int) -> bool:
+        """Make room for bytes that stay to the end; return whether that was possible."""
         if not nbytes:
-            return
+            return True
         self._drop_released()
         try:
             self._perform(self.residency.hold(nbytes))
         except DoesNotFit as error:
             self._refuse(error)
-            return
+            return False
         self.executor.hold(nbytes, self.limit)
+        return True
 
     def watch(self, array: Any) -> None:
         """Follow a traced array that the program holds: when it is collected, its value may go."""

@@ -188,15 +188,15 @@ class _Call:
             keeper = keeper.leave()
         assert isinstance(keeper, (OnlineKeeper, Refused))
         new = complete(self.tape, keeper.lowering, end, kept, slots, self.captures.held_bytes)
-        rest, more = None, 0
+        rest = None
         if isinstance(keeper, OnlineKeeper):
+            # The constants and the records of the reverse sweep are there by now: what they displace goes first.
+            if keeper.hold(new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes):
+                rest = going_on(new, keeper.residency, budget)
             keeper.close()
-            more = new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes
-            rest = going_on(new, keeper.residency, budget, more)
         plan = self._cheaper(new, rest)
         if rest is not None and plan is rest:
             layout = keeper.layout
-            self.executor.hold(more, plan.projected_peak_bytes)
         else:
             self.executor.drop_all(new.program.held_bytes)
             layout = Layout(new.lowering, keeper.layout.runs)
@@ -279,17 +279,13 @@ def _owned(output: Any, tape: Tape) -> Any:
     return trees.unflatten(treedef, made)
 
 
-def going_on(new: Known, residency: Residency, budget: int, extra_bytes: int) -> Plan | None:
-    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit.
-
-    `extra_bytes` are those of constants that the reverse sweep brings.
-    """
+def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:
+    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit."""
     program = new.program
     residency.program = program
     position, start = program.forward, frozenset(residency.resident())
     steps: list[Step] = []
     try:
-        steps += residency.hold(extra_bytes)
         steps += residency.reveal(program.outputs)
         for v in range(position, len(program)):
             steps += residency.make(v)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from retape.cluster.errors import ConfigError, DataError
-from retape.cluster.models import DEFAULTS, ModelOptions, build, digits, transformer
+from retape.cluster.models import DEFAULTS, ModelOptions, build, class_tree, digits, transformer
 from retape.runtime.trees import flatten, map_leaves
 from retape.scheduler.gradients import value_and_grad
+from retape.scheduler.planning import plan
 
 SMALL = transformer.Config(layers=2, width=12, heads=3, context=10)
 
@@ -72,9 +73,34 @@ def test_the_digits_model_learns_from_its_gradients():
     assert model.sample(params, 0).count("answer") == 5
 
 
+def test_a_tree_of_classes_has_a_way_to_each_and_its_chances_add_up_to_one():
+    model = build("class-tree", ModelOptions(layers=2, width=16))
+    params, one = model.init(0), model.train.batch(np.arange(1))
+    images = {"image": np.repeat(one["image"], 10, axis=0), "label": np.arange(10)}
+    chances = [np.exp(-float(model.loss(params, {name: x[c : c + 1] for name, x in images.items()}))) for c in range(10)]
+    assert sum(chances) == pytest.approx(1.0, rel=1e-5)
+    assert len(model.sample(params, 0).splitlines()) == 10
+
+
+def test_a_loss_that_walks_a_tree_has_the_same_gradient_under_a_budget_whatever_the_labels_are():
+    model = build("class-tree", ModelOptions(layers=3, width=16))
+    params = model.init(0)
+    budgeted, plain = value_and_grad(model.loss, memory_budget=11_000), value_and_grad(model.loss)
+    lengths = set()
+    for first in range(0, 72, 24):
+        batch = model.train.batch(np.arange(first, first + 24))
+        (value, grads), (expected, wanted) = budgeted(params, batch), plain(params, batch)
+        lengths.add(len(plan(model.loss, params, batch).program))
+        assert value == expected
+        assert budgeted.report is not None and budgeted.report.extra_work > 0
+        for made, right in zip(flatten(grads)[0], flatten(wanted)[0], strict=True):
+            np.testing.assert_array_equal(made, right)
+    assert len(lengths) > 1
+
+
 def test_defaults_are_settings_that_every_model_has():
-    assert set(DEFAULTS) == {"transformer", "digits"}
-    assert set(digits.DEFAULTS) == set(transformer.DEFAULTS)
+    assert set(DEFAULTS) == {"transformer", "digits", "class-tree"}
+    assert set(digits.DEFAULTS) == set(transformer.DEFAULTS) == set(class_tree.DEFAULTS)
 
 
 def test_bad_models_and_sizes_are_refused(tmp_path):

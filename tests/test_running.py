@@ -149,6 +149,16 @@ def test_a_program_of_very_many_calls_is_refused_when_its_records_alone_pass_the
         step(x, 400)
 
 
+def test_the_records_of_the_reverse_sweep_displace_values_rather_than_pass_the_budget(monkeypatch):
+    monkeypatch.setattr(lowering, "_UNCOUNTED_BYTES", 0)
+    x = np.linspace(0.1, 1.0, 4000)
+    step = rt.grad(chain, memory_budget="3MiB")
+    assert same_bits(step(x, 200), rt.grad(chain)(x, 200))
+    report = report_of(step)
+    assert report.planner == "online"  # it went on from what the forward sweep had left
+    assert report.peak_bytes <= report.projected_bytes <= 3 * 2**20
+
+
 def count_warnings(call):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")

@@ -199,6 +199,31 @@ def test_a_snapshot_whose_parts_do_not_come_is_told_of_and_gives_way_to_the_next
     assert not list(tmp_path.glob("step-000000001*"))
 
 
+def test_the_next_snapshot_waits_for_parts_unless_their_workers_no_longer_work_together(tmp_path, small_parts):
+    place, saved = LocalPlace(tmp_path), []
+
+    def check():
+        saved.append(1)
+        if len(saved) == 2:
+            write_parts(place, pack(example(1), Share(1, 2, "1_ab")), set())
+        if len(saved) > 100:
+            raise SnapshotError("the others are gone")
+
+    writer = Writer(tmp_path, keep=9, deadline_seconds=20)
+    writer.submit(example(1), Share(0, 2, "1_ab"))
+    writer.submit(example(2), Share(0, 2, "1_ab"), check=check)
+    assert (tmp_path / "step-000000001.snapshot").exists()
+    saved += [1] * 100
+    with pytest.raises(SnapshotError, match="the others are gone"):
+        writer.submit(example(3), Share(0, 2, "1_ab"), check=check)
+    with pytest.raises(SnapshotError, match="the others are gone"):
+        writer.finish(20, check=check)
+    writer.submit(example(3), Share(0, 1, "2_ab"), check=check)
+    writer.finish(20)
+    writer.close()
+    assert [path.name[11:14] for path in sorted(tmp_path.glob("*.snapshot"))] == ["001", "003"]
+
+
 def test_a_write_that_does_not_end_is_waited_for_until_the_deadline_and_becomes_no_snapshot(tmp_path, monkeypatch):
     release, check = threading.Event(), Writer._check
     writer = Writer(tmp_path, keep=2, deadline_seconds=0.1)

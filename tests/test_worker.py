@@ -289,13 +289,13 @@ def test_a_run_is_not_resumed_with_another_optimizer_of_the_same_state(tmp_path)
 def test_a_first_rank_lost_while_it_writes_the_last_snapshot_leaves_that_to_the_others(alone, tmp_path, monkeypatch):
     from retape.cluster import snapshot as snapshots
 
-    def lost(writer, seconds):
+    def lost(writer, seconds, *, check):
         if writer is workers[0]._saver._writer:
             time.sleep(0.3)  # the other rank has gone on by then
             raise AbortedError("as if killed")
 
     monkeypatch.setattr(snapshots.Writer, "finish", lost)
-    monkeypatch.setattr(snapshots.Writer, "submit", lambda writer, snapshot, share: None)
+    monkeypatch.setattr(snapshots.Writer, "submit", lambda writer, snapshot, share, *, check: None)
     workers = crew(2, job(tmp_path))
     assert [outcome.status for outcome in together(workers)] == ["aborted", "aborted"]
     monkeypatch.undo()

@@ -1,13 +1,14 @@
 """Makes the models that the training script knows by name; each is a file with a loss in plain NumPy."""
 
 from ..errors import ConfigError
-from . import digits, transformer
+from . import class_tree, digits, transformer
 from .protocol import Model, ModelOptions
 
-BUILDERS = {"transformer": transformer.build, "digits": digits.build}
+BUILDERS = {"transformer": transformer.build, "digits": digits.build, "class-tree": class_tree.build}
 DEFAULTS: dict[str, dict[str, int | float | str]] = {
     "transformer": transformer.DEFAULTS,
     "digits": digits.DEFAULTS,
+    "class-tree": class_tree.DEFAULTS,
 }
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import SnapshotError
@@ -10,7 +11,11 @@ from .places import Where, open_place
 from .shares import Share
 from .store import Best, MissingPartsError, commit, write_parts
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS, _CHECK_SECONDS = 0.05, 0.1
+
+
+def _nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class Writer:
 
     It holds at most one copy of its share: a snapshot that is submitted while another is being written waits for it, and
     takes the place of one that could not be written so far. The first worker's writer makes the snapshot of the parts once
-    all workers' are there. Nothing waits for a write longer than ``deadline_seconds``.
+    all workers' are there. Nothing waits for a write longer than ``deadline_seconds``, and whoever waits calls ``check``
+    again and again, whose exceptions end the wait.
     """
 
     def __init__(
@@ -46,17 +52,18 @@ class Writer:
         self._task: _Task | None = None
         self._failure: SnapshotError | None = None
         self._pause, self._lack = 0.0, ""
+        self._mark_without_parts: str | None = None
         self._is_writing = self._is_closed = self._is_abandoned = False
         self._told: list[str] = []
         self._thread = threading.Thread(target=self._work, name="retape-snapshots", daemon=True)
 
-    def submit(self, snapshot: Snapshot, share: Share | None = None) -> None:
+    def submit(self, snapshot: Snapshot, share: Share | None = None, *, check: Callable[[], None] = _nothing) -> None:
         """Copies the worker's ``share`` of ``snapshot`` (all of it, unless said); its arrays may change once this returns.
 
         The snapshot is left out, and that told, when the one before it is still being written after the deadline.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._is_writing, self._deadline_seconds):
+            if not self._wait(lambda: not self._is_busy(share), self._deadline_seconds, check):
                 self._told.append(
                     f"the snapshot of step {snapshot.step} is left out, for {self._unfinished()}; training goes on"
                 )
@@ -76,23 +83,23 @@ class Writer:
             told, self._told = self._told, []
         return told
 
-    def attempt(self) -> None:
+    def attempt(self, *, check: Callable[[], None] = _nothing) -> None:
         """Waits until the last snapshot is saved, or its deadline is over. Raises ``SnapshotError`` as soon as it fails."""
         with self._changed:
-            self._changed.wait_for(lambda: self._task is None or self._failure is not None, self._deadline_seconds)
+            self._wait(lambda: self._task is None or self._failure is not None, self._deadline_seconds, check)
             if self._failure is not None:
                 raise self._failure
 
-    def finish(self, seconds: float) -> None:
+    def finish(self, seconds: float, *, check: Callable[[], None] = _nothing) -> None:
         """Waits until the last snapshot is saved.
 
         One that fails is tried again for ``seconds``, after which its ``SnapshotError`` is raised; so is one for a write
         that does not end within the deadline.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._task is None or self._failure is not None, self._deadline_seconds)
+            self._wait(lambda: self._task is None or self._failure is not None, self._deadline_seconds, check)
             if self._failure is not None:
-                self._changed.wait_for(lambda: self._task is None, seconds)
+                self._wait(lambda: self._task is None, seconds, check)
             if self._task is not None:
                 raise self._failure or SnapshotError(self._unfinished())
 
@@ -108,6 +115,25 @@ class Writer:
             self._thread.join(self._deadline_seconds)
         with self._changed:
             self._is_abandoned = True
+
+    def _is_busy(self, share: Share | None) -> bool:
+        """Whether the last snapshot is still to be waited for.
+
+        Its parts would be waited for in vain where its workers no longer work together, or one of them did not write before.
+        """
+        if self._task is None or self._failure is not None:
+            return self._is_writing
+        mark = self._task.packed.share.mark
+        return self._is_writing or mark != self._mark_without_parts and (share is None or share.mark == mark)
+
+    def _wait(self, condition: Callable[[], bool], seconds: float, check: Callable[[], None]) -> bool:
+        """Waits until the condition holds, at most so long; returns whether it does."""
+        deadline = time.monotonic() + seconds
+        while not self._changed.wait_for(condition, min(_CHECK_SECONDS, max(0.0, deadline - time.monotonic()))):
+            check()
+            if time.monotonic() >= deadline:
+                return False
+        return True
 
     def _unfinished(self) -> str:
         assert self._task is not None
@@ -127,6 +153,7 @@ class Writer:
                 pause, self._lack = _POLL_SECONDS + waited / 10, str(error)
                 if waited > self._deadline_seconds:
                     failure = SnapshotError(f"the snapshot of step {task.packed.step} is not saved: {error}")
+                    self._mark_without_parts = task.packed.share.mark
             except SnapshotError as error:
                 failure = error
             except Exception as error:
@@ -141,7 +168,7 @@ class Writer:
                 else:
                     if self._failure is not None:
                         self._told.append(f"the snapshot of step {task.packed.step} is written at last")
-                    self._task, self._failure, self._pause = None, None, 0.0
+                    self._task, self._failure, self._pause, self._mark_without_parts = None, None, 0.0, None
                 self._is_writing = False
                 self._changed.notify_all()
 
