@@ -15,7 +15,7 @@ import numpy as np
 
 from . import steps
 from .array import NUMBER, Array
-from .op import Op
+from .op import HOOKS, Op
 
 _FLOAT64 = np.dtype(np.float64)
 # The steps back where both operands are active, the first alone and the second alone.
@@ -30,6 +30,8 @@ def operators(ufunc: np.ufunc, op: Op, general: Callable) -> tuple[Callable, Cal
     """Return the methods of ``array · b`` and ``a · array``; `general(a, b)` is the general way."""
     step_both, step_first, step_second = _STEPS[ufunc]
     is_product, is_sum = ufunc is np.multiply, ufunc is np.add
+    if is_product:
+        general = _squaring(general)
 
     def forward(a: Any, b: Any) -> Any:
         trail = a._level
@@ -42,7 +44,7 @@ def operators(ufunc: np.ufunc, op: Op, general: Callable) -> tuple[Callable, Cal
         other = type(b)
         if other is Array:
             second = b._slot
-            if b._level is not trail or second is None:
+            if b._level is not trail or second is None or a is b and a._ties is not None:
                 return general(a, b)
             if kind is not b._kind or kind is None or kind is NUMBER:
                 kind = trail.common_kind(a, b)
@@ -127,6 +129,16 @@ def operators(ufunc: np.ufunc, op: Op, general: Callable) -> tuple[Callable, Cal
         return array
 
     return forward, reflected
+
+
+def _squaring(general: Callable) -> Callable:
+    """Return the general way of a product, but for the square of a root, which is smooth where the root is not."""
+
+    def multiplied(a: Any, b: Any) -> Any:
+        squared = HOOKS["power_of_root"](a, 2) if a is b and type(a) is Array and a._ties is not None else None
+        return general(a, b) if squared is None else squared
+
+    return multiplied
 
 
 def function(forward: Callable, reflected: Callable, general: Callable) -> Callable:

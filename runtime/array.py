@@ -138,6 +138,7 @@ def tied(array: Any) -> Ties:
 
 
 _NO_TIES = Ties()
+_TOLD_THE_TRUTH = frozenset((__name__.partition(".")[0], "numpy", "scipy", "copyreg"))
 
 
 class Array:
@@ -182,9 +183,16 @@ class Array:
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
-        # numpy.polynomial lines up coefficients for ndarrays only, and gives a wrong value for anything else without a word.
+        # A program that asks ``isinstance(x, np.ndarray)`` must take the path that it takes without a transform. NumPy and
+        # SciPy ask before they reach into an ndarray's memory, and are told the truth, but for numpy.polynomial, which
+        # lines up coefficients for ndarrays only, and gives a wrong value for anything else without a word.
         caller = sys._getframe(1).f_globals.get("__name__", "")
-        return np.ndarray if caller.startswith("numpy.polynomial.") else Array
+        if caller.partition(".")[0] in _TOLD_THE_TRUTH and not caller.startswith("numpy.polynomial."):
+            return Array
+        if self._kind is NUMBER:
+            return complex if self.dtype.kind == "c" else float
+        is_number = not self.shape and tied(self).family is None
+        return self.dtype.type if is_number else np.ndarray
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -38,6 +38,15 @@ def assigns(frame: FrameType) -> bool:
     return chain is not None and chain[-1] in ("__setitem__", "setitem")
 
 
+def augments(frame: FrameType) -> bool:
+    """Tell whether `frame` is at an augmented assignment, such as ``x += y``."""
+    code, place = frame.f_code.co_code, frame.f_lasti
+    return dis.opname[code[place]] == "BINARY_OP" and code[place + 1] >= _FIRST_IN_PLACE
+
+
+_FIRST_IN_PLACE = 13  # of the operators of BINARY_OP: `NB_INPLACE_ADD` in CPython's opcode.h
+
+
 @functools.lru_cache(maxsize=16384)
 def _callee(code: CodeType, place: int) -> tuple | None:
     """Return the name and attributes that stand before the brackets of the call at a place of `code`.

@@ -127,8 +127,8 @@ def refuse_plain(name: str) -> NoReturn:
     )
 
 
-def write_out(out: Any, result: Any, name: str) -> Any:
-    """Write a result into an array, as ``out=`` asks, and return that array.
+def write_out(out: Any, result: Any, name: str, *, is_spare: bool = False) -> Any:
+    """Write a result into an array, as ``out=`` asks, and return that array, or what stands in for a spare one.
 
     Raises `NotDifferentiableError` for a plain array and a result that has a gradient: it cannot hold a traced value.
     """
@@ -139,6 +139,8 @@ def write_out(out: Any, result: Any, name: str) -> Any:
                 raise ValueError(f"{name} has a result of shape {np.shape(result)}, and out= one of {np.shape(target)}")
             np.copyto(target, plainly(result))
             return target
+        if is_spare:
+            return HOOKS["stand_in"](target, result)
         refuse_plain(name)
     return HOOKS["repoint"](target, result)
 

@@ -233,13 +233,20 @@ def compile_rule(
     )
 
 
-def elementwise(ufunc: np.ufunc, inputs: str, *partials: Any, cost: float = 1.0, name: str | None = None) -> Op:
+def elementwise(
+    ufunc: np.ufunc,
+    inputs: str,
+    *partials: Any,
+    cost: float = 1.0,
+    name: str | None = None,
+    run: Callable | None = None,
+) -> Op:
     """Add a ufunc with one partial derivative per input: a number, a function of what it reads, or None (piecewise constant).
 
     `cost` is its flops per element. The product with the cotangent is formed here, so a partial is all there is to write.
     """
     rules = [None if partial is None else _times_cotangent(partial) for partial in partials]
-    return by_rules(ufunc, inputs, *rules, cost=cost, name=name)
+    return by_rules(ufunc, inputs, *rules, cost=cost, name=name, run=run)
 
 
 def by_rules(
@@ -249,25 +256,44 @@ def by_rules(
     jvp: str | Sequence[Callable | None] | None = None,
     cost: float = 1.0,
     name: str | None = None,
+    run: Callable | None = None,
 ) -> Op:
     """Add a ufunc with one rule ``(g, *reads)`` per input, or None; tangents go through the same, unless `jvp` says how.
 
-    Where no input has a rule, the ufunc is piecewise constant. `cost` is its flops per element.
+    Where no input has a rule, the ufunc is piecewise constant. `cost` is its flops per element; `run` computes it where the
+    ufunc itself does not do.
     """
     op = UFUNCS[ufunc] = define(
         name or ufunc.__name__,
-        ufunc,
+        run or ufunc,
         inputs=inputs,
         rules=rules,
         infer=lambda *phantoms: phantom.of_ufunc(ufunc, phantoms),
         flops=lambda out, *_: cost * out.size,
         overwrites=0,
-        run_into=lambda out, *args: ufunc(*args, out=out),
+        run_into=into(ufunc),
         zero_gradient=not any(rules),
         jvp=rules if jvp is None else jvp,
     )
     RECORDERS.pop(ufunc, None)
     return op
+
+
+def into(ufunc: np.ufunc) -> Callable:
+    """Return ``run_into(out, *args)`` for a ufunc, with the bits that it gives into a fresh array.
+
+    One product of complex numbers has other last bits where it is written over one of its factors, and only one has.
+    """
+    if ufunc not in (np.multiply, np.square):
+        return lambda out, *args: ufunc(*args, out=out)
+
+    def run_into(out: np.ndarray, *args: Any) -> np.ndarray:
+        if out.size == 1 and out.dtype.kind == "c":
+            out[...] = ufunc(*args)
+            return out
+        return ufunc(*args, out=out)
+
+    return run_into
 
 
 def _times_cotangent(partial: Any) -> Callable:
@@ -300,7 +326,7 @@ def implements(*functions: Callable) -> Callable:
     def register(handler: Callable) -> Callable:
         takes_out = "out" in inspect.signature(handler).parameters
         for function in functions:
-            FUNCTIONS[function] = _with_out(handler, _name(function)) if takes_out else handler
+            FUNCTIONS[function] = _with_out(handler, function) if takes_out else handler
             RECORDERS.pop(function, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
         return handler
 
@@ -314,7 +340,7 @@ def _name(function: Any) -> str:
     return f"{getattr(function, '__module__', None) or 'numpy'}.{function.__name__}"
 
 
-def _with_out(handler: Callable, name: str) -> Callable:
+def _with_out(handler: Callable, function: Any) -> Callable:
     signature = inspect.signature(handler)
     is_positional = signature.parameters["out"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
     place = list(signature.parameters).index("out") if is_positional else sys.maxsize
@@ -323,10 +349,12 @@ def _with_out(handler: Callable, name: str) -> Callable:
     def entry(*args: Any, **keywords: Any) -> Any:
         if len(args) <= place and keywords.get("out") is None:
             return handler(*args, **keywords)
+        given = keywords.get("out")
+        is_spare = HOOKS["is_spare"](given, sys.getrefcount(given), function)
         bound = signature.bind(*args, **keywords)
         out = bound.arguments["out"]
         bound.arguments["out"] = None
         result = handler(*bound.args, **bound.kwargs)
-        return result if out is None else HOOKS["write_out"](out, result, name)
+        return result if out is None else HOOKS["write_out"](out, result, _name(function), is_spare=is_spare)
 
     return entry

@@ -4,7 +4,8 @@ NumPy's own creators then make, while a transform runs, arrays that traced value
 ``z = np.zeros(n); z[i] = x`` works as it stands. Functions are replaced in their modules (``numpy.zeros``), so a name
 that another module took from there before (``from numpy import zeros``) keeps the old one. Code of NumPy, SciPy and
 retape and compiled code always get the old ones, which they may ask for memory: only calls that stand in a program see
-the mode, by the function's name or as a module's attribute (not through ``map`` or ``functools.partial``).
+the mode, by the function's name or as a module's attribute (not through ``map`` or ``functools.partial``), and those of
+`numpy.polynomial` that hand over traced values.
 """
 
 from __future__ import annotations
@@ -113,11 +114,16 @@ def _within_programs(creator: Callable, before: Callable) -> Callable:
     def entry(*args: Any, **keywords: Any) -> Any:
         if innermost() is not None:
             frame = sys._getframe(1)
-            if not _is_library(frame) and names(frame, entry):
+            if (args and holds_traced(args[0]) if _takes_traced(frame) else not _is_library(frame)) and names(frame, entry):
                 return creator(*args, **keywords)
         return before(*args, **keywords)
 
     return entry
+
+
+def _takes_traced(frame: Any) -> bool:
+    """Tell whether a frame is of the part of NumPy that computes with whatever its arrays are made of."""
+    return frame.f_globals.get("__name__", "").startswith("numpy.polynomial.")
 
 
 def _is_library(frame: Any) -> bool:

@@ -80,7 +80,7 @@ class Trail(Level):
         slot = len(self.calls)
         self.calls += (None, None, None, None, None)
         self.first = slot + WIDTH
-        return traced(self, slot, value)
+        return traced(self, slot, held(value))
 
     def is_active(self, array: Any) -> bool:
         """Tell whether a cotangent will reach an array."""
@@ -123,6 +123,7 @@ class Trail(Level):
             y = apply(op, (value,), parameters)
         else:
             y = op.run(value, **parameters) if parameters else op.run(value)
+        y = held(y)
         slot, rule = a._slot, op.rules[0]
         if slot is None or rule is None or op.zero_gradient:
             return inactive(self, y)
@@ -136,6 +137,7 @@ class Trail(Level):
 
     def finish(self, op: Op, slots: list, values: list, parameters: dict | None, y: Any) -> Any:
         """Note the step back of a call whose output `y` is there; return the traced output."""
+        y = held(y)
         steps = op.steps(tuple([slot is not None for slot in slots]))
         if not steps:
             return inactive(self, y)
@@ -181,9 +183,12 @@ class Trail(Level):
         return array
 
     def kind(self, array: Array) -> tuple | None:
-        """Return the token of an array's shape and dtype, the same for all that are alike; None where bytes are swapped."""
+        """Return the token of an array's shape and dtype, the same for all that are alike; None where none may be fast.
+
+        They are arrays with swapped bytes, and single complex numbers (see `held`).
+        """
         dtype = array.dtype
-        if not dtype.isnative:
+        if not dtype.isnative or dtype.kind == "c" and not array.shape:
             return None
         key = (array.shape, dtype)
         found = self.kinds.setdefault(key, key)
@@ -199,7 +204,7 @@ class Trail(Level):
         if second is None:
             second = self.kind(b)
         if first is second:
-            return first if first is not NUMBER or a.dtype == b.dtype else None
+            return first if first is not NUMBER or a.dtype == b.dtype and a.dtype.kind != "c" else None
         if first is NUMBER:
             return second if self.kind(a) is second else None
         if second is NUMBER:
@@ -251,6 +256,17 @@ def _arrive(g: Any, sums: dict, place: int, *_: Any) -> None:
     sums[~place] = g
 
 
+def held(value: Any) -> Any:
+    """Return a complex number as an array without dimensions, so that it is multiplied as a budget's buffers are.
+
+    The product of two complex numbers is rounded otherwise than that of two arrays, which NumPy forms by fused operations.
+    """
+    return np.asarray(value) if type(value) in COMPLEX_NUMBERS else value
+
+
+COMPLEX_NUMBERS = frozenset((np.complex64, np.complex128, np.clongdouble, complex))
+
+
 def constant(value: Any) -> Any:
     """Return a captured constant as it can be computed with. Raises `TapeError` for what cannot."""
     kind = type(value)
@@ -276,7 +292,7 @@ def run_over(op: Op, values: list, parameters: dict | None) -> Any:
     """Run `op` into the buffer of the input that it overwrites, where nothing else sees that buffer."""
     place: int = op.overwrites  # pyright: ignore[reportAssignmentType]
     # Two uses that do not count: the list's and the array's that is about to stand for the result.
-    if sys.getrefcount(values[place]) == 3 and _HAS_COUNTS:
+    if sys.getrefcount(values[place]) == 3 and HAS_COUNTS:
         target = values[place]
         if type(target) is np.ndarray:
             if target.base is None and target.flags.writeable and not any(type(v) is Array for v in values):
@@ -289,6 +305,8 @@ def run_over(op: Op, values: list, parameters: dict | None) -> Any:
 
 def step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
     """Run the rules of one call: the general step back."""
+    if type(g) in COMPLEX_NUMBERS:
+        g = np.asarray(g)
     for slot, rule, arguments, shape, dtype in shares:
         if rule.adds:
             _add_share(g, sums, slot, rule, arguments, (shape, dtype))
@@ -303,6 +321,8 @@ def step_back(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
 
 def step_back_one(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, kind: tuple) -> None:
     """Run the rule of a call of one array, of the shape and dtype in `kind`, that does not take the cotangent for its own."""
+    if type(g) in COMPLEX_NUMBERS:
+        g = np.asarray(g)
     if rule.adds:
         _add_share(g, sums, slot, rule, arguments, kind)
         return
@@ -325,14 +345,14 @@ def _add_share(g: Any, sums: dict, slot: int, rule: Rule, arguments: Any, kind: 
 
 def is_alone(holder: list) -> bool:
     """Tell whether nothing but the one-element list `holder` refers to the array in it, so that it may be overwritten."""
-    return sys.getrefcount(holder[0]) == 2 and _HAS_COUNTS and _is_own(holder[0])
+    return sys.getrefcount(holder[0]) == 2 and HAS_COUNTS and _is_own(holder[0])
 
 
 def _is_own(array: Any) -> bool:
     return type(array) is Array or type(array) is np.ndarray and array.base is None and array.flags.writeable
 
 
-_HAS_COUNTS = getattr(sys, "_is_gil_enabled", lambda: True)() and hasattr(sys, "getrefcount")
+HAS_COUNTS = getattr(sys, "_is_gil_enabled", lambda: True)() and hasattr(sys, "getrefcount")
 _ALONE = 0
 
 
@@ -341,7 +361,7 @@ def _calibrate() -> None:
 
     def probe(g: Any, sums: dict, shares: tuple, *_: Any) -> None:
         global _ALONE
-        _ALONE = sys.getrefcount(g) if _HAS_COUNTS else -1
+        _ALONE = sys.getrefcount(g) if HAS_COUNTS else -1
 
     trail = Trail()
     trail.input(None)

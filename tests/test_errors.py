@@ -40,8 +40,9 @@ def write_into_a_plain_slice(x):
 
 def add_in_place_to_a_plain_array(x):
     total = np.zeros(3)
+    rest = total[1:]
     total += x
-    return total.sum()
+    return total.sum() + rest.sum()
 
 
 CASES = [

@@ -57,22 +57,81 @@ def test_the_third_derivative_of_det_of_three_rows_is_that_of_a_cubic(a):
     np.testing.assert_allclose(third, polar + sum(np.linalg.det(s) for s in (x, y, z)), rtol=1e-12)
 
 
-def test_equal_eigenvalues_have_finite_gradients_where_the_loss_treats_them_alike():
-    degenerate = np.kron(np.diag([1.0, 2.0]), np.eye(2))
-    q = np.linalg.qr(real(4, 4))[0]
-    a = q @ degenerate @ q.T
-
-    def projection(a):
-        v = np.linalg.eigh(a).eigenvectors[:, :2]
-        return np.sum(v @ v.T * real(4, 4, seed=1))
-
-    rt.check_grads(projection, a)
-    np.testing.assert_allclose(rt.grad(lambda a: np.sum(np.linalg.svdvals(a) ** 2))(a), 2 * a, rtol=1e-12, atol=1e-12)
-    half = np.tril(2 * a, -1) * 2 + np.diag(np.diag(2 * a))
-    np.testing.assert_allclose(rt.grad(lambda a: np.sum(np.linalg.eigvalsh(a) ** 2))(a), half, rtol=1e-12, atol=1e-12)
+def repeated(*values):
+    q = np.linalg.qr(real(len(values), len(values)))[0]
+    return q @ np.diag(values) @ q.T
 
 
-def test_many_equal_eigenvalues_are_told_from_close_ones():
+def symmetric(a):
+    return (a + a.T) / 2
+
+
+WEIGHTS = real(4, 4, seed=1)
+BY_VECTORS = [
+    ("a matrix function", lambda w, v: np.sum((v * np.exp(w)) @ v.T * WEIGHTS)),
+    ("a matrix function that is 0", lambda w, v: np.sum((v * np.log(w)) @ v.T * WEIGHTS)),
+    ("a projector", lambda w, v: np.sum(v[:, :2] @ v[:, :2].T * WEIGHTS)),
+    ("one vector of two", lambda w, v: np.sum(v[:, 0] * WEIGHTS[0])),
+    ("one eigenvalue of two", lambda w, v: w[0]),
+]
+
+
+@pytest.mark.parametrize(("name", "f"), BY_VECTORS, ids=[case[0] for case in BY_VECTORS])
+@pytest.mark.parametrize("a", [repeated(1.0, 1.0, 2.0, 3.0), np.eye(4)], ids=["two", "all"])
+def test_what_equal_eigenvalues_cannot_tell_is_nan(name, f, a):
+    assert np.any(np.isnan(rt.grad(lambda a: f(*np.linalg.eigh(symmetric(a))))(a)))
+    if name != "one eigenvalue of two":  # whose tangent is the mean of both, whatever becomes of it
+        assert np.isnan(rt.jvp(lambda a: f(*np.linalg.eigh(symmetric(a))), (a,), (symmetric(WEIGHTS),))[1])
+
+
+@pytest.mark.parametrize("f", [lambda u, s, vt: (u * np.exp(s)) @ vt, lambda u, s, vt: u[:, :2] @ u[:, :2].T])
+def test_what_equal_singular_values_cannot_tell_is_nan(f):
+    a = np.diag([2.0, 2.0, 1.0, 0.5])
+    assert np.any(np.isnan(rt.grad(lambda a: np.sum(f(*np.linalg.svd(a)) * WEIGHTS))(a)))
+
+
+SYMMETRIC = [
+    ("eigh", lambda a: np.linalg.eigh(symmetric(a))[0]),
+    ("eigvalsh", lambda a: np.linalg.eigvalsh(symmetric(a))),
+    ("eigvals", lambda a: np.real(np.linalg.eigvals(a))),
+    ("eig", lambda a: np.real(np.linalg.eig(a)[0])),
+    ("svdvals", np.linalg.svdvals),
+    ("svd", lambda a: np.linalg.svd(a)[1]),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), SYMMETRIC, ids=[case[0] for case in SYMMETRIC])
+@pytest.mark.parametrize("a", [repeated(1.0, 1.0, 2.0, 3.0), np.eye(4)], ids=["two", "all"])
+def test_symmetric_functions_of_equal_eigenvalues_have_their_first_derivatives_and_no_wrong_second_ones(name, values, a):
+    def f(a):
+        return np.sum(np.exp(values(a)))
+
+    w, v = np.linalg.eigh(a)
+    expected = (v * np.exp(w)) @ v.T
+    np.testing.assert_allclose(rt.grad(f)(a), expected, rtol=1e-11, atol=1e-11)
+    direction = real(4, 4, seed=2)
+    np.testing.assert_allclose(rt.jvp(f, (a,), (direction,))[1], np.sum(expected * direction), rtol=1e-11)
+    assert np.any(np.isnan(rt.hvp(f, (a,), (direction,))[0]))
+    assert np.any(np.isnan(rt.jvp(rt.grad(f), (a,), (direction,))[1]))
+    assert np.any(np.isnan(rt.grad(lambda a: rt.jvp(f, (a,), (direction,))[1])(a)))
+
+
+def test_equal_eigenvalues_share_the_cotangent_of_one_as_ties_do():
+    a = repeated(1.0, 1.0, 2.0, 3.0)
+    v = np.linalg.eigh(a)[1][:, :2]
+    np.testing.assert_allclose(rt.grad(lambda a: np.linalg.eigvalsh(symmetric(a))[0])(a), v @ v.T / 2, atol=1e-14)
+    np.testing.assert_allclose(rt.grad(lambda a: np.linalg.norm(a, 2))(np.eye(4)), np.eye(4) / 4, atol=1e-14)
+
+
+def test_the_spectral_norm_has_its_second_derivative_beside_equal_singular_values():
+    a, direction = repeated(1.0, 1.0, 2.0, 3.0), real(4, 4, seed=2)
+    slope = rt.grad(lambda a: np.linalg.norm(a, 2))
+    by_difference = (slope(a + 1e-5 * direction) - slope(a - 1e-5 * direction)) / 2e-5
+    np.testing.assert_allclose(rt.hvp(lambda a: np.linalg.norm(a, 2), (a,), (direction,))[0], by_difference, atol=1e-8)
+    np.testing.assert_allclose(rt.jvp(slope, (a,), (direction,))[1], by_difference, atol=1e-8)
+
+
+def test_many_close_eigenvalues_are_told_from_equal_ones():
     q = np.linalg.qr(real(40, 40))[0]
     weights = real(40, 40, seed=1)
 
@@ -80,9 +139,8 @@ def test_many_equal_eigenvalues_are_told_from_close_ones():
         v = np.linalg.eigh(a).eigenvectors[:, :20]
         return np.sum(v @ v.T * weights)
 
-    for within in (0.0, 1e-9):  # all equal, and 1e-9 apart
-        a = q @ np.diag(np.repeat([1.0, 2.0], 20) + within * np.arange(40)) @ q.T
-        rt.check_grads(projection, a, tolerance=1e-5)
+    rt.check_grads(projection, q @ np.diag(np.repeat([1.0, 2.0], 20) + 1e-9 * np.arange(40)) @ q.T, tolerance=1e-5)
+    assert np.all(np.isnan(rt.grad(projection)(q @ np.diag(np.repeat([1.0, 2.0], 20)) @ q.T)))
 
 
 def test_singular_values_of_0_have_finite_gradients():

@@ -273,3 +273,19 @@ def test_a_creator_reached_by_a_name_of_its_own_or_in_a_chain_is_the_patched_one
 
     with rt.patched():
         rt.check_grads(f, X, order=2, tolerance=1e-5)
+
+
+POLYNOMIALS = np.polynomial.polynomial
+BY_COEFFICIENTS = [
+    lambda x: POLYNOMIALS.polyval(x, 2 * x),
+    lambda x: POLYNOMIALS.polyval(X, x),
+    lambda x: POLYNOMIALS.polymul(x, x[:2]),
+    lambda x: np.polynomial.chebyshev.chebval(X, x),
+    lambda x: np.polynomial.Polynomial(x)(0.7),
+]
+
+
+@pytest.mark.parametrize("f", BY_COEFFICIENTS)
+def test_numpy_polynomial_takes_traced_coefficients(f):
+    with rt.patched():
+        rt.check_grads(f, X, order=2)

@@ -26,6 +26,8 @@ SMOOTH = [
     ("hypot", lambda x: np.hypot(x[0], x[1]) ** 2, np.diag([2.0, 2.0, 0.0])),
     ("absolute values", lambda x: np.sum(np.abs(x) ** 2), 2 * np.eye(3)),
     ("sizes of complex numbers", lambda x: np.sum(np.abs((1 + 1j) * x) ** 2), 4 * np.eye(3)),
+    ("a norm times itself", lambda x: (lambda n: n * n)(np.linalg.norm(x)), 2 * np.eye(3)),
+    ("a square root times itself", lambda x: (lambda r: np.multiply(r, r))(np.sqrt(x @ x)), 2 * np.eye(3)),
     ("a norm of what does not move", lambda x: np.sum(np.exp(-np.linalg.norm(x - x + 0 * ONES[0]))) + x @ x, 2 * np.eye(3)),
 ]  # fmt: skip
 
@@ -68,16 +70,24 @@ ROUGH = [
     ("the cosine of a norm", lambda x: np.cos(np.linalg.norm(x))),
     ("a matrix norm", lambda x: np.linalg.norm(np.outer(x, ONES))),
     ("a deviation", lambda x: np.std(x)),
+    ("a product of deviations", lambda x: np.std(x) * np.std(x)),
+    ("the cosine of hypot", lambda x: np.cos(np.hypot(x[0], np.hypot(x[1], x[2])))),
+    ("cosines of sizes of complex numbers", lambda x: np.sum(np.cos(np.abs((3 + 4j) * x)))),
 ]
 
 
 @pytest.mark.parametrize(("name", "f"), ROUGH, ids=[case[0] for case in ROUGH])
 def test_what_cannot_be_told_of_a_root_at_0_is_nan_and_never_a_wrong_number(name, f):
     np.testing.assert_array_equal(rt.grad(f)(np.zeros(3)), 0)
-    for number, found in enumerate(hessians(f, np.zeros(3))):
-        # The reverse sweep of a forward one cannot see it where the norm's own cotangent is 0.
-        if number < 3 or name not in ("a product of norms", "the cosine of a norm"):
-            assert np.all(np.isnan(np.diag(found)))
+    for found in hessians(f, np.zeros(3)):
+        assert np.all(np.isnan(np.diag(found)))
+
+
+def test_a_size_of_0_in_a_branch_that_is_not_taken_has_no_part_in_a_gradient():
+    for size in (lambda x: np.hypot(x, 0.0), lambda x: np.abs(1j * x), lambda x: np.linalg.norm(x[:, None], axis=1)):
+        with np.errstate(divide="ignore"):
+            gradient = rt.grad(lambda x, size=size: np.sum(np.where(x > 0, 1 / size(x), 0)))(np.array([0.0, 2.0]))
+        np.testing.assert_allclose(gradient, [0.0, -0.25])
 
 
 def test_distances_of_a_point_to_itself_have_no_part_in_a_hessian():

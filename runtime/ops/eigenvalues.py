@@ -6,10 +6,13 @@ component is real (the last one, where the upper triangle is read); of a general
 of largest magnitude is real. What LAPACK leaves open is the sign: that of the vectors of a complex pair of a real matrix
 may flip from one matrix to the next close by, which a difference of two of them sees and the derivative does not.
 
-Where eigenvalues are equal (to rounding), their eigenvectors may be any basis of one space. Derivatives are finite there,
-and right for what does not depend on that basis and treats the equal eigenvalues alike: first derivatives of symmetric
-functions of the eigenvalues, and of projectors on the whole space. A function of the matrix written as
-``v @ diag(f(w)) @ v.T`` has a derivative between equal eigenvalues that w and v cannot tell.
+Where eigenvalues are equal (to rounding), their eigenvectors may be any basis of one space. First derivatives of symmetric
+functions of the eigenvalues are right there, and so are those of the vectors of other eigenvalues. All else has no
+derivative, or one that w and v cannot tell: it is NaN. That goes for ``v @ diag(f(w)) @ v.T`` and for second derivatives of
+``sum(f(w))``, which hold the slope of f between equal eigenvalues, and for projectors, which are of the same form. Of
+`eigvalsh`, equal eigenvalues that are not treated alike share their cotangent, as the ties of a maximum do. (One case is
+left: in reverse mode, ``v @ diag(f(w)) @ v.T`` with an f of exactly 0 at equal eigenvalues looks as if it did not use their
+vectors; it is told from that by its derivative by w, unless that is the same for all of them.)
 """
 
 from __future__ import annotations
@@ -24,16 +27,19 @@ from ..array import Array, apply, read
 from ..op import OPS, define, implements
 from .lapack import (
     adjoint,
+    alike,
     check_matrices,
     inverse_gaps,
     onto_triangle,
     part,
     real_dtype,
     result_dtype,
+    shared,
     with_diagonal,
     workspace,
 )
 from .linear_algebra import conjugated
+from .masked import product
 from .solving import solve
 
 
@@ -66,7 +72,7 @@ def _eigh_rule(g: Any, y: Any, uplo: str) -> Any:
     if y.dtype.kind == "c":
         turned = np.imag(np.sum(conjugated(v) * gv, axis=-2, keepdims=True))
         gv = with_phase(gv, turned, v, 0 if uplo == "L" else -1)
-    inner = with_diagonal(inverse_gaps(w) * np.matmul(vh, gv), gw)
+    inner = with_diagonal(product(np.matmul(vh, gv), inverse_gaps(w)), shared(alike(gw, w), w))
     return conjugated(onto_triangle(np.matmul(v, np.matmul(inner, vh)), uplo))
 
 
@@ -83,8 +89,10 @@ EIGH = define(
 
 
 def _eigvalsh_rule(g: Any, a: Any, uplo: str) -> Any:
-    _, v = eigh(a, uplo)
-    return conjugated(onto_triangle(np.matmul(v * np.expand_dims(g, -2), adjoint(v)), uplo))
+    w, v = eigh(a, uplo)
+    g = np.expand_dims(shared(g, w), -2)
+    v = np.where(np.equal(g, 0), 0, v)  # equal eigenvalues that are not asked for make no NaN of the second derivative
+    return conjugated(onto_triangle(np.matmul(v * g, adjoint(v)), uplo))
 
 
 EIGVALSH = define(
@@ -139,7 +147,7 @@ def _eig_rule(g: Any, y: Any) -> Any:
     moved = np.sum(gv * v, axis=-2, keepdims=True)
     gv = gv - np.real(moved) * conjugated(v) - np.where(place, 1j * (np.imag(moved) / pivot), 0)
     transposed = np.swapaxes(v, -1, -2)
-    inner = with_diagonal(inverse_gaps(w) * np.matmul(transposed, gv), gw)
+    inner = with_diagonal(product(np.matmul(transposed, gv), inverse_gaps(w)), shared(alike(gw, w), w))
     return np.matmul(solve(transposed, inner), transposed)
 
 

@@ -22,7 +22,7 @@ by_rules(np.true_divide, "a b", lambda g, b: quotient(g, b), lambda g, b, y: -qu
 UFUNCS.setdefault(np.divide, UFUNCS[np.true_divide])
 elementwise(np.negative, "x", -1)
 elementwise(np.positive, "x", 1)
-elementwise(np.square, "x", lambda x: 2 * x)
+elementwise(np.square, "x", lambda x: 2 * x, run=lambda x: np.square(np.asarray(x)))  # of a complex number it has other bits
 by_rules(np.reciprocal, "x", lambda g, x: -quotient(g, x * x), cost=4)
 by_rules(np.sqrt, "x", lambda g, y: quotient(0.5 * g, y), cost=6)
 by_rules(np.cbrt, "x", lambda g, y: quotient(g, 3 * (y * y)), cost=30)
@@ -39,9 +39,9 @@ elementwise(np.sin, "x", lambda x: np.cos(x), cost=20)
 elementwise(np.cos, "x", lambda x: -np.sin(x), cost=20)
 elementwise(np.tan, "x", lambda y: y * y + 1, cost=30)
 # Not 1 - x * x, which has no digits left near 1; nor 1 - x, which loses the sign of an imaginary 0, and with it the side of
-# the cut.
-by_rules(np.arcsin, "x", lambda g, x: quotient(g, np.sqrt(-((x - 1) * (x + 1)))), cost=30)
-by_rules(np.arccos, "x", lambda g, x: -quotient(g, np.sqrt(-((x - 1) * (x + 1)))), cost=30)
+# the cut. (Here and below, `np.multiply` of what may be two complex numbers has the bits that it has of arrays; ``*`` not.)
+by_rules(np.arcsin, "x", lambda g, x: quotient(g, np.sqrt(-np.multiply(x - 1, x + 1))), cost=30)
+by_rules(np.arccos, "x", lambda g, x: -quotient(g, np.sqrt(-np.multiply(x - 1, x + 1))), cost=30)
 by_rules(np.arctan, "x", lambda g, x: quotient(g, x * x + 1), cost=30)
 by_rules(np.sinh, "x", lambda g, x: product(g, np.cosh(x)), cost=20)
 by_rules(np.cosh, "x", lambda g, x: product(g, np.sinh(x)), cost=20)
@@ -54,8 +54,8 @@ def _arcsinh_rule(g: Any, x: Any) -> Any:
 
 by_rules(np.arcsinh, "x", _arcsinh_rule, cost=30)
 # Two roots, for one root of the product would lie on the other branch where the real part is negative.
-by_rules(np.arccosh, "x", lambda g, x: quotient(g, np.sqrt(x - 1) * np.sqrt(x + 1)), cost=30)
-by_rules(np.arctanh, "x", lambda g, x: quotient(g, (1 - x) * (1 + x)), cost=30)
+by_rules(np.arccosh, "x", lambda g, x: quotient(g, np.multiply(np.sqrt(x - 1), np.sqrt(x + 1))), cost=30)
+by_rules(np.arctanh, "x", lambda g, x: quotient(g, np.multiply(1 - x, 1 + x)), cost=30)
 
 for _ufunc in (np.deg2rad, np.radians):
     elementwise(_ufunc, "x", math.pi / 180)
@@ -76,7 +76,6 @@ by_rules(
     lambda g, a, b: -_arctan2_rule(g, a, a, b),
     cost=40,
 )
-elementwise(np.hypot, "a b", lambda a, y: over(a, y), lambda b, y: over(b, y), cost=10)
 
 
 def _share(a: Any, y: Any) -> Any:

@@ -19,6 +19,7 @@ from ..layouts import lies_as
 from ..op import OPS
 from .indexing import gather
 from .linear_algebra import conjugated
+from .masked import product
 
 _TAKEN = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.complex64), np.dtype(np.complex128))
 
@@ -106,10 +107,14 @@ def with_diagonal(matrix: Any, diagonal: Any) -> Any:
     return np.where(diagonal_mask(matrix.shape[-1]), np.expand_dims(diagonal, -2), matrix)
 
 
-def safe_reciprocal(x: Any, size: Any) -> Any:
-    """Return 1 / x, and 0 where x is 0 to rounding beside numbers of the given `size`."""
-    is_zero = np.less_equal(np.absolute(x), size * (4 * float(np.finfo(x.dtype).eps)))
-    return np.where(is_zero, 0, 1 / np.where(is_zero, 1, x))
+def reciprocal(x: Any, size: Any, at_zero: Any) -> Any:
+    """Return 1 / x, and `at_zero` where x is 0 to rounding beside numbers of the given `size`."""
+    is_zero = _is_zero(x, size)
+    return np.where(is_zero, at_zero, 1 / np.where(is_zero, 1, x))
+
+
+def _is_zero(x: Any, size: Any) -> Any:
+    return np.less_equal(np.absolute(x), size * (4 * float(np.finfo(x.dtype).eps)))
 
 
 def magnitude(values: Any) -> Any:
@@ -119,10 +124,37 @@ def magnitude(values: Any) -> Any:
     return (np.max if count else np.sum)(size, axis=-1, keepdims=True) * math.sqrt(count)
 
 
+def _gaps(values: Any) -> tuple[Any, Any]:
+    """Return the matrix of ``values[j] - values[i]``, and the size that its rounding errors are relative to."""
+    return np.expand_dims(values, -2) - np.expand_dims(values, -1), np.expand_dims(magnitude(values), -1)
+
+
 def inverse_gaps(values: Any) -> Any:
-    """Return the matrix of ``1 / (values[j] - values[i])``, with 0 where two values are equal to rounding."""
-    gaps = np.expand_dims(values, -2) - np.expand_dims(values, -1)
-    return safe_reciprocal(gaps, np.expand_dims(magnitude(values), -1))
+    """Return the matrix of ``1 / (values[j] - values[i])``, with NaN where two values are equal to rounding.
+
+    On the diagonal it is 0. To be multiplied by `product`, which leaves out what is not asked for.
+    """
+    gaps, size = _gaps(values)
+    return reciprocal(gaps, size, np.where(diagonal_mask(values.shape[-1]), 0, math.nan))
+
+
+def shared(g: Any, values: Any) -> Any:
+    """Return a cotangent of values with the mean of those of equal ones (to rounding) in the place of each.
+
+    As ties of a maximum share its cotangent; and the same number whatever basis of their space their vectors are.
+    """
+    is_equal = _is_zero(*_gaps(values))
+    total = np.sum(np.where(is_equal, np.expand_dims(g, -2), 0), axis=-1)
+    return total / np.sum(is_equal.astype(real_dtype(values.dtype)), axis=-1)
+
+
+def alike(g: Any, values: Any) -> Any:
+    """Return a cotangent of values, with NaN where that of an equal one differs: what depends on how equal ones split."""
+    size = np.absolute(g)
+    tolerance = (np.max if size.shape[-1] else np.sum)(size, axis=-1, keepdims=True) * math.sqrt(np.finfo(g.dtype).eps)
+    apart = np.absolute(np.expand_dims(g, -2) - np.expand_dims(g, -1)) > np.expand_dims(tolerance, -1)
+    splits = np.any(np.logical_and(_is_zero(*_gaps(values)), apart), axis=-1)
+    return product(g, np.where(splits, math.nan, np.ones((), real_dtype(g.dtype))))
 
 
 def hermitian(a: Any, uplo: str) -> Any:

@@ -15,7 +15,7 @@ from numpy._core.multiarray import count_nonzero  # pyright: ignore[reportAttrib
 
 from .. import phantom
 from ..array import apply
-from ..op import define
+from ..op import define, into
 
 # Below this size a count of the non-zeros is cheaper than a reduction; above it, the reduction.
 _SMALL = 1024
@@ -27,11 +27,11 @@ def _is_without_zeros(x: Any) -> bool:
     return bool(np.logical_and.reduce(x, axis=None))
 
 
-def _masked(ufunc: np.ufunc, g: Any, other: Any, out: Any) -> Any:
+def _masked(run: Callable, g: Any) -> Any:
     with np.errstate(all="ignore"):
-        # The mask comes first: `out` may be the buffer of `g`.
+        # The mask comes first: the buffer of the result may be that of `g`.
         is_zero = None if _is_without_zeros(g) else np.equal(g, 0)
-        y = ufunc(g, other, out=out)
+        y = run()
     if is_zero is None:
         return y
     if isinstance(y, np.ndarray):
@@ -40,16 +40,20 @@ def _masked(ufunc: np.ufunc, g: Any, other: Any, out: Any) -> Any:
     return y.dtype.type(0) if is_zero else y
 
 
+_multiply_into = into(np.multiply)
+
+
 def _run_product(g: Any, factor: Any, out: Any = None) -> Any:
-    if g.size <= _SMALL and count_nonzero(g) == g.size:
-        return g * factor if out is None else np.multiply(g, factor, out)
-    return _masked(np.multiply, g, factor, out)
+    def run() -> Any:
+        return np.multiply(g, factor) if out is None else _multiply_into(out, g, factor)
+
+    return run() if g.size <= _SMALL and count_nonzero(g) == g.size else _masked(run, g)
 
 
 def _run_quotient(g: Any, divisor: Any, out: Any = None) -> Any:
     if g.size <= _SMALL and count_nonzero(g) == g.size and count_nonzero(divisor) == np.size(divisor):
         return g / divisor if out is None else np.true_divide(g, divisor, out)
-    return _masked(np.true_divide, g, divisor, out)
+    return _masked(lambda: np.true_divide(g, divisor, out), g)
 
 
 def _define(name: str, run: Callable, inputs: str, ufunc: np.ufunc, rules: tuple, cost: float) -> Any:

@@ -100,7 +100,6 @@ def imag(val: Any) -> Any:
     return lies_as(made, np.imag(layout(val)))
 
 
-elementwise(np.absolute, "x", lambda x, y: over(np.conjugate(x), y) if x.dtype.kind == "c" else np.sign(x))
 elementwise(np.fabs, "x", lambda x: np.sign(x))
 elementwise(np.sign, "x", None)
 

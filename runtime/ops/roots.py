@@ -3,8 +3,9 @@
 At 0 such a root has no derivative; it is taken as 0 there, the least of its subgradients. Its even powers are polynomials,
 and have the derivatives of those: the power of a root is a power of what stands under it. What else is made of a norm at
 0 may be smooth or not (``cos(norm(x))`` is, ``norm(x) * x`` is not), which its derivatives cannot tell: the second one
-is NaN, along directions that move the vector off 0. (Reverse over forward mode has 0 where the norm's own cotangent is 0:
-it cannot see that either.)
+is NaN, along directions that move the vector off 0. The same holds of `numpy.hypot` and of the size of a complex number.
+
+(`numpy.sqrt` itself has an infinite derivative at 0, and none where its cotangent is 0: ``where(x > 0, sqrt(x), 0)``.)
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import numpy as np
 
 from .. import phantom
 from ..array import Array, apply, tied, ties_of
-from ..op import define, implements
+from ..op import HOOKS, by_rules, define, implements
 from ..recorders import recorder
 from ..views import alias
-from . import elementwise, parts  # noqa: F401  (that define the ufuncs)
+from . import elementwise  # noqa: F401  (that defines the square root)
 from .axes import expand, reduced
 from .masked import product
 
@@ -70,12 +71,21 @@ def _slope(g: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, c
 
 
 def _run_slope(g: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
-    share = expand(_over(g, length) / count, x.shape, axis, keepdims)
-    return share * (np.conjugate(x) if x.dtype.kind == "c" else x)  # of real numbers it would be a copy
+    x = np.conjugate(x) if x.dtype.kind == "c" else x  # of real numbers it would be a copy
+    if not axis:
+        return g * _over(x, length)  # 1 / length overflows too soon, where the length of a pair does not
+    return expand(_over(g, length) / count, x.shape, axis, keepdims) * x
 
 
-def _along(h: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
-    return np.sum(np.real(h * np.conjugate(x)), axis=axis, keepdims=keepdims) / count
+def _tangent(t: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
+    return apply(NORM_TANGENT, (t, length, x), {"axis": axis, "keepdims": keepdims, "count": count})
+
+
+def _run_tangent(t: Any, length: Any, x: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
+    x = np.conjugate(x) if x.dtype.kind == "c" else x
+    if not axis:
+        return np.real(t * _over(x, length))
+    return _over(np.add.reduce(np.real(t * x), axis=axis, keepdims=keepdims) / count, length)
 
 
 def _turned(h: Any, g: Any, length: Any, axis: tuple[int, ...], keepdims: bool, count: float) -> Any:
@@ -85,28 +95,27 @@ def _turned(h: Any, g: Any, length: Any, axis: tuple[int, ...], keepdims: bool, 
     return product(np.conjugate(h), expand(share, h.shape, axis, keepdims))
 
 
+_ON_AXIS = ("axis", "keepdims", "count")
 NORM = define(
     "norm",
     _run_norm,
     inputs="x",
-    parameters=("axis", "keepdims", "count"),
+    parameters=_ON_AXIS,
     rules=lambda g, y, x, axis, keepdims, count: _slope(g, y, x, axis, keepdims, count),
     infer=lambda x, axis, keepdims, count: reduced(x, axis, keepdims, x.real.dtype),
     flops=lambda out, x, **_: 2.0 * x.size,
     workspace=lambda out, x, **_: (2 if x.dtype.kind == "c" else 1) * x.nbytes + out.nbytes,
-    jvp=lambda t, y, x, axis, keepdims, count: np.sum(
-        np.real(t * _slope(np.ones(y.shape, y.dtype), y, x, axis, keepdims, count)), axis=axis, keepdims=keepdims
-    ),
+    jvp=lambda t, y, x, axis, keepdims, count: _tangent(t, y, x, axis, keepdims, count),
 )
-# The gradient of a norm is an op of its own, for its rule sees whether a vector of 0 moves.
+# The gradient of a norm and its tangent are ops of their own, for their rules see whether a vector of 0 moves.
 NORM_SLOPE = define(
     "norm_slope",
     _run_slope,
     inputs="g length x",
-    parameters=("axis", "keepdims", "count"),
+    parameters=_ON_AXIS,
     rules=(
-        lambda h, length, x, axis, keepdims, count: _over(_along(h, x, axis, keepdims, count), length),
-        lambda h, g, length, x, axis, keepdims, count: -_over(_over(g * _along(h, x, axis, keepdims, count), length), length),
+        lambda h, length, x, axis, keepdims, count: _tangent(h, length, x, axis, keepdims, count),
+        lambda h, g, length, x, axis, keepdims, count: -_over(g * _tangent(h, length, x, axis, keepdims, count), length),
         _turned,
     ),
     infer=lambda g, length, x, **_: phantom.elementwise([x], x.dtype),
@@ -117,6 +126,60 @@ NORM_SLOPE = define(
         lambda t, g, length, x, axis, keepdims, count: -_slope(_over(g * t, length), length, x, axis, keepdims, count),
         _turned,
     ),
+)
+NORM_TANGENT = define(
+    "norm_tangent",
+    _run_tangent,
+    inputs="t length x",
+    parameters=_ON_AXIS,
+    rules=(
+        lambda g, length, x, axis, keepdims, count: _slope(g, length, x, axis, keepdims, count),
+        lambda g, y, length: -_over(g * y, length),
+        lambda g, t, length, axis, keepdims, count: _turned(t, g, length, axis, keepdims, count),
+    ),
+    infer=lambda t, length, x, **_: phantom.elementwise([length], length.dtype),
+    flops=lambda out, t, *_, **__: 3.0 * t.size,
+    workspace=lambda out, t, *_, **__: 3 * t.nbytes + 4 * out.nbytes,
+    jvp=(
+        lambda h, length, x, axis, keepdims, count: _tangent(h, length, x, axis, keepdims, count),
+        lambda h, y, length: -_over(h * y, length),
+        lambda h, t, length, axis, keepdims, count: np.sum(
+            np.real(product(h, _turned(t, np.ones(length.shape, length.dtype), length, axis, keepdims, count))),
+            axis=axis,
+            keepdims=keepdims,
+        ),
+    ),
+)
+
+
+_ELEMENTWISE = {"axis": (), "keepdims": False, "count": 1.0}
+
+
+def _size_rule(g: Any, x: Any, y: Any) -> Any:
+    return _slope(g, y, x, **_ELEMENTWISE) if x.dtype.kind == "c" else g * np.sign(x)
+
+
+def _size_tangent(t: Any, x: Any, y: Any) -> Any:
+    return _tangent(t, y, x, **_ELEMENTWISE) if x.dtype.kind == "c" else t * np.sign(x)
+
+
+def _side(a: Any, like: Any) -> Any:
+    """Return one of two sides in the shape and dtype of the length of both."""
+    a = a if a.dtype == like.dtype else a.astype(like.dtype)
+    return a if a.shape == like.shape else np.broadcast_to(a, like.shape)
+
+
+by_rules(np.absolute, "x", _size_rule, jvp=(_size_tangent,))
+by_rules(
+    np.hypot,
+    "a b",
+    lambda g, a, y: _slope(g, y, _side(a, y), **_ELEMENTWISE),
+    lambda g, b, y: _slope(g, y, _side(b, y), **_ELEMENTWISE),
+    jvp=(
+        lambda t, a, y: _tangent(_side(t, y), y, _side(a, y), **_ELEMENTWISE),
+        lambda t, b, y: _tangent(_side(t, y), y, _side(b, y), **_ELEMENTWISE),
+    ),
+    cost=10,
 )
 
 
@@ -173,6 +236,9 @@ def power_of_root(y: Array, exponent: Any) -> Any:
         return None
     square = known[2]()
     return _power(y, square, exponent) if type(square) is Array and y.dtype == square.dtype else None
+
+
+HOOKS["power_of_root"] = power_of_root
 
 
 def _rooted(ufunc: np.ufunc, square_of: Callable) -> None:

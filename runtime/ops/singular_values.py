@@ -3,9 +3,9 @@
 Rule: Townsend, "Differentiating the singular value decomposition", 2016; for complex matrices with the phases of LAPACK,
 which makes the first row of v real, or that of u where the matrix has more columns than rows.
 
-Where singular values are equal, or 0, the vectors may be any basis of one space. Derivatives are finite there, and
-right for what does not depend on that basis (see `eigenvalues`). The same holds for the further columns of u or v
-that ``full_matrices=True`` gives: derivatives let them move with their space, and not turn within it.
+Where singular values are equal, or 0, the vectors may be any basis of one space: first derivatives of symmetric functions of
+the singular values are right, and what the decomposition cannot tell is NaN (see `eigenvalues`). The further columns of u or
+v that ``full_matrices=True`` gives move with their space in derivatives, and do not turn within it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ from .axes import as_operand
 from .eigenvalues import eigh, eigvalsh, with_phase
 from .lapack import (
     adjoint,
+    alike,
     check_matrices,
     inverse_gaps,
     magnitude,
     part,
     real_dtype,
+    reciprocal,
     result_dtype,
-    safe_reciprocal,
     shaped,
+    shared,
     with_diagonal,
     workspace,
 )
 from .linear_algebra import conjugated
+from .masked import product
 
 
 def _extents(shape: tuple[int, ...], full: bool) -> tuple[int, int, int]:
@@ -81,7 +84,8 @@ def _svd_rule(g: Any, y: Any, a_shape: tuple[int, ...], full: bool) -> Any:
         u, gu = _without_complement(u, gu, k)
     if full and n > k:
         v, gv = _without_complement(v, gv, k)
-    inverse = safe_reciprocal(s, magnitude(s))
+    inverse = reciprocal(s, magnitude(s), math.nan)
+    gs = shared(alike(gs, s), s)
     if y.dtype.kind == "c":
         turned_u = np.imag(np.sum(conjugated(u) * gu, axis=-2, keepdims=True))
         turned_v = np.imag(np.sum(conjugated(v) * gv, axis=-2, keepdims=True))
@@ -90,18 +94,18 @@ def _svd_rule(g: Any, y: Any, a_shape: tuple[int, ...], full: bool) -> Any:
             gv, apart = with_phase(gv, turned_u + turned_v, v, 0), turned_u
         else:
             gu, apart = with_phase(gu, turned_u + turned_v, u, 0), -turned_v
-        gs = gs + 1j * (apart[..., 0, :] * inverse)
+        gs = gs + 1j * product(apart[..., 0, :], inverse)
     over_u, over_v = np.matmul(adjoint(u), gu), np.matmul(adjoint(v), gv)
     rows, columns = np.expand_dims(s, -1), np.expand_dims(s, -2)
-    gaps = inverse_gaps(s) * safe_reciprocal(rows + columns, np.expand_dims(magnitude(s), -1))
-    inner = gaps * ((over_u - adjoint(over_u)) * columns + rows * (over_v - adjoint(over_v)))
-    inner = with_diagonal(inner, gs)
+    gaps = inverse_gaps(s) * reciprocal(rows + columns, np.expand_dims(magnitude(s), -1), 1)  # not read, where both are 0
+    turn_u, turn_v = (product(x, gaps) - product(adjoint(x), gaps) for x in (over_u, over_v))
+    inner = with_diagonal(turn_u * columns + rows * turn_v, gs)
     result = np.matmul(u, np.matmul(inner, adjoint(v)))
     scale = np.expand_dims(inverse, -2)
     if m > k:
-        result = result + np.matmul((gu - np.matmul(u, over_u)) * scale, adjoint(v))
+        result = result + np.matmul(product(gu - np.matmul(u, over_u), scale), adjoint(v))
     if n > k:
-        result = result + np.matmul(u * scale, adjoint(gv - np.matmul(v, over_v)))
+        result = result + np.matmul(u, adjoint(product(gv - np.matmul(v, over_v), scale)))
     return conjugated(result)
 
 
@@ -118,8 +122,10 @@ SVD = define(
 
 
 def _singular_values_rule(g: Any, a: Any) -> Any:
-    u, _, vh = _parts(apply(SVD, (a,), {"full": False}), a.shape, False)
-    return conjugated(np.matmul(u * np.expand_dims(g, -2), vh))
+    u, s, vh = _parts(apply(SVD, (a,), {"full": False}), a.shape, False)
+    g = np.expand_dims(shared(g, np.real(s)), -2)
+    is_idle = np.equal(g, 0)  # as in `eigenvalues`
+    return conjugated(np.matmul(np.where(is_idle, 0, u) * g, np.where(np.swapaxes(is_idle, -1, -2), 0, vh)))
 
 
 SINGULAR_VALUES = define(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from ..dispatch import plainly, write_out
 from ..errors import MissingRuleError
 from ..op import FUNCTIONS, HOOKS, UFUNCS
 from ..python_numbers import cast_for, is_python_number, scalar_type
+from ..spare import is_spare
 from .axes import as_operand, is_mask
+from .creation import vectorize
 from .folds import accumulate, reduce, reduceat
 from .updates import at
 from .views import laid_out
@@ -50,7 +53,10 @@ def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
         a, b = (as_operand(operand) for operand in inputs)
         inputs, method = (np.reshape(a, a.shape + (1,) * b.ndim), b), "__call__"
     out = keywords.pop("out", None)
+    replaced = False
     if out is not None:
+        if len(out) == 1 and method == "__call__":
+            replaced = is_spare(out[0], sys.getrefcount(out[0]), ufunc)
         inputs = tuple(_kept_apart(a, out) for a in inputs)
     casting = keywords.get("casting", "same_kind")
     order = keywords.pop("order", "K")
@@ -64,7 +70,7 @@ def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
         return result if order == "K" else laid_out(result, order, inputs)
     name = f"numpy.{ufunc.__name__}"
     if ufunc.nout == 1:
-        return _written(out[0], result, casting, name)
+        return _written(out[0], result, casting, name, replaced)
     return tuple(_written(target, part, casting, name) for target, part in zip(out, result, strict=True))
 
 
@@ -72,6 +78,8 @@ HOOKS["ufunc_form"] = ufunc_form
 
 
 def _without_rule(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> Any:
+    if method == "__call__" and not keywords and all(set(types) <= set("O->") for types in ufunc.types):
+        return _of_objects(ufunc, inputs)
     if not any_active(inputs) and not any_active(keywords) and keywords.get("out") is None and method != "at":
         return getattr(ufunc, method)(*plainly(inputs), **plainly(keywords))
     reason = NOT_APPLICABLE.get(ufunc.__name__)
@@ -81,28 +89,41 @@ def _without_rule(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -
     )
 
 
+def _of_objects(ufunc: np.ufunc, inputs: tuple) -> Any:
+    """Return what a ufunc made by `numpy.frompyfunc` gives, with its function called on each traced element."""
+
+    def call(*elements: Any) -> Any:
+        boxes = [np.empty((), object) for _ in elements]
+        for box, element in zip(boxes, elements, strict=True):
+            box[()] = element
+        return ufunc(*boxes)
+
+    return vectorize(call)(*inputs)
+
+
 def _kept_apart(a: Any, out: tuple) -> Any:
     """Return a copy of a plain operand that the result will be written over: the tape holds operands as they are."""
     is_target = type(a) is np.ndarray and any(type(t) is np.ndarray and np.may_share_memory(a, t) for t in out)
     return a.copy() if is_target else a
 
 
-def _written(target: Any, result: Any, casting: str, name: str) -> Any:
-    """Write a result where ``out=`` asks, as far as `casting` allows, and return that array; None takes no result."""
+def _written(target: Any, result: Any, casting: str, name: str, is_spare: bool = False) -> Any:
+    """Write a result where ``out=`` asks, as far as `casting` allows, and return that array; None takes no result.
+
+    What stands in for a plain array that `is_spare` is returned in its place.
+    """
     if target is None:
         return result
     if not np.can_cast(result.dtype, target.dtype, casting):  # pyright: ignore[reportArgumentType]
         raise TypeError(f"cannot write the {result.dtype} that {name} gives into {target.dtype} by the rule {casting!r}")
-    if type(target) is not Array:
-        if not any_active(result):
-            np.copyto(target, read(result, name) if type(result) is Array else result, casting=casting)  # pyright: ignore
-            return target
-        return write_out(target, result, name)
+    if type(target) is not Array and not any_active(result):
+        np.copyto(target, read(result, name) if type(result) is Array else result, casting=casting)  # pyright: ignore
+        return target
     if casting == "unsafe" and result.dtype != target.dtype:
         result = result.astype(target.dtype)
     if result.shape != target.shape:
-        result = np.broadcast_to(result, target.shape)
-    return write_out(target, result, name)
+        result = np.copy(np.broadcast_to(result, target.shape))
+    return write_out(target, result, name, is_spare=is_spare)
 
 
 def _call(ufunc: np.ufunc, inputs: tuple, out: tuple | None, keywords: dict) -> Any:
