@@ -75,10 +75,8 @@ def _figures(plan: Plan) -> list[str]:
 def _kept_at_turn(plan: Plan) -> set[int]:
     """Return the values in memory when the reverse sweep begins."""
     live = set(plan.start)
-    for step in plan.steps:
+    for step in plan.steps[: plan.turn]:
         if isinstance(step, Compute):
-            if step.value >= plan.program.forward:
-                break
             live.add(step.value)
             live.discard(step.overwrites)
         elif isinstance(step, Load):

@@ -162,6 +162,11 @@ class Known:
                 first.setdefault(step.value, place)
         return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile)
 
+    def _may_run(self, value: int, output: int) -> bool:
+        """Tell whether the constants that a value is made from are there when the call with this output is made."""
+        _, inputs, _, _ = self.tape.calls[self.lowering.call_of[value]]
+        return all(slot <= output or slot in self.constants for slot in inputs if self.is_constant[slot])
+
     def write_script(self) -> None:
         """Lay the plan out along the calls of the forward sweep."""
         assert self.plan is not None
@@ -174,6 +179,7 @@ class Known:
                 stop = self.plan.stops[value]
                 due, done = steps[done:stop], stop
                 value += 1
+                assert all(self._may_run(step.value, output) for step in due if type(step) is Compute)
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
         self.rest = tuple(layout.actions(steps[done:], self.gradients))
 
