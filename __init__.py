@@ -33,7 +33,7 @@ from .runtime.region import checkpoint
 from .runtime.tape import Tape
 from .runtime.transforms import jvp, linearize
 from .scheduler.gradients import grad, value_and_grad
-from .scheduler.loops import fori_loop, scan, while_loop
+from .scheduler.loops.face import fori_loop, scan, while_loop
 from .scheduler.microbatch import accumulate
 from .scheduler.planning import plan
 from .scheduler.report import Report

@@ -9,6 +9,7 @@ from .units import format_bytes
 
 if TYPE_CHECKING:
     from .plan import Plan
+    from .program import Loop
 
 
 def explain(plan: Plan) -> str:
@@ -54,7 +55,8 @@ def _figures(plan: Plan) -> list[str]:
     lines = [f"  projected   {format_bytes(peak)} ({peak} bytes){share}"]
     if plan.spilled_bytes:
         lines.append(f"  spilled     {format_bytes(plan.spilled_bytes)} are written to disk and read back")
-    if not again:
+    lines += [_loop_in_words(loop) for loop in plan.program.loops]
+    if not again and not plan.program.repeated_seconds():
         lines.append("  extra work  none: everything is computed once")
     else:
         proof = (
@@ -62,14 +64,27 @@ def _figures(plan: Plan) -> list[str]:
             if plan.gap == 0
             else f"all work is at most {100 * plan.gap:.1f} % more than every plan must do"
         )
-        lines.append(
-            f"  extra work  {100 * plan.extra_work:.1f} % ({sum(again)} recomputations of {len(again)} values); {proof}"
-        )
+        what = f"{sum(again)} recomputations of {len(again)} values"
+        if plan.program.repeated_seconds():
+            what += ", and steps of loops run again"
+        lines.append(f"  extra work  {100 * plan.extra_work:.1f} % ({what}); {proof}")
     if plan.projected_seconds is not None:
         lines.append(f"  time        {plan.projected_seconds:.3g} s, by times of its operations measured on this machine")
     least = plan.least_budget_bytes
     lines.append(f"  at least    {format_bytes(least)} ({least} bytes) is the smallest budget that works")
     return lines
+
+
+def _loop_in_words(loop: Loop) -> str:
+    costs, share = loop.costs, loop.share
+    blocks = costs.blocks(share)
+    steps = f"{costs.length} steps" + (" (a guess)" if costs.is_open else "")
+    if share.rung.steps > 1:
+        steps += f" in {blocks} blocks"
+    on_disk = costs.disk_bytes(share)
+    more = f", {format_bytes(on_disk)} of others on disk" if on_disk else ""
+    held = min(share.slots, max(blocks, 1))
+    return f"  loop        {steps}, {held} states of {format_bytes(costs.state_bytes)} in memory at a time{more}"
 
 
 def _kept_at_turn(plan: Plan) -> set[int]:

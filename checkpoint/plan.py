@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,9 +108,7 @@ class Plan:
     @cached_property
     def extra_work(self) -> float:
         """Work beyond computing every value once, as a fraction: 0.3 means 30 % more."""
-        once = self.program.work_seconds()
-        again = sum(max(n - 1, 0) * cost for n, cost in zip(self.computed, self.program.costs, strict=True))
-        return again / once if once else 0.0
+        return extra_work(self.program, self.computed)
 
     @cached_property
     def spilled_bytes(self) -> int:
@@ -122,8 +120,9 @@ class Plan:
         """Seconds of computing below which no plan within the budget exists (see `bounds`); exact where `is_optimal`."""
         if self.is_optimal:
             return self.work_seconds
-        if self.spilled_bytes:
-            return self.program.work_seconds()  # the bounds are those of plans that recompute
+        if self.spilled_bytes or self.program.loops:
+            # The bounds are those of plans that recompute, with the shares that loops have.
+            return self.program.work_seconds() - self.program.repeated_seconds()
         return least_work_seconds(self.program, math.inf if self.budget_bytes is None else self.budget_bytes)
 
     @cached_property
@@ -200,6 +199,14 @@ class Plan:
         from .picture import draw
 
         draw(self, path, measured)
+
+
+def extra_work(program: Program, computed: Sequence[int]) -> float:
+    """Return the work beyond running everything once, as a fraction, of computing each value so often."""
+    repeated = program.repeated_seconds()
+    once = program.work_seconds() - repeated
+    again = sum((n - 1) * cost for n, cost in zip(computed, program.costs, strict=True) if n > 1)
+    return (again + repeated) / once if once > 0 else 0.0
 
 
 def summed_by_line(program: Program, values: Any, count: int) -> list[tuple[int, str, str]]:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from .loops.share import LoopCosts, Share
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A loop of a program: the value of its results and states, that of its cotangents (-1 for none), and its share."""
+
+    states: int
+    reverse: int
+    costs: LoopCosts
+    share: Share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -13,7 +26,7 @@ class Program:
     read to make it), `costs` (seconds, estimated), `workspaces` (bytes needed only while it is made), `overwrites`
     (an input whose buffer it may take over, or -1), `labels` (op) and `lines` (the user's ``file:line``).
     The first `forward` values belong to the forward sweep. `outputs` must exist at the end. `held_bytes` is memory
-    that the call holds throughout (captured constants).
+    that the call holds throughout (captured constants). The bytes and costs of the `loops` follow from their shares.
     """
 
     sizes: list[int] = field(default_factory=list)
@@ -26,6 +39,7 @@ class Program:
     outputs: tuple[int, ...] = ()
     forward: int = 0
     held_bytes: int = 0
+    loops: tuple[Loop, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -67,6 +81,32 @@ class Program:
             self.labels[:count],
             self.lines[:count],
         )
+
+    def with_shares(self, shares: Sequence[Share]) -> Program:
+        """Return the program with these shares of its loops."""
+        sizes, costs, workspaces = [*self.sizes], [*self.costs], [*self.workspaces]
+        loops = []
+        for loop, share in zip(self.loops, shares, strict=True):
+            loops.append(replace(loop, share=share))
+            sizes[loop.states] = loop.costs.states_bytes(share)
+            workspaces[loop.states] = loop.costs.forward_workspace(share)
+            costs[loop.states] = loop.costs.forward_seconds(share)
+            if loop.reverse >= 0:
+                workspaces[loop.reverse] = loop.costs.reverse_workspace(share)
+                costs[loop.reverse] = loop.costs.reverse_seconds(share)
+        return replace(self, sizes=sizes, costs=costs, workspaces=workspaces, loops=tuple(loops))
+
+    def repeated_seconds(self) -> float:
+        """Return the seconds of steps that the loops run again, by their shares, in the work of making every value once."""
+        return sum(
+            loop.costs.forward_seconds(loop.share) + loop.costs.reverse_seconds(loop.share) - loop.costs.least_seconds()
+            for loop in self.loops
+            if loop.reverse >= 0
+        )
+
+    def loops_on_disk_bytes(self) -> int:
+        """Return the bytes of states that the loops write to disk, by their shares."""
+        return sum(loop.costs.disk_bytes(loop.share) for loop in self.loops)
 
     def work_seconds(self) -> float:
         """Return the estimated seconds of making every value once."""

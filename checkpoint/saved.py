@@ -16,7 +16,7 @@ from .steps import Compute, Drop, Step
 from .units import format_bytes
 
 _FORMAT = "retape plan"
-_VERSION = 1
+_VERSION = 2
 
 
 class PlanMismatchError(ValueError):
@@ -28,19 +28,23 @@ class SavedPlan:
     """The steps of a plan and the fingerprint of its program; give it to `grad(f, memory_budget=..., planner=saved)`.
 
     `numbers` is the order of steps: v for computing value v, -1 - v for dropping it, and (v, u) for computing v in the
-    buffer of u.
+    buffer of u. `shares` are those of its loops, by their places on their ladders.
     """
 
     fingerprint: str
     numbers: tuple[int | tuple[int, int], ...]
     planner: str
     source: str = ""
+    shares: tuple[int, ...] = ()
 
     def plan(self, program: Program, budget: int) -> Plan:
         """Return the plan of `program`, which must be the one that it was made for; it is checked step by step.
 
         Raises `PlanMismatchError` for another program, `MemoryBudgetError` where the plan needs more than `budget` bytes.
         """
+        ladders = [loop.costs.in_memory().ladder() for loop in program.loops]
+        if len(ladders) == len(self.shares) and all(k < len(s) for k, s in zip(self.shares, ladders, strict=True)):
+            program = program.with_shares([ladder[k] for k, ladder in zip(self.shares, ladders, strict=True)])
         found = fingerprint(program)
         if found != self.fingerprint:
             raise PlanMismatchError(
@@ -79,7 +83,7 @@ def save_plan(plan: Plan, path: Any) -> None:
     """
     if plan.start_position:
         raise ValueError("only whole plans are saved: this one goes on from the middle of a run")
-    if plan.spilled_bytes:
+    if plan.spilled_bytes or plan.program.loops_on_disk_bytes():
         raise ValueError("a plan that spills holds for one disk, and is not saved")
     target = Path(path)
     record = {
@@ -87,6 +91,7 @@ def save_plan(plan: Plan, path: Any) -> None:
         "version": _VERSION,
         "fingerprint": fingerprint(plan.program),
         "planner": plan.planner,
+        "shares": [loop.costs.in_memory().ladder().index(loop.share) for loop in plan.program.loops],
         "steps": [_number(step) for step in plan.steps],
     }
     partial = target.with_name(target.name + ".partial")
@@ -108,7 +113,13 @@ def load_plan(path: Any) -> SavedPlan:
                 f"{path} has version {record['version']} of the format of plans, this retape reads {_VERSION}: save it anew"
             )
         numbers = tuple(_checked(number) for number in record["steps"])
-        return SavedPlan(str(record["fingerprint"]), numbers, str(record["planner"]), str(path))
+        return SavedPlan(
+            str(record["fingerprint"]),
+            numbers,
+            str(record["planner"]),
+            str(path),
+            tuple(_checked(k) for k in record["shares"]),
+        )
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise PlanMismatchError(f"{path} holds no whole plan: {error!r}") from None
 

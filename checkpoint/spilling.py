@@ -10,21 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from .disk import Disk
 from .plan import Plan
 from .program import Program
 from .rules import NEVER
 from .steps import Compute, Drop, Load, Spill, Step
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """Where values may be spilled: how many bytes it takes, and how many it writes and reads in a second."""
-
-    capacity_bytes: int
-    write_bytes_per_second: float
-    read_bytes_per_second: float
 
 
 def spilling(program: Program, budget: int, disk: Disk, may_spill: Sequence[int]) -> Plan | None:

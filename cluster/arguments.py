@@ -61,7 +61,9 @@ def size_or_none(text: str) -> int:
 
 
 def budget(text: str) -> str:
-    """A text that :func:`resolve_budget` takes."""
+    """ "auto", or a text that :func:`resolve_budget` takes."""
+    if text == "auto":
+        return text
     try:
         resolve_budget(text, 1 << 62)
     except ValueError as error:

@@ -19,15 +19,18 @@ from .arguments import resolve_budget
 from .data import Order, take
 from .ending import RESULT_NAME, status_of
 from .errors import ConfigError, RunError
-from .job import TrainConfig
+from .folder import find_snapshot
+from .host import automatic
+from .job import SNAPSHOT_FOLDER, TrainConfig
 from .metrics import METRICS_NAME, read_rows
 from .models import Model, ModelOptions, build
-from .optimizers import DECAYS, OPTIMIZERS, warmup
+from .optimizers import DECAYS, OPTIMIZERS, Optimizer, warmup
 from .options import parse_options, settings_text
 from .pictures import draw_loss
 from .progress import ProgressLine
 from .report import REPORT_NAME, show_report, write_report
 from .run import TrainResult, train
+from .snapshot import absolute, join, settings
 from .watching import show_status
 
 FAILED, BAD_ARGUMENTS = 1, 2
@@ -93,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
             loss=model.loss,
             init=model.init,
             data=model.train,
-            optimizer=OPTIMIZERS[options.optimizer](weight_decay=options.weight_decay),
+            optimizer=_optimizer(options),
             rate=warmup(DECAYS[options.decay](options.rate, options.steps - options.warmup), steps=options.warmup),
             steps=options.steps,
             global_batch=options.global_batch,
@@ -147,12 +150,20 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
         workers=options.workers,
         microbatch=options.microbatch,
         shards=options.shards,
+        shard_optimizer=options.shard_optimizer,
+        ahead_bytes=options.ahead,
     )
     params = model.init(options.seed)
     indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
     share = model.train.batch(indices[: config.shard_batch])
     needed = plan(model.loss, params, share, memory_budget=None).unbudgeted_peak_bytes
-    budget = resolve_budget(options.memory_budget, needed)
+    if options.memory_budget == "auto":
+        folder = absolute(options.snapshots_at or join(absolute(options.out), SNAPSHOT_FOLDER))
+        resume_from, _ = find_snapshot(folder, options.resume)
+        before = None if resume_from is None else settings(resume_from).get("memory_budget")
+        budget = automatic(config, params, _optimizer(options), model.train, spares=options.spares, before=before)
+    else:
+        budget = resolve_budget(options.memory_budget, needed)
     print(
         f"memory budget: {format_bytes(budget)} for one worker's gradients, {budget / needed:.0%} of the "
         f"{format_bytes(needed)} that the {config.shard_batch} examples of a shard need without one"
@@ -174,6 +185,10 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
         size = -(-size // 2)
     print(f"plan of one microbatch of {size}:\n{chosen}")
     return StepPlan(chosen, needed, budget)
+
+
+def _optimizer(options: argparse.Namespace) -> Optimizer:
+    return OPTIMIZERS[options.optimizer](weight_decay=options.weight_decay)
 
 
 def _conclude(options: argparse.Namespace, model: Model, step_plan: StepPlan, result: TrainResult) -> dict[str, Any]:

@@ -46,6 +46,7 @@ def ending(
         "budget_bytes": config.memory_budget,
         "projected_bytes": max((row["projected_bytes"] for row in steps if row["projected_bytes"]), default=None),
         "peak_bytes": max((row["peak_bytes"] for row in steps if row["peak_bytes"]), default=None),
+        "host_bytes": max((row["host_bytes"] for row in steps if row.get("host_bytes")), default=None),
         "snapshot": None if snapshot is None else str(snapshot),
         "wall_seconds": round(wall_seconds, 2),
         "ended_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

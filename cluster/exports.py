@@ -76,6 +76,7 @@ class RayMetrics:
                 ("workers", "Workers of the last step."),
                 ("peak_bytes", "Peak memory of the last step's gradient calls, of the worker with the most."),
                 ("budget_bytes", "Memory budget of a worker's gradient call."),
+                ("host_bytes", "What the run's workers of the first node held together in the last step."),
                 ("step_seconds", "Duration of the last step."),
             )
         }

@@ -103,9 +103,13 @@ def _move_aside(out: Path, present: list[Path]) -> None:
 def find_snapshot(folder: Where, resume: bool | Where | None) -> tuple[Where | None, list[SnapshotError]]:
     """The snapshot to resume from, and errors for newer ones that are damaged.
 
-    ``resume`` is a snapshot file, a folder of snapshots or of a run (a path, or a URL), or ``True`` for the newest in
-    ``folder``. A file that is damaged raises ``SnapshotError``; in a folder the one before it is taken.
+    ``resume`` is a snapshot file, a folder of snapshots or of a run (a path, or a URL), ``True`` for the newest in
+    ``folder``, or ``"auto"`` for that if there is one. A file that is damaged raises ``SnapshotError``; in a folder the one
+    before it is taken.
     """
+    if resume == "auto":
+        # Not whether one is good: where all are damaged, starting anew must be somebody's decision.
+        resume = any(name.endswith(".snapshot") for name in snapshots.after(folder, -1))
     if not resume:
         return None, []
     place = folder if resume is True else resume if is_url(resume) else local_path(resume).absolute()

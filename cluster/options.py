@@ -175,7 +175,8 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
     add(
         group,
         "--memory-budget",
-        'for one worker\'s gradients: a size ("64MiB"), or a percentage of what its share of a step would need',
+        'for one worker\'s gradients: a size ("64MiB"), a percentage of what its share of a step would need, or auto: a fair '
+        "share of what this host has free",
         type=budget,
         metavar="SIZE",
     )

@@ -4,11 +4,11 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.units import parse_bytes
+from ..checkpoint.units import format_bytes, parse_bytes
 from . import snapshot as snapshots
 from .comm.shm import remove_arenas
 from .crew import Crew
@@ -18,6 +18,7 @@ from .engine import cluster, find_cluster, payload_size, placement
 from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
 from .exports import check_exports, exported
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
+from .host import automatic
 from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
 from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
@@ -36,8 +37,7 @@ class TrainResult:
 
     ``status`` is "finished", "stopped early", "interrupted" (SIGINT) or "preempted" (SIGTERM); ``step`` counts updates;
     ``params`` and ``state`` are those of the last snapshot, ``snapshot``; ``best`` is the best one, where one is kept.
-    ``rows`` are this call's metrics in order; ``out`` holds the
-    files.
+    ``rows`` are this call's metrics in order; ``out`` holds the files.
     """
 
     status: str
@@ -84,18 +84,18 @@ def train(
 
     ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
     a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
-    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` (bytes, or "512MiB") bounds one worker's
-    gradient call. ``rate`` is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in
-    ``out``, or a file or folder: the run goes on bit for bit as if it had never stopped; with ``"auto"`` it does so where
-    there is a snapshot, and starts anew where there is none, so that the same call, made again after the driver was lost,
-    completes the run. ``snapshots_at`` is another folder for the snapshots, or the URL of one in an object store.
-    ``evaluate(params, batch)`` returns means by name for ``validation``. ``numbers`` are further fields of
-    :class:`TrainConfig`. Without
-    ``address`` (or RAY_ADDRESS) Ray is started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences
-    about the start and about faults, in this process. SIGINT and SIGTERM end the run after the step in progress, with a
-    snapshot. ``conclude`` is called with the result while the folder is still held; what it returns goes into
-    ``result.json``. ``metrics_to`` names where the metrics go besides: "tensorboard" (event files in ``out``), "prometheus"
-    (Ray's own metrics).
+    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` bounds one worker's gradient call: bytes,
+    "512MiB", or "auto" for a fair share of what this host has free, less what the run holds besides, as if all workers were
+    on it (a run that goes on from a snapshot keeps that one's while there is room). ``rate`` is a number or a function of
+    the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the run goes on bit for bit as
+    if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where there is none, so
+    that the same call, made again after the driver was lost, completes the run. ``snapshots_at`` is another folder for the
+    snapshots, or the URL of one in an object store. ``evaluate(params, batch)`` returns means by name for ``validation``.
+    ``numbers`` are further fields of :class:`TrainConfig`. Without ``address`` (or RAY_ADDRESS) Ray is started on this
+    machine. ``on_row`` gets each metrics row, ``on_event`` sentences about the start and about faults, in this process.
+    SIGINT and SIGTERM end the run after the step in progress, with a snapshot. ``conclude`` is called with the result while
+    the folder is still held; what it returns goes into ``result.json``. ``metrics_to`` names where the metrics go besides:
+    "tensorboard" (event files in ``out``), "prometheus" (Ray's own metrics).
 
     The parameters after a step have the same bits for any number of ``workers`` and through any faults, as long as
     ``shards``, the seed, the data and the memory settings are the same. A worker that dies, stands still or is cut off is
@@ -111,7 +111,8 @@ def train(
     """
     started = time.perf_counter()
     say = on_event or (lambda sentence: None)
-    budget = parse_bytes(memory_budget) if memory_budget is not None else None
+    is_automatic = memory_budget == "auto"
+    budget = parse_bytes(memory_budget) if memory_budget is not None and not is_automatic else None
     config = TrainConfig(
         steps=steps,
         global_batch=global_batch,
@@ -137,10 +138,14 @@ def train(
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
     with held(out) as folder, stop_signals() as stop:
         saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
-        if resume == "auto":
-            # Not whether one is good: where all are damaged, starting anew must be somebody's decision.
-            resume = any(name.endswith(".snapshot") for name in snapshots.after(saved, -1))
         resume_from, damaged = find_snapshot(saved, resume)
+        before = None if resume_from is None else snapshots.settings(resume_from).get("memory_budget")
+        if is_automatic:
+            fair = automatic(config, init(config.seed), optimizer, source, spares=spares, before=before)
+            config = replace(config, memory_budget=fair)
+            say(f"memory budget: {format_bytes(fair)} for each worker's gradients, by what this host has free")
+        if before not in (None, config.memory_budget) and microbatch == "auto":
+            say(f"the snapshot's memory budget is {format_bytes(before)}: microbatches of another size may give other bits")
         if resume_from is None:
             set_aside(folder, saved)
         else:

@@ -43,6 +43,11 @@ class Saver:
         finally:
             self.tell_news()
 
+    @property
+    def held_bytes(self) -> int:
+        """The memory that a copy takes which is not written yet."""
+        return 0 if self._writer is None else self._writer.held_bytes
+
     def tell_news(self) -> None:
         """Tells what happened to snapshots since the last time."""
         if self._writer is not None and (news := self._writer.news()):

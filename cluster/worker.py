@@ -39,7 +39,7 @@ from .verdicts import check_best, check_data, check_names, check_replicas, check
 
 _INTERRUPT, _REGROUP = 2, 1
 # Figures that every rank tells of each step, before those of its shards; and the most names that `evaluate` may return.
-_STEP_COLUMNS, _NAMES = 6, 16
+_STEP_COLUMNS, _NAMES = 7, 16
 
 
 class Worker:
@@ -278,7 +278,8 @@ class Worker:
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
         gradients.reduce(len(pieces))
-        table = group.finish((*digest, float(peak), float(projected), float(self._stop), computed - started, *losses))
+        told = (*digest, peak, projected, self._stop, computed - started, self._held_bytes(peak) + feed.held_bytes)
+        table = group.finish((*map(float, told), *losses))
         gradients.learn()
         reduced, self._phase = time.perf_counter(), "updating"
         check_replicas(table[:, :2], self.step)
@@ -311,6 +312,8 @@ class Worker:
             "budget_bytes": config.memory_budget,
             "projected_bytes": int(table[:, 3].max()) if report is not None else None,
             "peak_bytes": int(table[:, 2].max()) if report is not None else None,
+            # The first node's, but for what the process itself takes: its budgets, its shared memory and what it keeps.
+            "host_bytes": int(table[: group.formation.nodes[0], 6].sum()) + group.arena.total_bytes if report else None,
             "rate": rate,
             "gradient_norm": norm,
             "microbatch": self._microbatch if report is None else report.microbatch,
@@ -324,6 +327,12 @@ class Worker:
             "seconds_by_rank": [round(seconds, 6) for seconds in table[:, 5].tolist()],
         }
         return row | ({"skipped": True} if is_skipped else {}), int(table[:, 4].max())
+
+    def _held_bytes(self, peak: int) -> int:
+        """What this worker holds of the host's memory: the peak of its gradient call, parameters, state and snapshots."""
+        own = 0 if self._shards is not None else sum(leaf.nbytes for leaf in flatten((self.params, self.state))[0])
+        sharded = 0 if self._shards is None else self._shards.state_bytes
+        return max(peak, 0) + own + sharded + self._saver.held_bytes
 
     def _smaller_microbatch(self) -> int:
         """The largest microbatch, by halves, that needs at most half the memory of the one in use by its plan."""

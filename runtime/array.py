@@ -83,6 +83,8 @@ def read(array: Any, purpose: str) -> Any:
 
 def settled(array: Any, purpose: str) -> Any:
     """Do as `read`, and return a value that differs among examples as the array that it is for a batch of them."""
+    if type(array) is Array and array._level.keeper is not None:
+        array = entered(array)
     while type(array) is Array:
         level = array._level
         level.require_open()
@@ -101,6 +103,9 @@ def plain(array: Any) -> Any:
     """Return the plain value of a traced array, whatever becomes of its gradient (for printing and for outputs)."""
     while type(array) is Array:
         level = array._level
+        if level.keeper is not None and level.inner is not None:
+            array = entered(array)
+            continue
         array = array._value if level.keeper is None else level.keeper.value(array._slot)
     return array
 

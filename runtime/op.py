@@ -75,6 +75,7 @@ class Op:
     reads_target: bool
     zero_gradient: bool
     jvp: str | tuple[Rule | None, ...] | None = None
+    pull: Callable | None = None
     _residuals: dict = field(default_factory=dict, repr=False)
     _steps: dict = field(default_factory=dict, repr=False)
 
@@ -138,6 +139,7 @@ def define(
     adds: bool = False,
     takes: bool = False,
     jvp: str | Callable | Sequence[Callable | None] | None = None,
+    pull: Callable | None = None,
 ) -> Op:
     """Add an op to the table and return it.
 
@@ -151,6 +153,8 @@ def define(
     `jvp` tells how tangents go through: "linear" (the op itself on all tangents, zeros where there is none),
     "multilinear" (the sum of the op with one input at a time replaced by its tangent), or one rule ``(t, *reads)`` per
     input. None transposes the reverse rules, which is always right and costs a recording of the rule.
+
+    `pull(tape, call, g, sums, handle)` takes the place of the rules where a tape's reverse sweep is recorded.
     """
     is_variadic = inputs.endswith("*")
     names = tuple(inputs.rstrip("*").split())
@@ -183,7 +187,7 @@ def define(
         raise ValueError(f"jvp={jvp!r} of {name!r} is none of: 'linear', 'multilinear', a rule per input, None")
     op = Op(
         name, run, names, compiled, infer, flops, workspace, is_view, is_variadic, overwrites,
-        run_into, reads_target, zero_gradient, forward,
+        run_into, reads_target, zero_gradient, forward, pull,
     )  # fmt: skip
     OPS[name] = op
     return op

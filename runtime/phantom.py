@@ -61,18 +61,16 @@ def reduced(x: Any, axes: tuple[int, ...], keepdims: bool, dtype: Any) -> np.nda
     return in_axes(extents, dtype, tuple(kept.index(k) for k in memory_axes(x.strides) if k in kept))
 
 
-def row(x: np.ndarray) -> np.ndarray:
-    """Return the phantom of a part of `x` at one place of its first axis."""
-    return _make(x.shape[1:], x.dtype, x.strides[1:])
-
-
 def like(value: Any) -> Any:
-    """Return the phantom of `value`: an ndarray's layout, a scalar array for a NumPy scalar, a Python scalar itself."""
+    """Return the phantom of `value`: an ndarray's layout, a scalar array for a NumPy scalar, a Python scalar itself.
+
+    Of a loop's runner it is what the runner says.
+    """
     if isinstance(value, np.ndarray):
         return _make(value.shape, value.dtype, value.strides)
     if isinstance(value, np.generic):
         return contiguous((), value.dtype)
-    return value
+    return getattr(value, "phantom", value)
 
 
 @lru_cache(maxsize=4096)
@@ -111,6 +109,11 @@ def elementwise(arrays: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
         order="K",
     )
     return _make(shape, np.dtype(dtype), iterator.operands[-1].strides)
+
+
+def row(x: np.ndarray) -> np.ndarray:
+    """Return the phantom of a row of `x`."""
+    return _make(x.shape[1:], x.dtype, x.strides[1:])
 
 
 def nbytes(value: Any) -> int:

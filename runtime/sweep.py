@@ -28,6 +28,9 @@ def pull(tape: Tape, cotangents: dict[int, Any], handle: Callable, zeros: Callab
         if output not in inputs_of_tape:
             sums[output] = None
         tape.site = tape.lines[number]  # the user wrote the forward op
+        if op.pull is not None:
+            op.pull(tape, (op, inputs, parameters, output), g, sums, handle)
+            continue
         for position, rule in op.steps(tuple([bool(active[slot]) for slot in inputs])):
             slot = inputs[position]
             arguments = fetch(rule, position, [handle(s) for s in inputs], handle(output), parameters) if rule.reads else ()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import phantom
-from .array import Array, traced
+from .array import NUMBER, Array, apply, traced
 from .calls import Calls
 from .errors import NeedsValueError, TapeError
 from .levels import Level
@@ -88,7 +88,7 @@ class Tape(Level):
 
     __slots__ = (
         "calls", "shapes", "dtypes", "active", "values", "keeper", "phantoms", "aliases", "lines", "inputs", "outputs",
-        "site", "_layouts", "_shapes", "_parameters",
+        "site", "inner", "entered", "arrival", "loops", "_layouts", "_shapes", "_parameters",
     )  # fmt: skip
     holds_values = False
 
@@ -106,6 +106,10 @@ class Tape(Level):
         self.inputs: list[int] = []
         self.outputs: list[int] = []
         self.site: Line | None = None  # the line that calls are put down to; None for the one that the program is at
+        self.inner: Any = None  # what a step of a loop that is running takes this tape's arrays from
+        self.entered: dict[int, int] = {}  # on the tape of a loop's steps: its slots of arrays from outside, by theirs
+        self.loops: Any = None  # what records a loop as one call; None where loops are recorded step by step
+        self.arrival: Any = None  # called with an array from outside that has no slot here yet; returns one
         self._layouts: dict[tuple, tuple] = {}
         self._shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
         self._parameters: dict[tuple, dict] = {}
@@ -116,6 +120,8 @@ class Tape(Level):
 
     def record(self, op: Op, args: Any, parameters: dict | None = None, *, gives_up: bool = False) -> Array:
         """Append a call and ask the keeper for its output. Raises `EscapedError` when the tape is closed."""
+        if self.inner is not None:
+            return apply(op, args, parameters)
         if self.closed or self.thread != get_ident():
             self.require_open()
         for a in args:
@@ -205,7 +211,7 @@ class Tape(Level):
         del self.values[slots:]
         for slot, value in enumerate(self.values):
             if value is not None and self.dtypes[slot] is None:
-                self.phantoms[slot] = value  # a Python number stands for itself, and may be another than it was
+                self.phantoms[slot] = phantom.like(value)  # a Python number stands for itself, and may be another than it was
 
     def _new_slot(self, value: Any, is_active: bool) -> int:
         slot = len(self.values)
@@ -222,6 +228,19 @@ class Tape(Level):
         slot = self._new_slot(value, is_active)
         self.inputs.append(slot)
         return traced(self, slot, None)
+
+    def enter(self, array: Array) -> Array:
+        """Return the input that stands here, on the tape of a loop's steps, for an array of the tape around the loop.
+
+        What becomes of one that there is no input for is up to `arrival`.
+        """
+        slot = self.entered.get(array._slot)
+        if slot is None:
+            slot = self.entered[array._slot] = self.arrival(array)
+        made = traced(self, slot, None)
+        if array._kind is NUMBER:
+            made._kind = NUMBER
+        return made
 
     def constant(self, value: Any) -> int:
         """Give a captured constant a slot and return it. Raises `TapeError` for what cannot be recorded."""

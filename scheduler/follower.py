@@ -7,6 +7,7 @@ from weakref import ref
 
 import numpy as np
 
+from ..checkpoint.loops.share import Share
 from ..runtime.array import Array
 from ..runtime.op import Op
 from ..runtime.parameters import is_same
@@ -87,6 +88,9 @@ class Follower:
     def _takes_constant(self, a: Any, slot: int, then: Any) -> bool:
         if not self.known.is_constant[slot]:
             return False
+        if hasattr(a, "phantom"):  # what runs a loop: made for the loop that is expected here, or for another one
+            self.tape.values[slot] = a
+            return a.phantom is then
         if isinstance(a, np.ndarray):
             if (
                 not isinstance(then, np.ndarray)
@@ -107,6 +111,12 @@ class Follower:
                 return False
             self.executor.hold(nbytes, self.limit)
         return True
+
+    def next_share(self) -> Share:
+        """Return the share that the plan gives to the loop that comes next."""
+        lowering = self.known.lowering
+        runner = self.known.script[self.cursor][1][0]
+        return lowering.program.loops[list(lowering.loops).index(runner)].share
 
     def leave(self) -> OnlineKeeper:
         """Hand over to the online policy: from the call at hand on, the program takes another path than the known one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -222,6 +222,18 @@ class OnlineKeeper:
                 raise NeedsValueError("the value does not fit into the budget") from None
         found = self.executor.resolve(slot)
         return found.copy() if isinstance(found, np.ndarray) and v >= 0 else found
+
+    def bring(self, slots: Iterable[int]) -> None:
+        """Make the values in `slots` exist, all at the same time. Raises `NeedsValueError` where they do not fit."""
+        values = [v for slot in slots if (v := self._value_of(slot)) >= 0]
+        try:
+            for v in (*values, *values):  # making one may have dropped another
+                if not self.residency.is_resident(v):
+                    self._perform(self.residency.make(v))
+        except DoesNotFit as error:
+            self._refuse(error)
+        if not all(self.residency.is_resident(v) for v in values) or self.tape.keeper is not self:
+            raise NeedsValueError("what a loop starts from does not fit into the budget")
 
     def close(self) -> None:
         """Stop following the program: it has returned."""

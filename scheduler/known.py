@@ -11,11 +11,12 @@ import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
-from ..checkpoint.planners import PLANNERS, refusal
+from ..checkpoint.planners import PLANNERS, refusal, with_best_shares
 from ..checkpoint.program import Program
 from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.spilling import spilling
 from ..checkpoint.steps import Compute, Step
+from ..runtime.loops.on_tape import LOOP
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
 from ..runtime.reverse import record_reverse
@@ -97,14 +98,15 @@ class Known:
         budget, folder = options.budget_bytes, options.spill
         if folder is None or isinstance(options.planner, SavedPlan):
             return self._recomputing(options)
-        program = self.program
+        program = with_best_shares(self.program, budget)
         plan = PLANNERS["keep_all"](program, budget)
         if plan is not None:
             return plan
         failure = None
         try:
             disk, may_spill = folder.disk(), self.lowering.may_spill()
-            plan = spilling(program, budget, disk, may_spill)
+            room = max(disk.capacity_bytes - program.loops_on_disk_bytes(), 0)
+            plan = spilling(program, budget, replace(disk, capacity_bytes=room), may_spill)
         except SpillError as error:
             failure = error
         else:
@@ -167,9 +169,15 @@ class Known:
         _, inputs, _, _ = self.tape.calls[self.lowering.call_of[value]]
         return all(slot <= output or slot in self.constants for slot in inputs if self.is_constant[slot])
 
+    def adopt(self) -> None:
+        """Take over the plan's program: its loops have the shares that were planned."""
+        assert self.plan is not None
+        self.lowering.program = self.plan.program
+
     def write_script(self) -> None:
         """Lay the plan out along the calls of the forward sweep."""
         assert self.plan is not None
+        self.adopt()
         tape, layout = self.tape, Layout(self.lowering)
         steps = self.plan.steps
         value = done = 0
@@ -201,7 +209,7 @@ def complete(
     held_bytes += record_bytes(len(tape.calls))
     ends = tuple(slot for slot in (end, *kept) if slot is not None)
     returned = dict.fromkeys(v for slot in (*ends, *gradients) if (v := lowering.value(slot)) >= 0)
-    lowering.program = replace(lowering.program, outputs=tuple(returned), held_bytes=held_bytes)
+    lowering.close(tuple(returned), held_bytes)
     return Known(tape, lowering, forward_calls, forward_slots, ends, gradients, disconnected)
 
 
@@ -209,6 +217,6 @@ _FRAGILE = frozenset(["lapack", "decompositions", "determinants", "eigenvalues",
 
 
 def _may_fail(op: Op) -> bool:
-    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or is somebody else's function."""
+    """Tell whether an op may raise for the numbers that it is given: it solves or factors, or runs others' code."""
     home = getattr(op.run, "__module__", "")
-    return is_opaque(op) or home.rpartition(".")[2] in _FRAGILE or "scipy" in home
+    return op is LOOP or is_opaque(op) or home.rpartition(".")[2] in _FRAGILE or "scipy" in home

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from dataclasses import replace
 from typing import Any
 
-from ..checkpoint.program import Program
+from ..checkpoint.program import Loop, Program
+from ..runtime.loops.on_tape import LOOP, REVERSE
 from ..runtime.op import Op
 from ..runtime.tape import Tape
 
 _BYTES_PER_SECOND = 8e9
 _FLOPS_PER_SECOND = 1e10
 _FLOPS_PER_SECOND_BLAS = 6e10
-_LEAST_SPILLED = 64 * 1024
+LEAST_SPILLED = 64 * 1024
 _SECONDS_PER_CALL = 2e-6
 _BLAS = frozenset(["matmul", "solve", "inv"])
 _MOST_KINDS = 4096
@@ -37,6 +39,7 @@ class Lowering:
         self.program = Program()
         self.value_of = array("i")
         self.call_of = array("i")
+        self.loops: dict[int, Loop] = {}  # by the slot of what runs them
         self._calls = 0
         self._kinds: dict[Any, tuple] = {}
         self._lines: dict[int, tuple[str, Any]] = {}
@@ -73,7 +76,27 @@ class Lowering:
             line=self._line(number),
         )
         self.call_of.append(number)
+        if op is LOOP or op is REVERSE:
+            self._note_loop(op, inputs[0], value)
         return value
+
+    def _note_loop(self, op: Op, runner: int, value: int) -> None:
+        outline = self.tape.phantoms[runner]
+        if op is LOOP:
+            self.loops[runner] = Loop(value, -1, outline.costs, outline.share)
+        else:  # what the loop costs is known better now that it has run
+            self.loops[runner] = replace(self.loops[runner], reverse=value, costs=outline.costs)
+
+    def close(self, outputs: tuple[int, ...], held_bytes: int) -> None:
+        """Complete the program: nothing is added any more."""
+        loops = tuple(self.loops.values())
+        program = replace(self.program, outputs=outputs, held_bytes=held_bytes, loops=loops)
+        self.program = program.with_shares([loop.share for loop in loops]) if loops else program
+
+    def share_out(self, values: list[Any]) -> None:
+        """Tell the loops of a call, which are among its `values`, which share of the budget the program gives them."""
+        for slot, loop in zip(self.loops, self.program.loops, strict=True):
+            values[slot].share = loop.share
 
     def value(self, slot: int) -> int:
         """Return the value in a slot, or -1 for an input or a constant."""
@@ -86,6 +109,12 @@ class Lowering:
         cut.call_of = self.call_of[: bisect_left(self.call_of, calls)]
         cut.value_of = self.value_of[: self.tape.calls.outputs[calls - 1] + 1 if calls else 0]
         cut.program = self.program.until(len(cut.call_of))
+        made = len(cut.call_of)
+        cut.loops = {
+            slot: replace(loop, reverse=-1, share=now.share)
+            for (slot, loop), now in zip(self.loops.items(), self.program.loops, strict=True)
+            if loop.states < made
+        }
         return cut
 
     def take_back(self) -> None:
@@ -95,6 +124,7 @@ class Lowering:
         if self.tape.aliases[output] < 0:
             self.call_of.pop()
             self.program.pop()
+            self.loops = {slot: loop for slot, loop in self.loops.items() if loop.states < len(self.call_of)}
         del self.value_of[output:]
 
     def _line(self, number: int) -> str:
@@ -123,8 +153,11 @@ class Lowering:
         """Tell by value whether it can be written to disk as it lies: large, and in one piece."""
         marks = bytearray(len(self.program))
         for value, number in enumerate(self.call_of):
-            flags = self.tape.phantoms[self.tape.calls[number][3]].flags
-            marks[value] = self.program.sizes[value] >= _LEAST_SPILLED and (flags.c_contiguous or flags.f_contiguous)
+            op, _, _, output = self.tape.calls[number]
+            if op is LOOP or op is REVERSE:
+                continue
+            flags = self.tape.phantoms[output].flags
+            marks[value] = self.program.sizes[value] >= LEAST_SPILLED and (flags.c_contiguous or flags.f_contiguous)
         return marks
 
     def _overwritable(self, op: Op, inputs: tuple[int, ...], made: Any) -> int:
@@ -153,6 +186,10 @@ class Lowering:
 
 
 def _seconds(op: Op, made: Any, phantoms: list, parameters: dict | None) -> float:
+    if op is LOOP:
+        return phantoms[0].forward_seconds()
+    if op is REVERSE:
+        return phantoms[0].reverse_seconds()
     flops = op.flops(made, *phantoms, **(parameters or {})) if op.flops is not None else float(made.size)
     moved = made.nbytes + sum(getattr(p, "nbytes", 0) for p in phantoms)
     rate = _FLOPS_PER_SECOND_BLAS if op.name in _BLAS else _FLOPS_PER_SECOND

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Unpack
@@ -16,8 +17,10 @@ from ..runtime.array import Array
 from ..runtime.errors import NeedsValueError
 from ..runtime.streams import Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
-from .captures import Captures
+from .captures import constants_bytes
 from .known import Known, complete
+from .loops.record import Loops
+from .loops.states import Files
 from .options import Budget, Options, read_options
 from .run import Request, run
 from .timing import projected_seconds
@@ -55,7 +58,7 @@ def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bo
     """Return the program of a function: by shapes alone where that can be, else run once, inside the budget."""
     try:
         with Rehearsal():
-            return known_by_shapes(f, args, argnums, has_aux)
+            return known_by_shapes(f, args, argnums, has_aux, options)
     except NeedsValueError:
         within = Options(2**62) if options is None else replace(options, planning_effort=0, subscriber=None)
         with Rehearsal():
@@ -65,9 +68,11 @@ def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bo
         return known
 
 
-def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool) -> Known:
+def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, options: Options | None) -> Known:
     """Return a program recorded without computing anything. Raises `NeedsValueError` when its path depends on values."""
+    budget, folder = (math.inf, None) if options is None else (options.budget_bytes, options.spill)
     with Tape(ShapesOnly()) as tape:
+        tape.loops = Loops(budget, None if folder is None else Files(folder))
         arguments = Arguments(args, argnums, tape.input)
         slots = [array._slot for array in arguments.arrays]
         output, aux = split_aux(f(*arguments.traced), has_aux)
@@ -75,14 +80,5 @@ def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_
         end = output._slot if type(output) is Array and output._level is tape else None
         kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._level is tape]
         tape.values[: len(slots)] = [None] * len(slots)
-        return complete(tape, None, end, kept, slots, constants_bytes(tape, args))
-
-
-def constants_bytes(tape: Tape, args: tuple) -> int:
-    """Return an estimate of the bytes of the constants that the program made itself; what is large is looked up."""
-    leaves = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
-    counter = Captures(tape, leaves, args, {})
-    for slot, value in enumerate(tape.values):
-        if isinstance(value, np.ndarray) and slot not in tape.inputs:
-            counter.weigh(slot, value)
-    return counter.held_bytes
+        passed_in = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
+        return complete(tape, None, end, kept, slots, constants_bytes(tape, passed_in, args))

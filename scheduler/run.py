@@ -9,11 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..checkpoint.errors import DoesNotFit, MemoryBudgetError
-from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Residency
+from ..checkpoint.errors import MemoryBudgetError
+from ..checkpoint.plan import Plan, extra_work
 from ..checkpoint.saved import SavedPlan
-from ..checkpoint.steps import Step
 from ..checkpoint.units import format_bytes
 from ..runtime import trees
 from ..runtime.arguments import Arguments, check_scalar, split_aux
@@ -29,10 +27,13 @@ from .executor import Executor
 from .follower import Follower
 from .keeper import OnlineKeeper, Refused
 from .known import Known, complete
+from .loops.record import Loops
+from .loops.states import Files
 from .lowering import Lowering
 from .memory import pin_allocator
 from .options import Options
 from .report import Report
+from .rest import going_on
 from .schedule import replay, schedule
 
 
@@ -83,12 +84,17 @@ def run(request: Request, known: Known | None) -> Outcome:
     roots = [*request.args, *request.keywords.values(), getattr(request.f, "__self__", None)]
     captures = Captures(tape, arrays, roots, known.held_elsewhere if known is not None else {})
     executor = Executor(tape, Ledger(), request.options.subscriber, request.landing)
+    folder = request.options.spill
+    files = None if folder is None else Files(folder)
+    tape.loops = Loops(request.options.budget_bytes, files)
     try:
         with tape:
             return _Call(request, tape, executor, captures).run(known)
     finally:
         # Whatever happened, and whoever holds on to the error's traceback: the call's memory and its file go.
         executor.close_spill_file()
+        if files is not None:
+            files.close()
         tape.keeper = ShapesOnly()
         executor.ledger.clear()
         tape.values.clear()
@@ -182,7 +188,7 @@ class _Call:
                     ledger.peak,
                     plan.extra_work,
                     plan.planner,
-                    spilled_bytes=plan.spilled_bytes,
+                    spilled_bytes=plan.spilled_bytes + self.tape.loops.spilled_bytes,
                 )
                 return known, report, False
             keeper = keeper.leave()
@@ -199,19 +205,19 @@ class _Call:
             layout = keeper.layout
         else:
             self.executor.drop_all(new.program.held_bytes)
+            new.adopt()
+            new.lowering.share_out(self.tape.values)
             layout = Layout(new.lowering, keeper.layout.runs)
         layout.lowering = new.lowering
         projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
         self.executor.perform(layout.actions(plan.steps, new.gradients), projected)
-        once = new.program.work_seconds()
-        again = sum((n - 1) * cost for n, cost in zip(layout.runs, new.program.costs, strict=True) if n > 1)
         report = Report(
             budget,
             projected,
             ledger.peak,
-            again / once if once else 0.0,
+            extra_work(new.program, layout.runs),
             plan.planner,
-            spilled_bytes=plan.spilled_bytes,
+            spilled_bytes=plan.spilled_bytes + self.tape.loops.spilled_bytes,
         )
         return new, report, True
 
@@ -277,21 +283,3 @@ def _owned(output: Any, tape: Tape) -> Any:
             seen.add(root)
         made.append(leaf)
     return trees.unflatten(treedef, made)
-
-
-def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:
-    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit."""
-    program = new.program
-    residency.program = program
-    position, start = program.forward, frozenset(residency.resident())
-    steps: list[Step] = []
-    try:
-        steps += residency.reveal(program.outputs)
-        for v in range(position, len(program)):
-            steps += residency.make(v)
-        for v in program.outputs:
-            if not residency.is_resident(v):
-                steps += residency.make(v)
-    except DoesNotFit:
-        return None
-    return Plan(program, tuple(steps), "online", budget, start, position)

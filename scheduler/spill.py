@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.spilling import Disk
+from ..checkpoint.disk import Disk
 from ..checkpoint.units import format_bytes
 
 _SAMPLE_BYTES = 32 * 1024 * 1024
@@ -175,6 +175,11 @@ class SpillFile:
             finally:
                 del job, flat  # a buffer that somebody else holds is not recycled
                 done.set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the file is gone."""
+        return self._is_closing
 
     def close(self) -> None:
         """Let go of the file and of every array; what has not been written yet never is."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..checkpoint.plan import Plan
 from ..checkpoint.steps import Compute, Drop
+from ..runtime.loops.on_tape import TAKING_NO_ARRAYS
 from ..runtime.op import OPS, Op
 from .buffers import SMALLEST
 from .lowering import Lowering
@@ -88,7 +89,7 @@ def _measured(op: Op, phantoms: list, parameters: dict | None, made: Any) -> flo
 
     Nothing of the user's own is run.
     """
-    if OPS.get(op.name) is not op or not _is_ours(op.run):
+    if OPS.get(op.name) is not op or not _is_ours(op.run) or op in TAKING_NO_ARRAYS:
         return None
     args = [_stand_in(phantom) for phantom in phantoms]
     if made is not None and op.run_into is not None and not op.reads_target:

@@ -72,7 +72,7 @@ def test_two_workers_train_and_a_resumed_run_has_the_same_bits(ray, tmp_path):
             assert whole.state[part][name].tobytes() == second.state[part][name].tobytes()
     losses = [[row["loss"] for row in rows_of(tmp_path / name) if "loss" in row] for name in ("whole", "parts")]
     assert losses[0] == losses[1] and len(losses[0]) == 6
-    needed = {"step", "loss", "tokens_per_second", "budget_bytes", "projected_bytes", "peak_bytes"}
+    needed = {"step", "loss", "tokens_per_second", "budget_bytes", "projected_bytes", "peak_bytes", "host_bytes"}
     assert needed <= set(whole.rows[0])
     assert [row["step"] for row in whole.rows if "val_size" in row] == [2, 4, 6]
 
@@ -110,10 +110,13 @@ def test_one_and_two_workers_and_a_resized_run_have_the_same_bits_random_draws_i
 
 
 def test_each_steps_peak_is_within_what_was_projected_and_allowed(ray, tmp_path):
-    result = train(**problem(), steps=2, memory_budget="64KiB", out=tmp_path)
-    assert len(result.rows) == 2
-    for row in result.rows:
-        assert 0 < row["peak_bytes"] <= row["projected_bytes"] <= row["budget_bytes"] == 64 * 1024
+    for budget in ("64KiB", "auto"):
+        result = train(**problem(), steps=2, memory_budget=budget, out=tmp_path)
+        assert len(result.rows) == 2
+        for row in result.rows:
+            assert 0 < row["peak_bytes"] <= row["projected_bytes"] <= row["budget_bytes"]
+            assert row["peak_bytes"] < row["host_bytes"]
+            assert (row["budget_bytes"] == 64 * 1024) == (budget == "64KiB")
 
 
 def test_a_budget_that_is_too_small_comes_back_from_the_workers_with_its_numbers(ray, tmp_path):

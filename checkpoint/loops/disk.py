@@ -16,7 +16,7 @@ import numpy as np
 from .binomial import forward_steps
 from .turns import Turn, forward, turns
 
-LONGEST_EXACT = 2048
+LONGEST_EXACT = 512  # a table of so many steps takes milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,33 @@ def least_time(steps: int, slots: int, prices: Prices) -> float:
     return float(_table(steps, slots, prices).whole[steps])
 
 
+def _period(slots: int, prices: Prices) -> int:
+    """Return how far apart states are written where the rest of the loop is long."""
+    lengths = np.arange(1, LONGEST_EXACT + 1)
+    costs = prices.write + prices.read + lengths + _table(LONGEST_EXACT, slots, prices).disk[1:]
+    return int(np.argmin(costs / lengths)) + 1
+
+
+def time_with_disk(steps: int, slots: int, prices: Prices) -> float:
+    """Return the time of the schedule of `forward_with_disk`: the least for up to `LONGEST_EXACT` steps."""
+    table = _table(min(steps, LONGEST_EXACT), slots, prices)
+    count = 0
+    time = 0.0
+    if steps > LONGEST_EXACT:
+        period = _period(slots, prices)
+        count = -(-(steps - LONGEST_EXACT) // period)
+        time = count * (prices.write + prices.read + period + float(table.disk[period]))
+        steps -= count * period
+    return time + float(table.whole[steps])
+
+
 def forward_with_disk(steps: int, slots: int, prices: Prices) -> DiskForward:
     """Return what the forward sweep of `steps` steps writes to disk and holds in memory, within `slots` states there."""
     writes = []
     start = 0
     table = _table(min(steps, LONGEST_EXACT), slots, prices)
     if steps > LONGEST_EXACT:
-        lengths = np.arange(1, LONGEST_EXACT + 1)
-        period = int(np.argmin((prices.write + prices.read + lengths + table.disk[1:]) / lengths)) + 1
+        period = _period(slots, prices)
         while steps - start > LONGEST_EXACT:
             writes.append(start)
             start += period
@@ -98,6 +117,16 @@ def forward_with_disk(steps: int, slots: int, prices: Prices) -> DiskForward:
         start += run
     tail = forward(steps - start, slots)
     return DiskForward(tuple(writes), tuple(start + state for state in tail.holds), start + tail.first)
+
+
+def reads_from_disk(made: DiskForward, steps: int, slots: int, prices: Prices) -> Iterator[int]:
+    """Yield the states that the turns of `turns_with_disk` read from disk, in order."""
+    table = _table(min(steps, LONGEST_EXACT), slots, prices)
+    stop = made.holds[0]
+    for start in reversed(made.writes):
+        while stop > start:
+            yield start
+            stop = start + int(table.disk_runs[stop - start])
 
 
 def turns_with_disk(made: DiskForward, steps: int, slots: int, prices: Prices) -> Iterator[Turn]:

@@ -7,20 +7,21 @@ from collections.abc import Callable
 from ..errors import MemoryBudgetError
 from ..plan import Plan
 from ..program import Program
+from ..shares import least_shares, shared
 from ..units import format_bytes
 from .ancestors import ancestors
 from .binomial import binomial
 from .boundaries import boundaries
 from .chain import chain
 from .exact import exact
-from .floor import smallest_budget
+from .floor import small_plan, smallest_budget
 from .keep_all import keep_all
 from .next_use import next_use
 from .search import filled, search
 from .staleness import staleness
 from .uniform import uniform
 
-__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "smallest_budget"]
+__all__ = ["PLANNERS", "best", "check_effort", "check_name", "refusal", "small_plan", "smallest_budget", "with_best_shares"]
 
 PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "keep_all": keep_all,
@@ -56,13 +57,14 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     """
     check_name(planner)
     check_effort(effort)
+    program = with_best_shares(program, budget)
     if planner != "best":
         plan = PLANNERS[planner](program, budget)
         if plan is None:
             raise refusal(program, budget, planner)
         return plan
     plan = keep_all(program, budget) or binomial(program, budget) or exact(program, budget)
-    if plan is not None and (plan.is_optimal or not plan.extra_work):
+    if plan is not None and (plan.is_optimal or max(plan.computed, default=0) <= 1):
         return plan
     searched = search(program, budget, effort=effort)
     found = [made for made in (plan, searched) if made is not None]
@@ -72,6 +74,13 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
     if needed > budget:
         raise refusal(program, budget, smallest=smallest)
     return filled(least, budget)  # rules are not monotone: one may fit into less memory alone
+
+
+def with_best_shares(program: Program, budget: int) -> Program:
+    """Return the program with those shares of its loops that lead to the least work; with the smallest if none fits."""
+    if not program.loops:
+        return program
+    return shared(program, budget, lambda candidate: search(candidate, budget, effort=0)) or least_shares(program)
 
 
 def refusal(

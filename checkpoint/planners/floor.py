@@ -12,6 +12,7 @@ from ..errors import DoesNotFit
 from ..plan import Plan
 from ..program import Program
 from ..residency import Residency
+from ..shares import least_shares
 from ..simulation import MOST_STEPS, run_through
 from .exact import exact, least_budget
 from .keep_all import keep_all
@@ -24,8 +25,9 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     """Return the least budget in bytes for which a plan is found, and that plan.
 
     No plan exists below it for programs of few values (see `exact`). For others there may be plans below it that no rule
-    finds, never below `Program.lower_bound_bytes`.
+    finds, never below `Program.lower_bound_bytes`. Loops have their smallest shares.
     """
+    program = least_shares(program)
     kept = keep_all(program, math.inf)
     assert kept is not None
     least = least_budget(program, kept.projected_peak_bytes)
@@ -39,6 +41,16 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
         high, found = lower.projected_peak_bytes, lower
     assert found is not None
     return high, found
+
+
+def small_plan(program: Program) -> Plan:
+    """Return a plan near the smallest budget: the least that one rule finds by bisection, in little time."""
+    program = least_shares(program)
+    kept = keep_all(program, math.inf)
+    assert kept is not None
+    attempt = next(essential(program))
+    budget = _least(program, attempt, program.lower_bound_bytes(), kept.projected_peak_bytes)
+    return search(program, budget, effort=0) or kept
 
 
 def _any_plan(program: Program, budget: int) -> Plan | None:

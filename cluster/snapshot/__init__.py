@@ -3,7 +3,7 @@
 from .export import export_parameters
 from .format import FORMAT_VERSION, Packed, Snapshot, pack
 from .places import Where, absolute, is_url, join, local_path
-from .reading import check_same_run, load, read, verify
+from .reading import check_same_run, load, read, settings, verify
 from .shares import Share
 from .store import BEST_NAME, Best, after, best_of, latest, move_aside, of_step, remove_partial, save, step_of
 from .writer import Writer
@@ -33,6 +33,7 @@ __all__ = [
     "read",
     "remove_partial",
     "save",
+    "settings",
     "step_of",
     "verify",
 ]

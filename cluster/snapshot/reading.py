@@ -58,6 +58,12 @@ def read(file: Where) -> dict[str, Any]:
     return fields
 
 
+def settings(file: Where) -> dict[str, Any]:
+    """What a snapshot says of its run. Raises ``SnapshotError`` as :func:`read` does, but looks at its first file only."""
+    place, name = place_of(file)
+    return decode(_content(place, name), file)["settings"]
+
+
 def verify(file: Where) -> None:
     """Raises ``SnapshotError`` as :func:`read` does, with one file at a time in memory."""
     place, name = place_of(file)

@@ -77,6 +77,12 @@ class Writer:
         if not self._thread.is_alive():
             self._thread.start()
 
+    @property
+    def held_bytes(self) -> int:
+        """The memory that a copy takes which is not written yet."""
+        task = self._task
+        return 0 if task is None else task.packed.size_bytes
+
     def news(self) -> list[str]:
         """Sentences about writes that failed, and about those that succeeded after that, each told once."""
         with self._changed:

@@ -275,7 +275,7 @@ class LoopOnTrail:
         count = len(made.values)
         before = self._witnesses[number * count : (number + 1) * count]
         is_foreign = any(slot >= self._place for slot in tape.trail.entered)
-        if is_foreign or not all(map(_is_same, _witness(made.values, number), before)):
+        if is_foreign or not all(map(is_same_number, _witness(made.values, number), before)):
             steps = f"step {tape.begin}" if len(tape.rows) == 1 else f"steps {tape.begin} to {self._end(number) - 1}"
             raise TapeError(
                 f"{steps} of {self.body.name} gave other numbers when run again for the reverse sweep: a step may depend on "
@@ -373,7 +373,8 @@ def _bytes_of(values: list) -> int:
     return sum(getattr(value, "nbytes", 0) for value in values)
 
 
-def _is_same(a: float, b: float) -> bool:
+def is_same_number(a: float, b: float) -> bool:
+    """Tell whether a step that was run again has made the same number, but for rounding."""
     return a == b or isclose(a, b, rel_tol=1e-3, abs_tol=1e-6) or isnan(a) and isnan(b)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .. import trees
 from ..array import Array, entered
 from ..levels import innermost
+from ..tape import Tape
 from ..trail import Trail
 from .body import Body, Outputs, copied, flat, form_of
 from .on_trail import Choose, LoopOnTrail
@@ -19,7 +20,8 @@ def run(body: Body, carry: Any, choose: Choose) -> tuple[Any, Any]:
     """Return the last carry and the outputs of all steps, stacked.
 
     Where gradients are recorded without a budget, `choose` says which states are held and the other steps run again. Under
-    a budget the keeper decides about every value, so the steps are recorded as they stand; in forward mode too.
+    a budget a loop is one call of the tape, if its steps are many; the steps of others are recorded as they stand, and in
+    forward mode too.
     """
     form, leaves = form_of(body.name, carry)
     # In a step of another loop, what comes from around that one is an input of the step.
@@ -28,6 +30,10 @@ def run(body: Body, carry: Any, choose: Choose) -> tuple[Any, Any]:
     level = innermost()
     if type(level) is Trail and body.length != 0:
         return LoopOnTrail(level, body, form, choose).forward(leaves)
+    if type(level) is Tape and level.loops is not None and body.length != 0:
+        made = level.loops.record(level, body, form, leaves)
+        if made is not None:
+            return made
     outputs = Outputs(body.name, body.length)
     number = 0
     while number != body.length:

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint.loops.binomial import capacity
-from ..checkpoint.loops.mixed import best_split
-from ..checkpoint.loops.online import OnlineCheckpoints
-from ..checkpoint.loops.turns import Turn, forward, turns
-from ..runtime import trees
-from ..runtime.array import Array
-from ..runtime.errors import InputError
-from ..runtime.loops.body import Body
-from ..runtime.loops.run import run
+from ...checkpoint.loops.binomial import capacity
+from ...checkpoint.loops.mixed import best_split
+from ...checkpoint.loops.online import OnlineCheckpoints
+from ...checkpoint.loops.turns import Turn, forward, turns
+from ...runtime import trees
+from ...runtime.array import Array
+from ...runtime.errors import InputError
+from ...runtime.loops.body import Body
+from ...runtime.loops.run import run
 
 _ONLINE_SLOTS = 32
 
@@ -35,7 +35,10 @@ def scan(
     reverse sweep: the fewest runs that are possible (Griewank and Walther 2000), or fewer still where holding tapes of steps
     in the same memory pays. By default as many are held as it takes to run no step more than twice, about
     sqrt(2 x length x bytes of a tape / bytes of a carry). Derivatives of second order hold all steps. Under a
-    `memory_budget` the plan decides about each value, as for a Python loop, and `checkpoints` is not used.
+    `memory_budget` the plan decides, and `checkpoints` is not used: a loop of over 1,500 calls is one operation to it, with
+    a share of the budget that makes for the least work in all, and with ``spill=`` a share of the disk, too, where its steps
+    make carries slower than the disk brings them (Aupy, Herrmann, Hovland and Robert 2016). A shorter one is recorded as a
+    Python loop is.
 
     Raises `InputError` for a step that returns no pair or changes the form of its carry or output, and for xs without a
     common leading axis; `TapeError` for a step that does not do the same again.

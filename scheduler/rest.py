@@ -1,0 +1,27 @@
+"""The rest of a call that was recorded under the online policy: the plan of its reverse sweep from what is in memory."""
+
+from __future__ import annotations
+
+from ..checkpoint.errors import DoesNotFit
+from ..checkpoint.plan import Plan
+from ..checkpoint.residency import Residency
+from ..checkpoint.steps import Step
+from .known import Known
+
+
+def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:
+    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit."""
+    program = new.program
+    residency.program = program
+    position, start = program.forward, frozenset(residency.resident())
+    steps: list[Step] = []
+    try:
+        steps += residency.reveal(program.outputs)
+        for v in range(position, len(program)):
+            steps += residency.make(v)
+        for v in program.outputs:
+            if not residency.is_resident(v):
+                steps += residency.make(v)
+    except DoesNotFit:
+        return None
+    return Plan(program, tuple(steps), "online", budget, start, position)

@@ -1,0 +1,86 @@
+"""What the workers of a host hold, in one number, and the budget that is left for each."""
+
+import numpy as np
+import pytest
+from test_sharding import crew, init, job, together
+
+from retape.cluster import TrainConfig, adamw
+from retape.cluster import host as hosts
+from retape.cluster import snapshot as snapshots
+from retape.cluster.data import as_source
+from retape.cluster.errors import ConfigError
+from retape.cluster.host import automatic, fair_budget, held
+
+
+def config(workers, **settings):
+    return TrainConfig(**{"steps": 1, "global_batch": 8, "workers": workers, "shards": 4, "ahead_bytes": 0, **settings})
+
+
+def replica():
+    return init(0), adamw().init(init(0))
+
+
+DATA = as_source(np.zeros((50, 1000)))
+FREE_BYTES = 10**9
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Lets this machine have ``FREE_BYTES`` free."""
+    monkeypatch.setattr(hosts, "automatic_budget", lambda: int(0.9 * FREE_BYTES))
+    monkeypatch.setattr(hosts, "available_bytes", lambda: FREE_BYTES)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("is_sharded", [False, True])
+def test_what_the_workers_hold_is_foreseen_as_it_is(tmp_path, workers, is_sharded):
+    made = job(tmp_path, "adamw", steps=1, workers=workers, shard_optimizer=is_sharded, memory_budget=2**22, ahead_bytes=0)
+    arenas = []
+    workers_made = crew(workers, made)
+    for worker in workers_made:
+        train = worker._train
+        worker._train = lambda group, gradients, train=train: (arenas.append(group.arena), train(group, gradients))[1]
+    assert {outcome.status for outcome in together(workers_made)} == {"finished"}
+    found = held(made.config, *replica())
+    assert {arena.total_bytes - arena._control_bytes for arena in arenas} == {found.arena}
+    [row] = [row for row in workers_made[0].rows(0) if "loss" in row]
+    control, kept = arenas[0]._control_bytes, found.arena + found.params + found.state
+    # The snapshot of the first step may or may not be on its way still.
+    assert kept < row["host_bytes"] - control <= kept + found.snapshots + workers * row["peak_bytes"]
+
+
+def test_sharding_the_optimizer_leaves_more_for_the_gradients():
+    plain, sharded = (held(config(4, shard_optimizer=choice), *replica()) for choice in (False, True))
+    assert sharded.state * 4 == plain.state and sharded.total < plain.total
+    assert fair_budget(2**30, sharded, 4) > fair_budget(2**30, plain, 4)
+
+
+def test_spares_and_data_that_travels_take_their_memory_too():
+    plain, more = held(config(2), *replica()), held(config(2), *replica(), data=DATA, spares=2)
+    assert more.params == 2 * plain.params and more.state == 2 * plain.state and more.processes > plain.processes
+    assert 50 * 1000 * 8 <= more.data < 1.01 * 50 * 1000 * 8
+
+
+@pytest.mark.parametrize("workers", [1, 3, 4])
+def test_an_automatic_budget_is_an_equal_share_of_what_is_left(free, workers):
+    found = held(config(workers), *replica(), data=DATA)
+    budget = automatic(config(workers), init(0), adamw(), DATA)
+    assert workers * budget + found.total <= 0.9 * FREE_BYTES < workers * (budget + 1) + found.total
+
+
+@pytest.mark.parametrize(("before", "is_kept"), [(10**8, True), (4 * 10**8, False)])
+def test_a_resumed_run_keeps_its_budget_as_long_as_there_is_room(free, before, is_kept):
+    fair = automatic(config(2), init(0), adamw(), DATA)
+    assert automatic(config(2), init(0), adamw(), DATA, before=before) == (before if is_kept else fair)
+
+
+def test_a_host_without_room_for_the_run_is_named_with_its_numbers(free):
+    with pytest.raises(ConfigError, match=r"4 workers may use .* they hold .*arena.*params.*state.*shard_optimizer"):
+        automatic(config(4), {"w": np.zeros((1000, 10000))}, adamw(), DATA)
+
+
+def test_a_snapshot_tells_the_budget_it_was_made_with(tmp_path):
+    made = job(tmp_path, steps=1, shard_optimizer=False, memory_budget=2**22)
+    assert together(crew(1, made))[0].status == "finished"
+    file, _ = snapshots.latest(made.snapshot_folder)
+    assert snapshots.settings(file)["memory_budget"] == 2**22
