@@ -132,10 +132,10 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("model and data")
     add(group, "--model", "what to train", choices=list(BUILDERS))
-    add(group, "--layers", "layers of the model", type=count, metavar="N")
-    add(group, "--width", "width of a layer", type=count, metavar="N")
+    add(group, "--layers", "layers of the model (not cbow)", type=count, metavar="N")
+    add(group, "--width", "width of a layer; filters of the first one for convolution", type=count, metavar="N")
     add(group, "--heads", "attention heads (transformer)", type=count, metavar="N")
-    add(group, "--context", "bytes that the transformer sees", type=count, metavar="BYTES")
+    add(group, "--context", "bytes that the transformer sees; words on each side for cbow", type=count, metavar="BYTES")
     add_plain(group, "--data", "a file or folder of text (default: the source of Python's standard library)", metavar="PATH")
     add(group, "--data-limit", "read at most this much text", type=size, metavar="BYTES")
 

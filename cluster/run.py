@@ -27,6 +27,7 @@ from .status import StatusFile
 from .stopping import Stop, stop_signals
 from .supervisor import Resize, State, advance, begin
 from .supervisor import Stop as EndRun
+from .tables import UsedRows, check_by_rows
 
 _POLL_SECONDS = 0.1
 
@@ -78,6 +79,7 @@ def train(
     on_event: Callable[[str], None] | None = None,
     conclude: Callable[[TrainResult], Mapping[str, Any]] | None = None,
     metrics_to: Sequence[str] = (),
+    used_rows: UsedRows | None = None,
     **numbers: Any,
 ) -> TrainResult:
     """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
@@ -95,7 +97,9 @@ def train(
     machine. ``on_row`` gets each metrics row, ``on_event`` sentences about the start and about faults, in this process.
     SIGINT and SIGTERM end the run after the step in progress, with a snapshot. ``conclude`` is called with the result while
     the folder is still held; what it returns goes into ``result.json``. ``metrics_to`` names where the metrics go besides:
-    "tensorboard" (event files in ``out``), "prometheus" (Ray's own metrics).
+    "tensorboard" (event files in ``out``), "prometheus" (Ray's own metrics). ``used_rows(batch)`` maps
+    names of tables among the parameters to the row numbers that the batch uses: of those tables only the rows that a step
+    uses are differentiated, travel and are updated (see :mod:`retape.cluster.tables`).
 
     The parameters after a step have the same bits for any number of ``workers`` and through any faults, as long as
     ``shards``, the seed, the data and the memory settings are the same. A worker that dies, stands still or is cut off is
@@ -133,6 +137,8 @@ def train(
             f"shard_optimizer needs an optimizer with update_pieces, which {optimizer.name!r} does not have: see "
             "retape.cluster.optimizers.Optimizer, or take one of retape's own"
         )
+    if used_rows is not None:
+        check_by_rows(optimizer, config)
     check_exports(metrics_to)
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
@@ -166,6 +172,7 @@ def train(
             validation=as_source(validation) if validation is not None else None,
             evaluate=evaluate,
             snapshots=saved,
+            used_rows=used_rows,
         )
         seen = _Seen(on_row or (lambda row: None))
         status = StatusFile(folder, config, saved)
