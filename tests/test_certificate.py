@@ -14,6 +14,7 @@ from retape.checkpoint.bounds import least_work_seconds
 from retape.checkpoint.planners import PLANNERS, best
 from retape.runtime import trees
 from retape.scheduler import following, timing
+from retape.scheduler.known import Known
 from retape.scheduler.planning import recorded
 
 GENERATOR = np.random.default_rng(3)
@@ -120,3 +121,22 @@ def test_seconds_of_waiting_for_a_disk_are_projected_too():
     once = following.projected_seconds(plan, known, kinds)
     waiting = following.projected_seconds(dataclasses.replace(plan, waiting_seconds=100.0), known, kinds)
     assert 0 < once and waiting == pytest.approx(once + 100.0)
+
+
+def test_a_search_whose_plan_puts_off_what_may_fail_is_not_repeated(monkeypatch):
+    def never(*_):
+        raise AssertionError("searched again")
+
+    def waves(x):
+        y = x
+        for _ in range(12):
+            y = np.sin(y) * 1.5 + y.T
+        return np.sum(y)
+
+    x = np.ones((30, 30))
+    budget = rt.plan(waves, x).projected_peak_bytes // 2
+    assert rt.plan(waves, x, memory_budget=budget).planner == "search"
+    monkeypatch.setattr(Known, "_is_prompt", lambda self, plan: plan.planner != "search")
+    monkeypatch.setitem(PLANNERS, "search", never)
+    plan = rt.plan(waves, x, memory_budget=budget)
+    assert plan.planner != "search" and plan.projected_peak_bytes <= budget

@@ -156,9 +156,8 @@ def _quantiles(a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: A
         raise TypeError("a must be an array of real numbers")
     if method not in METHODS:
         raise ValueError(f"{method!r} is not a valid method. Use one of: {', '.join(METHODS)}")
-    is_weak = (
-        type(q) in (int, float) or type(q) is Array and is_python_number(q)
-    )  # as a Python number it has no say in the result's dtype
+    # A Python number has no say in the result's dtype.
+    is_weak = type(q) in (int, float) or type(q) is Array and is_python_number(q)
     q = as_operand(q)
     if scale != 1:
         q = np.true_divide(q, scale)
