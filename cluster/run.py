@@ -19,14 +19,15 @@ from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
 from .exports import check_exports, exported
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
 from .host import automatic
+from .instructions import Resize
+from .instructions import Stop as EndRun
 from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
 from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
 from .rows import Row, identity
 from .status import StatusFile
 from .stopping import Stop, stop_signals
-from .supervisor import Resize, State, advance, begin
-from .supervisor import Stop as EndRun
+from .supervisor import State, advance, begin
 from .tables import UsedRows, check_by_rows
 
 _POLL_SECONDS = 0.1

@@ -14,9 +14,10 @@ from retape.cluster import crew as crew_module
 from retape.cluster import worker as worker_module
 from retape.cluster.crew import Crew
 from retape.cluster.data import as_source
+from retape.cluster.instructions import Lost, Say
 from retape.cluster.job import Job
 from retape.cluster.processes import Work
-from retape.cluster.supervisor import Lost, Say, advance, begin
+from retape.cluster.supervisor import advance, begin
 
 
 class Actor:
