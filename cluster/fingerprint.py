@@ -29,7 +29,7 @@ def fingerprint() -> dict[str, str]:
         "BLAS": f"{blas.get('name')} {blas.get('version')}",
         "BLAS threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "byte order": sys.byteorder,
-        "retape": _source_digest(),
+        "retape": source_digest(),
         "arithmetic": _arithmetic_digest(),
         **{f"module {name}": digest for name, digest in _own_modules().items()},
     }
@@ -94,7 +94,8 @@ def _is_installed(path: str) -> bool:
     return path.startswith((sys.prefix, sys.base_prefix)) or "site-packages" in path or "dist-packages" in path
 
 
-def _source_digest() -> str:
+def source_digest() -> str:
+    """A digest of retape's own source, as this process would import it."""
     digest = hashlib.blake2b(digest_size=8)
     root = Path(__file__).parent.parent
     for floor in ("runtime", "checkpoint", "scheduler", "cluster"):
