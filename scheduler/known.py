@@ -127,8 +127,9 @@ class Known:
         budget = options.budget_bytes
         plan = make_plan(self.program, budget, options.planner, effort=options.planning_effort)
         if not self._is_prompt(plan):
-            others = [made for name in PLANNERS if (made := PLANNERS[name](self.program, budget)) is not None]
-            plan = min(filter(self._is_prompt, others), key=lambda plan: plan.work_seconds, default=None)
+            others = [PLANNERS[name](self.program, budget) for name in PLANNERS if name != plan.planner]
+            prompt = [other for other in others if other is not None and self._is_prompt(other)]
+            plan = min(prompt, key=lambda plan: plan.work_seconds, default=None)
             if plan is None:
                 raise refusal(self.program, budget)
         return plan
