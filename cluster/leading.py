@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from . import snapshot as snapshots
 from .comm.shm import remove_arenas
 from .crew import Crew
-from .engine import cluster, payload_size, placement
+from .engine import cluster, payload_size, placement, room
 from .exports import exported
 from .fingerprint import source_digest
 from .job import Job
@@ -84,6 +84,9 @@ def lead(
             placement(ray, staff.workers, threads=staff.threads) as group,
         ):
             seen.tell(export)
+            fitting = room(ray, staff.threads)
+            if staff.workers + staff.spares > fitting:
+                say(f"the cluster has room for {fitting} workers: the spares beyond that wait until it has more CPUs")
             crew = Crew(
                 ray,
                 job,

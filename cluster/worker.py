@@ -24,8 +24,8 @@ from .comm.layout import Layout
 from .comm.mesh import Address, listen
 from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
-from .errors import AbortedError, DeadlineError, RunError
-from .fingerprint import fingerprint
+from .errors import AbortedError, DeadlineError, MessageError, RunError
+from .fingerprint import fingerprint, parameters
 from .gradients import Gradients
 from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .optimizers import clipped, global_norm
@@ -59,6 +59,9 @@ class Worker:
     def __init__(self, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
         self.job = job
+        self.step = 0
+        self._process = own_process()
+        self._node, self._host = whereabouts()
         self._stop = 0
         self._called_off = -1
         self._generation = -1
@@ -80,6 +83,7 @@ class Worker:
         job, config = self.job, self.job.config
         self._is_whole = True
         params = job.init(config.seed)
+        made = parameters(params)
         state = job.optimizer.init(params)
         self.step, self.order = 0, Order(config.seed)
         self._examples = len(job.data)
@@ -110,8 +114,7 @@ class Worker:
         self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
         self._patience = Patience.of(saved.get("patience"))
-        self._node, self._host = whereabouts()
-        return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
+        return Ready(self._process, self._node, self._host, fingerprint(), self.step, self.config.shard_count, made)
 
     def listen(self) -> Address:
         """Where other nodes reach this worker when it is the first of its node."""
@@ -152,7 +155,8 @@ class Worker:
         except Exception as error:
             if self._group is not None:
                 self._group.abort()
-            status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
+            # A message that was damaged on its way, or that is none of this run's, costs a new formation and no more.
+            status = "aborted" if isinstance(error, AbortedError | DeadlineError | MessageError) else "failed"
             # The others' parts of the optimizer state may be gone.
             self._is_whole = self._is_whole and self._shards is None
             return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)
@@ -174,7 +178,7 @@ class Worker:
 
     def pulse(self) -> Pulse:
         """A sign of life."""
-        return Pulse(self.step, self._phase)
+        return Pulse(self._process, self._node, self.step, self._phase)
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""
