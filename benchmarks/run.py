@@ -11,6 +11,7 @@ from pathlib import Path
 
 import all_reduce
 import cells
+import certificate
 import curve
 import in_place
 import jacobian
@@ -32,6 +33,7 @@ _TABLES = {
     "jacobian": jacobian.table,
     "loops": loops.table,
     "planning": planning.table,
+    "certificate": certificate.table,
     "all-reduce": all_reduce.table,
     "overlap": overlap.table,
     "recovery": recovery.table,

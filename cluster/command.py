@@ -31,8 +31,10 @@ from .progress import ProgressLine
 from .report import REPORT_NAME, show_report, write_report
 from .run import TrainResult, train
 from .snapshot import absolute, join, settings
+from .tables import Tables
 from .watching import show_status
 
+SAMPLE_NAME, _SAMPLE_LINES = "sample.txt", 12
 FAILED, BAD_ARGUMENTS = 1, 2
 # The exit status by how a run ended; that of a process which a signal ends is 128 and the signal's number.
 ENDINGS = {"finished": 0, "stopped early": 0, "interrupted": 130, "preempted": 143}
@@ -136,6 +138,7 @@ def _run(options: argparse.Namespace) -> int:
             on_row=progress.row,
             on_event=progress.say,
             conclude=partial(_conclude, options, model, step_plan),
+            used_rows=model.used_rows,
         )
     write_report(result.out)
     _print_ending(options, result)
@@ -153,15 +156,18 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
         shard_optimizer=options.shard_optimizer,
         ahead_bytes=options.ahead,
     )
-    params = model.init(options.seed)
+    loss, params = model.loss, (whole := model.init(options.seed))
     indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
+    if model.used_rows is not None:
+        tables = Tables(loss, model.used_rows, params, model.train.batch(indices[:1]), len(indices))
+        loss, params = tables.loss, tables.small(params, model.train.batch(indices))
     share = model.train.batch(indices[: config.shard_batch])
-    needed = plan(model.loss, params, share, memory_budget=None).unbudgeted_peak_bytes
+    needed = plan(loss, params, share, memory_budget=None).unbudgeted_peak_bytes
     if options.memory_budget == "auto":
         folder = absolute(options.snapshots_at or join(absolute(options.out), SNAPSHOT_FOLDER))
         resume_from, _ = find_snapshot(folder, options.resume)
         before = None if resume_from is None else settings(resume_from).get("memory_budget")
-        budget = automatic(config, params, _optimizer(options), model.train, spares=options.spares, before=before)
+        budget = automatic(config, whole, _optimizer(options), model.train, spares=options.spares, before=before)
     else:
         budget = resolve_budget(options.memory_budget, needed)
     print(
@@ -174,7 +180,7 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
     refusal: MemoryBudgetError | None = None
     while True:
         try:
-            chosen = plan(model.loss, params, model.train.batch(indices[:size]), memory_budget=allowed)
+            chosen = plan(loss, params, model.train.batch(indices[:size]), memory_budget=allowed)
             break
         except MemoryBudgetError as error:
             refusal = refusal or error
@@ -198,13 +204,17 @@ def _conclude(options: argparse.Namespace, model: Model, step_plan: StepPlan, re
     name, sense, bar, meaning = model.goal
     step_plan.microbatch.plot(out / "memory.png")
     draw_loss(out / "loss.png", rows, goal=model.goal)
-    (out / "sample.txt").write_text(model.sample(result.params, options.seed), encoding="utf-8")
+    (out / SAMPLE_NAME).write_text(model.sample(result.params, options.seed), encoding="utf-8")
     figures: dict[str, Any] = {
         "model": model.name,
         "goal": f"{name} {sense} {bar:.4f}, the {meaning}",
         "goal_value": bar,
         "unbudgeted_bytes": step_plan.needed_bytes,
     }
+    travelled = [row["gradient_bytes"] for row in rows if "gradient_bytes" in row]
+    if model.used_rows is not None and travelled:
+        figures["gradient_bytes"] = sum(travelled) // len(travelled)
+        figures["whole_gradient_bytes"] = sum(leaf.nbytes for leaf in flatten(result.params)[0])
     reached = [row[name] for row in rows if name in row]
     if reached:
         figures[name] = reached[-1]
@@ -226,4 +236,17 @@ def _print_ending(options: argparse.Namespace, result: TrainResult) -> None:
             f"{format_bytes(figures['projected_bytes'])} <= budget {format_bytes(figures['budget_bytes'])}; "
             f"without a budget {format_bytes(figures['unbudgeted_bytes'])}"
         )
-    print(f"files in {result.out}: metrics.jsonl, loss.png, memory.png, sample.txt, result.json, {REPORT_NAME}, snapshots/")
+    if "gradient_bytes" in figures:
+        print(
+            f"gradients by rows: {format_bytes(figures['gradient_bytes'])} of a step travel; whole tables would be "
+            f"{format_bytes(figures['whole_gradient_bytes'])}"
+        )
+    lines = (result.out / SAMPLE_NAME).read_text(encoding="utf-8").splitlines()
+    print(
+        "\n".join(
+            ["", *lines[:_SAMPLE_LINES], *([f"... ({SAMPLE_NAME} has all of it)"] if lines[_SAMPLE_LINES:] else []), ""]
+        )
+    )
+    print(
+        f"files in {result.out}: metrics.jsonl, loss.png, memory.png, {SAMPLE_NAME}, result.json, {REPORT_NAME}, snapshots/"
+    )

@@ -54,14 +54,15 @@ class Crew:
         threads: int,
         local: bool,
         token: str,
+        source: str,
         on_rows: Callable[[Sequence[Row]], None],
         say: Callable[[str], None],
     ) -> None:
-        """Starts nothing yet."""
+        """Starts nothing yet. ``source`` is the digest of the code that made the job: workers of other code are refused."""
         self._ray, self._job, self._shared_job = ray, job, ray.put(job)
         self._group, self._free_bundles = group, list(range(bundles))
         self._threads, self._local, self._token = threads, local, token
-        self._on_rows, self._say = on_rows, say
+        self._on_rows, self._say, self._source = on_rows, say, source
         self._actors: dict[int, Any] = {}
         self._bundles: dict[int, int] = {}
         self._ready: dict[int, Ready] = {}
@@ -183,13 +184,14 @@ class Crew:
     def _prepared(self, number: int, ready: Ready) -> Event:
         others = [(known, other) for known, other in self._ready.items() if known != number]
         self._ready[number] = ready
-        if others:
-            known, other = others[0]
-            names = [f"worker {known} on {other.host}", f"worker {number} on {ready.host}"]
-            try:
-                check_same([other.fingerprint, ready.fingerprint], names)
-            except MismatchError as error:
-                return Refused(number, error)
+        name = f"worker {number} on {ready.host}"
+        try:
+            check_same([{"retape": self._source}, {"retape": ready.fingerprint["retape"]}], ["the driver", name])
+            if others:
+                known, other = others[0]
+                check_same([other.fingerprint, ready.fingerprint], [f"worker {known} on {other.host}", name])
+        except MismatchError as error:
+            return Refused(number, error)
         return Prepared(number, ready)
 
     def _take_rows(self, rows: Sequence[Row]) -> None:

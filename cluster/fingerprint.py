@@ -24,7 +24,7 @@ def fingerprint() -> dict[str, str]:
         "BLAS": f"{blas.get('name')} {blas.get('version')}",
         "BLAS threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "byte order": sys.byteorder,
-        "retape": _source_digest(),
+        "retape": source_digest(),
         "arithmetic": _arithmetic_digest(),
     }
 
@@ -41,7 +41,8 @@ def check_same(fingerprints: Sequence[Mapping[str, str]], names: Sequence[str]) 
             )
 
 
-def _source_digest() -> str:
+def source_digest() -> str:
+    """A digest of retape's own source, as this process would import it."""
     digest = hashlib.blake2b(digest_size=8)
     root = Path(__file__).parent.parent
     for floor in ("runtime", "checkpoint", "scheduler", "cluster"):

@@ -68,7 +68,8 @@ class Gradients:
 
     def learn(self) -> None:
         """Agrees on the buckets, after a first step; does nothing where they are of no use."""
-        if self._overlap is not None or len(self._group.formation.nodes) == 1:
+        changes = self._group.travelling is not self._group.layout  # buckets are places, and rows have others in each step
+        if self._overlap is not None or len(self._group.formation.nodes) == 1 or changes:
             return
         sizes = [leaf.nbytes for leaf in self._group.result]
         order = self._group.finish([float(leaf) for leaf in self._order])[0, : len(sizes)]

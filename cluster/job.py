@@ -1,7 +1,7 @@
 """Makes the description of a run, in plain values and functions, that every worker gets a copy of."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,8 @@ class TrainConfig:
 class Job:
     """What the workers run: the user's functions and data, the numbers, and where files go.
 
-    ``snapshots`` is the folder of the snapshots, or its URL; unless said, one in ``out``.
+    ``snapshots`` is the folder of the snapshots, or its URL; unless said, one in ``out``. ``used_rows`` names the tables
+    whose gradients travel by rows, and the rows that a batch uses (see :class:`~retape.cluster.tables.Tables`).
     """
 
     loss: Callable[[Any, Any], Any]
@@ -154,6 +155,7 @@ class Job:
     validation: Source | None = None
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None
     snapshots: Where | None = None
+    used_rows: Callable[[Any], Mapping[str, Any]] | None = None
 
     @property
     def snapshot_folder(self) -> Where:

@@ -132,10 +132,10 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("model and data")
     add(group, "--model", "what to train", choices=list(BUILDERS))
-    add(group, "--layers", "layers of the model", type=count, metavar="N")
-    add(group, "--width", "width of a layer", type=count, metavar="N")
+    add(group, "--layers", "layers of the model (not cbow)", type=count, metavar="N")
+    add(group, "--width", "width of a layer; filters of the first one for convolution", type=count, metavar="N")
     add(group, "--heads", "attention heads (transformer)", type=count, metavar="N")
-    add(group, "--context", "bytes that the transformer sees", type=count, metavar="BYTES")
+    add(group, "--context", "bytes that the transformer sees; words on each side for cbow", type=count, metavar="BYTES")
     add_plain(group, "--data", "a file or folder of text (default: the source of Python's standard library)", metavar="PATH")
     add(group, "--data-limit", "read at most this much text", type=size, metavar="BYTES")
 
@@ -201,11 +201,11 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         metavar="ADDRESS",
     )
     add(group, "--wire", "how float32 gradients travel between nodes", choices=list(WIRES))
-    group.add_argument(
+    add_plain(
+        group,
         "--shard-optimizer",
-        action="store_true",
-        default=None,
-        help="each worker holds its part of the optimizer state only; one that is lost sends all to the newest snapshot",
+        "each worker holds its part of the optimizer state only; one that is lost sends all to the newest snapshot",
+        action=argparse.BooleanOptionalAction,
     )
 
     group = parser.add_argument_group("faults")
@@ -258,7 +258,6 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         type=size_or_none,
         metavar="BYTES",
     )
-
     add_plain(
         group,
         "--metrics-to",

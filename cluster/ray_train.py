@@ -25,6 +25,7 @@ from .fingerprint import check_same
 from .folder import find_snapshot, held, newest_good, set_aside, set_aside_newer
 from .job import SNAPSHOT_FOLDER, Job, Outcome, Ready, TrainConfig
 from .optimizers import Optimizer, constant
+from .tables import UsedRows, check_by_rows
 from .worker import Worker
 
 _POLL_SECONDS = 0.05
@@ -45,6 +46,7 @@ def train_loop(
     memory_budget: int | str | None = None,
     validation: Any = None,
     evaluate: Callable[[Any, Any], dict[str, float]] | None = None,
+    used_rows: UsedRows | None = None,
     **numbers: Any,
 ) -> Callable[[Any], None]:
     """A ``train_loop_per_worker``: with it, as many workers as Ray Train starts train together.
@@ -71,6 +73,8 @@ def train_loop(
     _ray_train()
     budget = parse_bytes(memory_budget) if memory_budget is not None else None
     config = TrainConfig(steps=steps, global_batch=global_batch, workers=1, memory_budget=budget, **numbers)
+    if used_rows is not None:
+        check_by_rows(optimizer, config)
     template = Job(
         loss=loss,
         init=init,
@@ -81,6 +85,7 @@ def train_loop(
         out=Path(out).absolute(),
         validation=as_source(validation) if validation is not None else None,
         evaluate=evaluate,
+        used_rows=used_rows,
     )
 
     def loop(_: Any = None) -> None:

@@ -51,7 +51,7 @@ class Shards:
                 np.copyto(place, leaf)
         group.finish()
         self.params = unflatten(self._treedef, places)
-        self._leaf_of = _leaves_of(optimizer, self._treedef, len(leaves))
+        self._leaf_of = leaves_of(optimizer, self._treedef, len(leaves))
         state_leaves, self._state_treedef = flatten(state)
         cut = [
             np.array(leaf) if number is None else np.array(self._pieces[number].of(leaf))
@@ -134,7 +134,7 @@ def _blocks(piece: Piece) -> slice:
     return slice(piece.start // BLOCK, piece.start // BLOCK + block_count(piece.stop - piece.start))
 
 
-def _leaves_of(optimizer: Optimizer, treedef: Any, count: int) -> Sequence[int | None]:
+def leaves_of(optimizer: Optimizer, treedef: Any, count: int) -> Sequence[int | None]:
     """For each leaf of the state the parameter leaf that it belongs to, or None for one that all workers have.
 
     Found out by a trial on leaves of different lengths.

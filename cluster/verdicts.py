@@ -65,6 +65,15 @@ def check_names(words: np.ndarray, names: Sequence[str], rank: int) -> None:
         )
 
 
+def check_used_rows(checksums: np.ndarray) -> None:
+    """Raises ``MismatchError`` unless all workers have found the same rows in the global batch."""
+    if (checksums != checksums[0]).any():
+        raise MismatchError(
+            "used_rows named other rows on one worker than on another: they must follow from the batch alone, and the batch "
+            "from the examples' numbers alone, without random draws"
+        )
+
+
 def name_word(names: Sequence[str]) -> float:
     """A whole number that stands for these names and that a float64 carries exactly."""
     return float(int.from_bytes(hashlib.blake2b("\0".join(names).encode(), digest_size=6).digest(), "little"))

@@ -9,7 +9,7 @@ waits for the next.
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,11 +35,22 @@ from .rows import Row, Rows
 from .saving import Saver
 from .sharding import SHARED_SLOTS, Shards
 from .shards import by_shard, cut
-from .verdicts import check_best, check_data, check_names, check_replicas, check_together, digest_words, name_word, nonfinite
+from .tables import Tables
+from .verdicts import (
+    check_best,
+    check_data,
+    check_names,
+    check_replicas,
+    check_together,
+    check_used_rows,
+    digest_words,
+    name_word,
+    nonfinite,
+)
 
 _INTERRUPT, _REGROUP = 2, 1
 # Figures that every rank tells of each step, before those of its shards; and the most names that `evaluate` may return.
-_STEP_COLUMNS, _NAMES = 7, 16
+_STEP_COLUMNS, _NAMES = 8, 16
 
 
 class Worker:
@@ -90,7 +101,11 @@ class Worker:
         leaves, treedef = flatten(params)
         self.params = unflatten(treedef, [np.array(leaf, order="C") for leaf in leaves])
         self.state = state
-        self.layout = Layout.of(flatten(self.params)[0])
+        self._tables: Tables | None = None
+        if job.used_rows is not None:
+            example = fetch(job.data, np.zeros(1, np.int64))
+            self._tables = Tables(job.loss, job.used_rows, self.params, example, self.config.global_batch)
+        self.layout = Layout.of(flatten(self.params)[0]) if self._tables is None else self._tables.layout(self.params)
         self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
         self._patience = Patience.of(saved.get("patience"))
@@ -119,7 +134,7 @@ class Worker:
             self._generation, self._stop = generation, 0
             if shrink:
                 self._microbatch = self._smaller_microbatch()
-            step = accumulate(self.job.loss, microbatch=self._microbatch, memory_budget=self.config.memory_budget)
+            step = accumulate(self._loss, microbatch=self._microbatch, memory_budget=self.config.memory_budget)
             most = max(end - start for start, end in formation.runs)
             self._group = Group(
                 formation,
@@ -270,7 +285,10 @@ class Worker:
         indices, order = take(self.order, config.global_batch, self._examples, last=config.last_batch)
         pieces = cut(indices, config.shard_count)
         waited = feed.data_seconds
-        losses = gradients.compute(self.params, self.step, feed.next, pieces)
+        params = self._small(indices)
+        if self._tables is not None:
+            group.narrow(self._tables.rows)
+        losses = gradients.compute(params, self.step, feed.next, pieces)
         report = gradients.report
         computed, self._phase = time.perf_counter(), "reducing"
         due = self.step % config.check_every == 0
@@ -278,11 +296,13 @@ class Worker:
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
         gradients.reduce(len(pieces))
-        told = (*digest, peak, projected, self._stop, computed - started, self._held_bytes(peak) + feed.held_bytes)
+        held, rows = self._held_bytes(peak) + feed.held_bytes, 0 if self._tables is None else self._tables.checksum
+        told = (*digest, peak, projected, self._stop, computed - started, held, rows)
         table = group.finish((*map(float, told), *losses))
         gradients.learn()
         reduced, self._phase = time.perf_counter(), "updating"
         check_replicas(table[:, :2], self.step)
+        check_used_rows(table[:, 7])
         by_shards = by_shard(group.formation.runs, table[:, _STEP_COLUMNS:], 1)
         loss = sum(float(each[0]) * len(piece) for each, piece in zip(by_shards, pieces, strict=True)) / len(indices)
         rate, norm, is_skipped = job.rate(self.step), float("nan"), False
@@ -298,7 +318,10 @@ class Worker:
             else:
                 if config.clip_norm is not None:
                     mean_grads = clipped(mean_grads, norm, config.clip_norm)
-                self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
+                if self._tables is not None:
+                    self.state = self._tables.update(job.optimizer, self.params, mean_grads, self.state, rate)
+                else:
+                    self.params, self.state = job.optimizer.update(self.params, mean_grads, self.state, rate)
         elif config.nonfinite == "stop":
             raise problem
         else:
@@ -324,9 +347,21 @@ class Worker:
             "data_seconds": feed.data_seconds - waited,
             "ahead_bytes": feed.held_bytes,
             "workers": group.formation.world,
+            "gradient_bytes": sum(leaf.nbytes for leaf in group.result),
             "seconds_by_rank": [round(seconds, 6) for seconds in table[:, 5].tolist()],
         }
         return row | ({"skipped": True} if is_skipped else {}), int(table[:, 4].max())
+
+    @property
+    def _loss(self) -> Callable[[Any, Any], Any]:
+        """What is differentiated, of what :meth:`_small` gives."""
+        return self.job.loss if self._tables is None else self._tables.loss
+
+    def _small(self, indices: np.ndarray) -> Any:
+        """The parameters, or of those that travel by rows what the examples of a global batch use."""
+        if self._tables is None:
+            return self.params
+        return self._tables.small(self.params, fetch(self.job.data, indices))
 
     def _held_bytes(self, peak: int) -> int:
         """What this worker holds of the host's memory: the peak of its gradient call, parameters, state and snapshots."""
@@ -337,10 +372,12 @@ class Worker:
     def _smaller_microbatch(self) -> int:
         """The largest microbatch, by halves, that needs at most half the memory of the one in use by its plan."""
         rows = self._microbatch if isinstance(self._microbatch, int) else self.config.shard_batch
+        indices, _ = take(self.order, self.config.global_batch, self._examples, last=self.config.last_batch)
+        params = self._small(indices)
 
         def needed_bytes(count: int) -> int:
-            batch = self.job.data.batch(np.arange(count))
-            return plan(self.job.loss, self.params, batch, memory_budget=None).unbudgeted_peak_bytes
+            batch = fetch(self.job.data, indices[:count])
+            return plan(self._loss, params, batch, memory_budget=None).unbudgeted_peak_bytes
 
         if rows == 1:
             raise RunError(f"a worker ran out of memory with one example at a time, which needs {needed_bytes(1)} bytes")

@@ -1,14 +1,16 @@
-from functools import partial
-
 import numpy as np
 import pytest
 
 from retape.cluster.errors import ConfigError, DataError
-from retape.cluster.models import DEFAULTS, ModelOptions, build, class_tree, digits, transformer
+from retape.cluster.models import BUILDERS, DEFAULTS, ModelOptions, build, transformer
+from retape.cluster.models.cbow import nearest
+from retape.cluster.text import read_text
+from retape.cluster.words import drawn, number_words
 from retape.runtime.trees import flatten, map_leaves
 from retape.scheduler.gradients import value_and_grad
 from retape.scheduler.planning import plan
 
+READERS = ("transformer", "cbow")
 SMALL = transformer.Config(layers=2, width=12, heads=3, context=10)
 
 
@@ -37,17 +39,68 @@ def test_a_later_byte_does_not_change_earlier_scores(batch):
     assert (before[:, 6:] != after[:, 6:]).any()
 
 
-def test_the_transformers_gradient_agrees_with_differences(batch):
-    params = map_leaves(lambda leaf: leaf.astype(np.float64) * 2, transformer.init(1, config=SMALL))
-    loss = partial(transformer.loss, config=SMALL)
-    _, grads = value_and_grad(loss)(params, batch)
+@pytest.fixture
+def words(tmp_path):
+    draw = np.random.default_rng(0)
+    names = ["".join(letters) for letters in draw.choice(list("abcdefgh"), (60, 3))]
+    (tmp_path / "words.txt").write_text(" ".join(draw.choice(names, 3000)))
+    return str(tmp_path / "words.txt")
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_a_models_gradient_agrees_with_differences(words, name):
+    model = build(name, ModelOptions(layers=2, width=12, heads=3, context=3, data=words if name in READERS else None))
     rng = np.random.default_rng(2)
+
+    def moved(leaf):
+        # At the biases' zeros a rectifier has no derivative.
+        return leaf * 2.0 + rng.standard_normal(leaf.shape) * 0.1
+
+    params = map_leaves(moved, model.init(1))
+    batch = map_leaves(
+        lambda leaf: leaf.astype(np.float64) if leaf.dtype.kind == "f" else leaf, model.train.batch(np.arange(5))
+    )
+    _, grads = value_and_grad(model.loss)(params, batch)
     direction = map_leaves(lambda leaf: rng.standard_normal(leaf.shape), params)
     slope = sum(float(np.sum(g * d)) for g, d in zip(flatten(grads)[0], flatten(direction)[0], strict=True))
     step = 1e-6
     ahead, behind = (map_leaves(lambda p, d, s=s: p + s * d, params, direction) for s in (step, -step))
-    difference = (float(loss(ahead, batch)) - float(loss(behind, batch))) / (2 * step)
+    difference = (float(model.loss(ahead, batch)) - float(model.loss(behind, batch))) / (2 * step)
     assert slope == pytest.approx(difference, rel=1e-5)
+
+
+def test_the_words_of_a_text_are_numbered_by_how_often_they_come(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat and the dog, THE end; a cat\n" * 40)
+    found = number_words(read_text(tmp_path / "a.txt", limit_bytes=10_000), least=30, most=3)
+    assert found.names == ("the", "cat", "and") and found.counts.sum() == len(found.train) > 0
+    assert found.counts[0] < 3 * 38  # of a word that comes so often, not all are kept
+    with pytest.raises(DataError, match="no word that comes 999 times"):
+        number_words(read_text(tmp_path / "a.txt", limit_bytes=10_000), least=999, most=3)
+
+
+def test_noise_words_follow_from_the_example_and_come_as_often_as_their_shares_say():
+    upto = np.cumsum([0.5, 0.25, 0.125, 0.125])
+    noise = drawn(np.arange(20_000), 5, upto)
+    assert drawn(np.array([77, 3]), 5, upto).tolist() == noise[[77, 3]].tolist()
+    np.testing.assert_allclose(np.bincount(noise.reshape(-1)) / noise.size, np.diff(upto, prepend=0.0), atol=0.005)
+    assert abs(np.corrcoef(noise[:-1, 0], noise[1:, 0])[0, 1]) < 0.02 and (noise[:, 0] != noise[:, 1]).mean() > 0.6
+
+
+def test_words_begin_with_their_frequencies_and_learn_from_what_is_around_them(tmp_path):
+    # Each of 300 words is followed by a word of its own.
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    pairs = [f"left{a}{b} right{a}{b}" for a in letters[:15] for b in letters[:20]]
+    (tmp_path / "pairs.txt").write_text(" ".join(np.random.default_rng(0).choice(pairs, 9000)))
+    model = build("cbow", ModelOptions(width=8, context=1, data=str(tmp_path / "pairs.txt")))
+    params, everything = model.init(0), model.validation.batch(np.arange(len(model.validation)))
+    assert model.evaluate(params, everything)["val_loss"] == pytest.approx(model.goal[2], rel=0.03)
+    step = value_and_grad(model.loss)
+    for start in range(60):
+        _, grads = step(params, model.train.batch(np.arange(start, len(model.train) - 10, 5)))
+        params = map_leaves(lambda p, g: p - np.float32(40.0) * g, params, grads)
+    assert model.evaluate(params, everything)["val_loss"] < 0.9 * model.goal[2]
+    assert len(model.sample(params, 0).splitlines()) == 12
+    assert nearest(np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.1], [-1.0, 0.0]]), 0, 2).tolist() == [2, 1]
 
 
 def test_a_sample_follows_from_its_seed_and_continues_its_prompt():
@@ -99,8 +152,8 @@ def test_a_loss_that_walks_a_tree_has_the_same_gradient_under_a_budget_whatever_
 
 
 def test_defaults_are_settings_that_every_model_has():
-    assert set(DEFAULTS) == {"transformer", "digits", "class-tree"}
-    assert set(digits.DEFAULTS) == set(transformer.DEFAULTS) == set(class_tree.DEFAULTS)
+    assert DEFAULTS.keys() == BUILDERS.keys() == {"transformer", "digits", "convolution", "class-tree", "cbow"}
+    assert len({frozenset(settings) for settings in DEFAULTS.values()}) == 1
 
 
 def test_bad_models_and_sizes_are_refused(tmp_path):
@@ -113,5 +166,10 @@ def test_bad_models_and_sizes_are_refused(tmp_path):
     (tmp_path / "short.txt").write_text("too little")
     with pytest.raises(DataError, match="too short"):
         build("transformer", ModelOptions(data=str(tmp_path / "short.txt")))
-    with pytest.raises(DataError, match="leave --data out"):
-        build("digits", ModelOptions(data=str(tmp_path)))
+    with pytest.raises(DataError, match="no word that comes 3 times"):
+        build("cbow", ModelOptions(data=str(tmp_path / "short.txt")))
+    for name in ("digits", "convolution"):
+        with pytest.raises(DataError, match="leave --data out"):
+            build(name, ModelOptions(layers=2, data=str(tmp_path)))
+    with pytest.raises(ConfigError, match="layers is 4; each halves"):
+        build("convolution", ModelOptions(layers=4))

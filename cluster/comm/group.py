@@ -6,7 +6,7 @@ adds up the nodes' subtrees with the other nodes. What is added to what depends 
 """
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -129,6 +129,8 @@ class Group:
         ]
         self.slots = [self.arena.leaves(self.arena.slot(self.local, number)) for number in range(slots)]
         self.result = self.arena.leaves(self._result)
+        self._whole = self.slots, self.result
+        self.travelling = layout
         self._figures = figures
         self._table = 0
         self._net: Net | None = None
@@ -146,6 +148,20 @@ class Group:
                 waiting=Waiting(formation.deadline_seconds, self.arena.check_abort),
                 wire=formation.wire,
             )
+
+    def narrow(self, rows: Mapping[int, tuple[int, int]]) -> None:
+        """Has some leaves with fewer rows than there is room for, until the next call.
+
+        By the leaf's number, ``rows`` is how many are added up, and how many the gradients in the slots have. Every rank
+        must call this with the same rows, after a :meth:`finish`.
+        """
+        slots, result = self._whole
+
+        def cut(leaves: list[np.ndarray], which: int) -> list[np.ndarray]:
+            return [leaf[: rows[number][which]] if number in rows else leaf for number, leaf in enumerate(leaves)]
+
+        self.slots, self.result = [cut(slot, 1) for slot in slots], cut(result, 0)
+        self.travelling = self.layout.narrowed({number: used for number, (used, _) in rows.items()})
 
     def landing(self, number: int, scale: float = 1.0, tell: Callable[[int], None] | None = None) -> Landing:
         """Where the gradients of the rank's ``number``-th shard go, each multiplied by ``scale``.
@@ -179,7 +195,7 @@ class Group:
     def reduce(self, spans: Sequence[Span] | None = None, *, divisor: float = 1.0, combine: np.ufunc = np.add) -> None:
         """Adds up the spans (all, unless said) of all ranks, divided by ``divisor``; the sum is there after
         :meth:`finish`."""
-        spans = self.layout.whole if spans is None else spans
+        spans = self.travelling.whole if spans is None else spans
         self.reduce_here(spans, divisor=divisor, combine=combine)
         self.exchange(spans, divisor=divisor, combine=combine)
 

@@ -1,6 +1,6 @@
 """Makes the places of gradient leaves inside a slot of memory: each dtype is one flat run of elements."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -64,6 +64,14 @@ class Layout:
     def whole(self) -> tuple[Span, ...]:
         """All leaves, one span for each dtype."""
         return self.spans(range(len(self.places)))
+
+    def narrowed(self, rows: Mapping[int, int]) -> "Layout":
+        """The same places with only the first ``rows`` of some leaves, by the leaf's number."""
+        places = tuple(
+            (offset, (rows[leaf], *shape[1:]) if leaf in rows else shape, dtype)
+            for leaf, (offset, shape, dtype) in enumerate(self.places)
+        )
+        return Layout(places, self.slot_bytes)
 
     def spans(self, leaves: Sequence[int]) -> tuple[Span, ...]:
         """The fewest spans that cover the leaves of these numbers, with the gaps of less than a cache line between them."""

@@ -1,14 +1,22 @@
 """Makes the models that the training script knows by name; each is a file with a loss in plain NumPy."""
 
 from ..errors import ConfigError
-from . import class_tree, digits, transformer
+from . import cbow, class_tree, convolution, digits, transformer
 from .protocol import Model, ModelOptions
 
-BUILDERS = {"transformer": transformer.build, "digits": digits.build, "class-tree": class_tree.build}
+BUILDERS = {
+    "transformer": transformer.build,
+    "digits": digits.build,
+    "convolution": convolution.build,
+    "class-tree": class_tree.build,
+    "cbow": cbow.build,
+}
 DEFAULTS: dict[str, dict[str, int | float | str]] = {
     "transformer": transformer.DEFAULTS,
     "digits": digits.DEFAULTS,
+    "convolution": convolution.DEFAULTS,
     "class-tree": class_tree.DEFAULTS,
+    "cbow": cbow.DEFAULTS,
 }
 
 

@@ -1,6 +1,7 @@
 """Makes an image classifier for scikit-learn's bundled digits: a small network over 8 x 8 pixels, in plain
 NumPy."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,8 @@ DEFAULTS = {
     "rate": 3e-3,
     "memory_budget": "80%",
 }
+# Scores of the classes from parameters and images.
+Scores = Callable[[Any, np.ndarray], Any]
 _PIXELS, _CLASSES = 64, 10
 _VALIDATION = 360
 
@@ -40,26 +43,41 @@ def init(seed: int, *, layers: int, width: int) -> list[dict[str, np.ndarray]]:
     ]
 
 
-def loss(params: list[dict[str, Any]], batch: dict[str, np.ndarray]) -> Any:
+def scores(params: list[dict[str, Any]], images: np.ndarray) -> Any:
+    """Scores of the classes, (n, 10), from ``images`` of shape (n, 64)."""
+    x = images
+    for layer in params[:-1]:
+        x = np.maximum(x @ layer["weight"] + layer["bias"], 0.0)
+    return x @ params[-1]["weight"] + params[-1]["bias"]
+
+
+def loss(params: Any, batch: dict[str, np.ndarray], *, scores: Scores = scores) -> Any:
     """Mean cross-entropy in nats; ``batch`` holds ``image`` (n, 64) float32 and ``label`` (n,) integers."""
     labels = batch["label"]
-    return -np.mean(log_softmax(_scores(params, batch["image"]))[np.arange(labels.size), labels])
+    return -np.mean(log_softmax(scores(params, batch["image"]))[np.arange(labels.size), labels])
 
 
-def evaluate(params: list[dict[str, Any]], batch: dict[str, np.ndarray]) -> dict[str, float]:
+def evaluate(params: Any, batch: dict[str, np.ndarray], *, scores: Scores = scores) -> dict[str, float]:
     """``val_loss`` in nats and ``val_accuracy``, the share of right answers."""
-    right = np.argmax(np.asarray(_scores(params, batch["image"])), axis=-1) == batch["label"]
-    return {"val_loss": float(loss(params, batch)), "val_accuracy": float(np.mean(right))}
+    right = np.argmax(np.asarray(scores(params, batch["image"])), axis=-1) == batch["label"]
+    return {"val_loss": float(loss(params, batch, scores=scores)), "val_accuracy": float(np.mean(right))}
 
 
 def build(options: ModelOptions) -> Model:
-    """The classifier with its data; the last 360 of 1797 images, in a shuffled order, are for validation.
+    """The network with its data. Raises as :func:`classifier` does."""
+    make = partial(init, layers=options.layers, width=options.width)
+    return classifier(options, name="digits", init=make, scores=scores, bar=0.9)
+
+
+def classifier(options: ModelOptions, *, name: str, init: Callable[[int], Any], scores: Scores, bar: float) -> Model:
+    """A classifier with its data; the last 360 of 1797 images, in a shuffled order, are for validation, of which ``bar`` is
+    the share that it should get right.
 
     Raises ``ConfigError`` when scikit-learn is missing, and ``DataError`` for a ``--data`` path, which it
     cannot use.
     """
     if options.data is not None:
-        raise DataError("the digits model brings its own data set; leave --data out, or use --model transformer")
+        raise DataError("the digits bring their own data set; leave --data out, or use --model transformer")
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -71,30 +89,23 @@ def build(options: ModelOptions) -> Model:
     train = Arrays({"image": images[:-_VALIDATION], "label": labels[:-_VALIDATION]})
     validation = Arrays({"image": images[-_VALIDATION:], "label": labels[-_VALIDATION:]})
     return Model(
-        name="digits",
-        init=partial(init, layers=options.layers, width=options.width),
-        loss=loss,
-        evaluate=evaluate,
+        name=name,
+        init=init,
+        loss=partial(loss, scores=scores),
+        evaluate=partial(evaluate, scores=scores),
         train=train,
         validation=validation,
         units=1,
         unit="images",
-        goal=("val_accuracy", ">", 0.9, "goal"),
+        goal=("val_accuracy", ">", bar, "goal"),
         facts={"images": f"{len(train)} of 8 x 8 pixels to train on, {len(validation)} to validate on"},
-        sample=partial(_sample_text, images=images[-_VALIDATION:], labels=labels[-_VALIDATION:]),
+        sample=partial(_sample_text, scores=scores, images=images[-_VALIDATION:], labels=labels[-_VALIDATION:]),
     )
 
 
-def _scores(params: list[dict[str, Any]], images: np.ndarray) -> Any:
-    x = images
-    for layer in params[:-1]:
-        x = np.maximum(x @ layer["weight"] + layer["bias"], 0.0)
-    return x @ params[-1]["weight"] + params[-1]["bias"]
-
-
-def _sample_text(params: list[dict[str, Any]], seed: int, *, images: np.ndarray, labels: np.ndarray) -> str:
+def _sample_text(params: Any, seed: int, *, scores: Scores, images: np.ndarray, labels: np.ndarray) -> str:
     chosen = np.random.Generator(np.random.Philox(seed)).choice(len(images), 5, replace=False)
-    answers = np.argmax(np.asarray(_scores(params, images[chosen])), axis=-1)
+    answers = np.argmax(np.asarray(scores(params, images[chosen])), axis=-1)
     shades = " .:*#"
     pictures = []
     for index, answer in zip(chosen, answers, strict=True):

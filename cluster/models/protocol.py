@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data import Source
+from ..tables import UsedRows
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Model:
     axis; ``evaluate(params, batch)`` returns means by name for validation; ``units`` is how many tokens one
     example counts for in throughput. ``goal`` names the figure of ``evaluate`` to report and the value it
     should reach, from below (``"<"``) or above (``">"``). ``sample(params, seed)`` makes a text to look at.
-    ``facts`` is printed before the run.
+    ``facts`` is printed before the run. ``used_rows`` names the tables whose gradients travel by rows, and the rows that a
+    batch uses.
     """
 
     name: str
@@ -45,3 +47,4 @@ class Model:
     goal: tuple[str, str, float, str]
     facts: dict[str, str]
     sample: Callable[[Any, int], str]
+    used_rows: UsedRows | None = None
