@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from . import snapshot as snapshots
 from .comm.shm import remove_arenas
 from .crew import Crew
-from .engine import cluster, payload_size, placement
+from .engine import cluster, payload_size, placement, room
 from .exports import exported
 from .fingerprint import source_digest
+from .instructions import Resize
+from .instructions import Stop as EndRun
 from .job import Job
 from .rows import Row, identity
 from .status import StatusFile
 from .stopping import Stop
-from .supervisor import Resize, State, advance, begin
-from .supervisor import Stop as EndRun
+from .supervisor import State, advance, begin
 
 _POLL_SECONDS = 0.1
 
@@ -84,6 +85,9 @@ def lead(
             placement(ray, staff.workers, threads=staff.threads) as group,
         ):
             seen.tell(export)
+            fitting = room(ray, staff.threads)
+            if staff.workers + staff.spares > fitting:
+                say(f"the cluster has room for {fitting} workers: the spares beyond that wait until it has more CPUs")
             crew = Crew(
                 ray,
                 job,

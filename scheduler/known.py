@@ -13,9 +13,9 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, refusal, with_best_shares
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Compute, Step
 from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.spilling import spilling
+from ..checkpoint.steps import Compute, Step
 from ..runtime.loops.on_tape import LOOP
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
@@ -156,14 +156,23 @@ class Known:
 
     def _is_prompt(self, plan: Plan) -> bool:
         """Tell whether a plan computes in its place whatever may fail: the program may catch the error there."""
-        fragile = [v for v in range(self.program.forward) if _may_fail(self.tape.calls[self.lowering.call_of[v]][0])]
+        forward = self.program.forward
+        fragile = [v for v, call in enumerate(self.lowering.call_of) if _may_fail(self.tape.calls[call][0])]
         if not fragile:
             return True
+        early = {step.value for step in plan.steps[: plan.turn] if type(step) is Compute and step.value >= forward}
+        if not early.isdisjoint(fragile):
+            return False
         first: dict[int, int] = {}
         for place, step in enumerate(plan.steps, start=1):
             if type(step) is Compute:
                 first.setdefault(step.value, place)
-        return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile)
+        return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile if v < forward)
+
+    def _may_run(self, value: int, output: int) -> bool:
+        """Tell whether the constants that a value is made from are there when the call with this output is made."""
+        _, inputs, _, _ = self.tape.calls[self.lowering.call_of[value]]
+        return all(slot <= output or slot in self.constants for slot in inputs if self.is_constant[slot])
 
     def adopt(self) -> None:
         """Take over the plan's program: its loops have the shares that were planned."""
@@ -183,6 +192,7 @@ class Known:
                 stop = self.plan.stops[value]
                 due, done = steps[done:stop], stop
                 value += 1
+                assert all(self._may_run(step.value, output) for step in due if type(step) is Compute)
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
         self.rest = tuple(layout.actions(steps[done:], self.gradients))
 

@@ -51,13 +51,11 @@ class Machine:
         return output
 
 
-def why_not() -> str | None:
-    """The reason why there can be no such machine here, if there is one."""
+def why_not(*commands: str) -> str | None:
+    """The reason why there can be no such machine with these commands here, if there is one."""
     if os.geteuid() != 0:
         return "namespaces need root"
-    missing = [
-        name for name in ("unshare", "nsenter", "ip", "sshd", "ssh", "rsync") if shutil.which(name, path=_PATH) is None
-    ]
+    missing = [name for name in ("unshare", "nsenter", "ip", *commands) if shutil.which(name, path=_PATH) is None]
     if missing:
         return f"needs {', '.join(missing)} (Debian: openssh-server, rsync, iproute2, util-linux)"
     done = subprocess.run([*_UNSHARE, "true"], capture_output=True, text=True)

@@ -119,7 +119,7 @@ def live_step(out):
 
 @pytest.mark.slow
 @pytest.mark.submit
-@pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
+@pytest.mark.skipif(why_not("sshd", "ssh", "rsync") is not None, reason=str(why_not()))
 class TestOnACluster:
     def test_a_submitted_job_that_is_killed_goes_on_when_it_is_submitted_again(self, cluster, folder):
         out = folder / "home" / "run"
