@@ -105,6 +105,24 @@ def a_name_of_its_own(x):
     return z
 
 
+def a_name_in_a_tuple(x):
+    z = np.zeros(4)
+    np.multiply(x, 2, out=(z,))
+    return z
+
+
+def a_tuple_with_a_name(x):
+    out = (np.zeros(4),)
+    np.multiply(x, 2, out=out)
+    return out[0]
+
+
+def by_keywords(x):
+    keywords = {"out": np.zeros(4)}
+    np.multiply(x, 2, **keywords)
+    return keywords["out"]
+
+
 def a_view(x):
     z = np.zeros(5)
     part = z[1:]
@@ -154,7 +172,8 @@ def an_argument_of_the_caller(x):
 
 
 REFUSED = [
-    another_name, a_name_of_its_own, a_view, a_row, chosen_rows, a_loop_over_a_list, a_buffer, a_default, through_partial,
+    another_name, a_name_of_its_own, a_name_in_a_tuple, a_tuple_with_a_name, by_keywords,
+    a_view, a_row, chosen_rows, a_loop_over_a_list, a_buffer, a_default, through_partial,
     an_argument_of_the_caller,
 ]  # fmt: skip
 

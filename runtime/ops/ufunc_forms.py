@@ -55,7 +55,8 @@ def ufunc_form(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -> A
     replaced = False
     if out is not None:
         if len(out) == 1 and method == "__call__":
-            replaced = is_spare(out[0], sys.getrefcount(out[0]), ufunc)
+            # A program's own tuple has the array's place on the stack: its references count too.
+            replaced = is_spare(out[0], sys.getrefcount(out[0]) + sys.getrefcount(out), ufunc)
         inputs = tuple(_kept_apart(a, out) for a in inputs)
     casting = keywords.get("casting", "same_kind")
     order = keywords.pop("order", "K")
