@@ -1,7 +1,7 @@
 """Makes the supervisor's instructions happen on Ray actors, and events from what the actors say and do not say.
 
 Ray tells of a process that ended within milliseconds. Of one that stands still, or is cut off, it tells after a minute; so
-every worker is asked for a sign of life, and one that does not answer in time is lost.
+every worker is asked for a sign of life, and one that neither answers in time nor is seen at work is lost.
 """
 
 import time
@@ -10,10 +10,11 @@ from typing import Any
 
 from . import snapshot as snapshots
 from .comm.group import Formation
-from .engine import spawn, whereabouts
+from .engine import spawn, spawn_beside, whereabouts
 from .errors import MismatchError, SnapshotError
-from .fingerprint import check_same
+from .fingerprint import check_same, check_same_parameters
 from .job import Job, Pulse, Ready
+from .lookout import Lookout, Lookouts
 from .processes import Process
 from .rows import Row
 from .supervisor import (
@@ -35,10 +36,14 @@ from .supervisor import (
     Seen,
     Start,
     TookOver,
+    Unfit,
 )
+from .vigil import Signs
 from .worker import Worker
 
 _PULSE_SECONDS = 0.25
+# The part of the allowed silence after which a worker's process is looked at.
+_QUIET_SHARE = 0.4
 
 
 class Crew:
@@ -54,23 +59,26 @@ class Crew:
         threads: int,
         local: bool,
         token: str,
+        source: str,
         on_rows: Callable[[Sequence[Row]], None],
         say: Callable[[str], None],
     ) -> None:
-        """Starts nothing yet."""
+        """Starts nothing yet. ``source`` is the digest of the code that made the job: workers of other code are refused."""
         self._ray, self._job, self._shared_job = ray, job, ray.put(job)
         self._group, self._free_bundles = group, list(range(bundles))
         self._threads, self._local, self._token = threads, local, token
-        self._on_rows, self._say = on_rows, say
+        self._on_rows, self._say, self._source = on_rows, say, source
+        self._node = whereabouts()[0]
         self._actors: dict[int, Any] = {}
         self._bundles: dict[int, int] = {}
         self._ready: dict[int, Ready] = {}
-        self._seen: dict[int, float] = {}
+        self._signs: dict[int, Signs] = {}
+        self._lookouts = Lookouts(ray, self._node, lambda node: spawn_beside(ray, node, Lookout, local=local))
         self._pulses: dict[int, Pulse] = {}
         self._calls: dict[Any, tuple[str, int]] = {}
         self._writer: int | None = None
         self._rows_after = 0
-        self._looked, self._polled = 0.0, time.monotonic()
+        self._asked, self._polled = 0.0, time.monotonic()
 
     def do(self, instruction: Instruction) -> None:
         """Carries out one instruction, without waiting for its end."""
@@ -126,11 +134,12 @@ class Crew:
     def pulses(self) -> dict[int, tuple[Pulse, float]]:
         """Each worker's last sign of life, and how many seconds ago it came."""
         now = time.monotonic()
-        return {number: (pulse, now - self._seen[number]) for number, pulse in self._pulses.items()}
+        return {number: (pulse, now - self._signs[number].answered) for number, pulse in self._pulses.items()}
 
     def close(self, seconds: float = 5.0) -> None:
         """Ends all workers and waits until their processes on this machine are gone."""
         processes = [process for number in list(self._actors) if (process := self._dismiss(number)) is not None]
+        self._lookouts.staff(set())
         deadline = time.monotonic() + seconds
         while any(process.is_alive for process in processes) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -165,7 +174,8 @@ class Crew:
             if what == "take_over":
                 return [NotTaken(number)]
             return [Lost(number, f"{type(error).__name__}: {error}")]
-        self._seen[number] = time.monotonic()
+        now = time.monotonic()
+        self._signs[number] = self._signs.get(number, Signs.at(now)).answer(now)
         match what:
             case "prepare":
                 return [self._prepared(number, value)]
@@ -183,13 +193,16 @@ class Crew:
     def _prepared(self, number: int, ready: Ready) -> Event:
         others = [(known, other) for known, other in self._ready.items() if known != number]
         self._ready[number] = ready
-        if others:
-            known, other = others[0]
-            names = [f"worker {known} on {other.host}", f"worker {number} on {ready.host}"]
-            try:
+        name = f"worker {number} on {ready.host}"
+        try:
+            check_same([{"retape": self._source}, {"retape": ready.fingerprint["retape"]}], ["the driver", name])
+            if others:
+                known, other = others[0]
+                names = [f"worker {known} on {other.host}", name]
                 check_same([other.fingerprint, ready.fingerprint], names)
-            except MismatchError as error:
-                return Refused(number, error)
+                check_same_parameters([other.parameters, ready.parameters], names)
+        except MismatchError as error:
+            return Unfit(number, error)
         return Prepared(number, ready)
 
     def _take_rows(self, rows: Sequence[Row]) -> None:
@@ -199,30 +212,43 @@ class Crew:
 
     def _ask_for_pulses(self) -> None:
         now = time.monotonic()
-        if now - self._looked < _PULSE_SECONDS:
+        if now - self._asked < _PULSE_SECONDS:
             return
-        self._looked = now
-        asked = {number for what, number in self._calls.values() if what == "pulse"}
-        for number in self._ready:
-            if number in self._actors and number not in asked:
-                self._seen.setdefault(number, now)
-                self._call("pulse", number)
+        self._asked = now
+        asked = self._unanswered()
+        for number in self._actors.keys() - asked:
+            self._call("pulse", number)
         if self._writer in self._actors and ("rows", self._writer) not in self._calls.values():
             self._call("rows", self._writer, self._rows_after)
+        self._look(asked, now)
+
+    def _unanswered(self) -> set[int]:
+        return {number for what, number in self._calls.values() if what == "pulse"}
+
+    def _look(self, unanswered: set[int], now: float) -> None:
+        """Looks at the processes of workers that are silent: they may be at work, and only unable to answer."""
+        self._lookouts.staff({pulse.node for pulse in self._pulses.values()})
+        by_node: dict[str, dict[int, Process]] = {}
+        for number in unanswered & self._pulses.keys():
+            if now - self._signs[number].answered > _QUIET_SHARE * self._job.config.silence_seconds:
+                by_node.setdefault(self._pulses[number].node, {})[number] = self._pulses[number].process
+        for number, work in self._lookouts.look(by_node):
+            if number in self._signs:
+                self._signs[number] = self._signs[number].look(now, work)
 
     def _silent(self) -> list[Event]:
-        """Workers that have not answered for too long."""
-        asked = {number for what, number in self._calls.values() if what == "pulse"}
-        limit = self._job.config.silence_seconds
+        """Workers that have given no sign of life for too long."""
+        config = self._job.config
         now = time.monotonic()
-        if now - self._polled > limit / 2:
+        if now - self._polled > config.silence_seconds / 2:
             # It was the driver that stood still: the workers get their time again.
-            self._seen.update(dict.fromkeys(self._seen, now))
+            self._signs = {number: signs.answer(now) for number, signs in self._signs.items()}
         self._polled = now
         return [
-            Lost(number, f"silent for {now - self._seen[number]:.1f} s", is_silent=True)
-            for number in asked
-            if number in self._actors and now - self._seen[number] > limit
+            Lost(number, f"silent for {silent:.1f} s", is_silent=True)
+            for number in self._unanswered() & self._signs.keys()
+            if (silent := self._signs[number].silent_seconds(now, patience_seconds=config.deadline_seconds))
+            > config.silence_seconds
         ]
 
     def _form(self, form: Form) -> None:
@@ -253,12 +279,12 @@ class Crew:
         actor = self._actors.pop(number)
         if number in self._bundles:
             self._free_bundles.append(self._bundles.pop(number))
-        ready = self._ready.pop(number, None)
-        self._seen.pop(number, None)
-        self._pulses.pop(number, None)
+        self._ready.pop(number, None)
+        self._signs.pop(number, None)
+        pulse = self._pulses.pop(number, None)
         self._calls = {ref: call for ref, call in self._calls.items() if call[1] != number}
         self._ray.kill(actor, no_restart=True)
-        return ready.process if ready is not None and ready.node == whereabouts()[0] else None
+        return pulse.process if pulse is not None and pulse.node == self._node else None
 
     def _newest_snapshot(self) -> snapshots.Where | None:
         try:

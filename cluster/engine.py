@@ -106,21 +106,23 @@ def spawn(ray: Any, group: Any, bundle: int | None, worker_class: type, *values:
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    if local:
-        variables["PYTHONPATH"] = _module_path()
     place = "DEFAULT" if bundle is None else PlacementGroupSchedulingStrategy(group, bundle)
-    return (
-        ray.remote(worker_class)
-        .options(
-            num_cpus=threads,
-            max_restarts=0,
-            max_concurrency=4,
-            runtime_env={"env_vars": variables},
-            scheduling_strategy=place,
-        )
-        .remote(*values)
-    )
+    options = {"num_cpus": threads, "max_restarts": 0, "max_concurrency": 4, "scheduling_strategy": place}
+    return ray.remote(worker_class).options(**options, runtime_env=_environment(threads, local)).remote(*values)
+
+
+def spawn_beside(ray: Any, node: str, helper_class: type, *, local: bool) -> Any:
+    """An actor of ``helper_class`` on ``node``, beside its workers: it takes none of the CPUs, and is restarted there."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    place = NodeAffinitySchedulingStrategy(node, soft=False)
+    options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": place}
+    return ray.remote(helper_class).options(**options, runtime_env=_environment(1, local)).remote()
+
+
+def _environment(threads: int, local: bool) -> dict[str, Any]:
+    variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    return {"env_vars": variables | ({"PYTHONPATH": _module_path()} if local else {})}
 
 
 def whereabouts() -> tuple[str, str]:
@@ -133,15 +135,24 @@ def whereabouts() -> tuple[str, str]:
 
 def check_size(ray: Any, workers: int, threads: int) -> None:
     """Raises ``ClusterSizeError`` when the cluster's nodes together cannot have that many workers."""
-    sizes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    room = sum(int(size // threads) for size in sizes)
-    if workers > room:
+    fitting = room(ray, threads)
+    if workers > fitting:
+        sizes = _sizes(ray)
         raise ClusterSizeError(
             f"{workers} workers of {threads} CPU each need {workers * threads} CPUs; the cluster has {len(sizes)} "
-            f"node{'s' if len(sizes) != 1 else ''}, the largest with {max(sizes, default=0):g} CPUs, and room for {room} "
-            f"such worker{'s' if room != 1 else ''}: use {max(1, room)} or fewer, or on one machine let workers share CPUs "
-            "with oversubscribe (--oversubscribe)"
+            f"node{'s' if len(sizes) != 1 else ''}, the largest with {max(sizes, default=0):g} CPUs, and room for {fitting} "
+            f"such worker{'s' if fitting != 1 else ''}: use {max(1, fitting)} or fewer, or on one machine let workers share "
+            "CPUs with oversubscribe (--oversubscribe)"
         )
+
+
+def room(ray: Any, threads: int) -> int:
+    """How many workers of so many ``threads`` the cluster's nodes can have."""
+    return sum(int(size // threads) for size in _sizes(ray))
+
+
+def _sizes(ray: Any) -> list[float]:
+    return [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
 
 
 def payload_size(value: Any) -> int:

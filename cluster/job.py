@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +187,11 @@ class Failure:
             return Failure(RunError, (f"{type(error).__name__}: {error}",), {}, traceback)
         return failure
 
+    @property
+    def text(self) -> str:
+        """What the exception says."""
+        return ", ".join(map(str, self.args))
+
     def rebuild(self) -> Exception:
         """The exception again, in this process."""
         error = self.kind.__new__(self.kind, *self.args)
@@ -213,8 +218,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Ready:
-    """What a worker says once it is prepared: its process and node, the fingerprint of its arithmetic, and its place in
-    the run."""
+    """What a worker says once it is prepared: its process and node, the fingerprint of its arithmetic, its place in the
+    run, and what ``init`` made there, leaf by leaf."""
 
     process: Process
     node: str
@@ -222,12 +227,15 @@ class Ready:
     fingerprint: dict[str, str]
     step: int
     shards: int
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Pulse:
-    """A worker's sign of life: the step that it has finished, and what it does now."""
+    """A worker's sign of life: its process and node, the step that it has finished, and what it does now."""
 
+    process: Process
+    node: str
     step: int
     phase: str
 

@@ -201,11 +201,11 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         metavar="ADDRESS",
     )
     add(group, "--wire", "how float32 gradients travel between nodes", choices=list(WIRES))
-    group.add_argument(
+    add_plain(
+        group,
         "--shard-optimizer",
-        action="store_true",
-        default=None,
-        help="each worker holds its part of the optimizer state only; one that is lost sends all to the newest snapshot",
+        "each worker holds its part of the optimizer state only; one that is lost sends all to the newest snapshot",
+        action=argparse.BooleanOptionalAction,
     )
 
     group = parser.add_argument_group("faults")
@@ -258,7 +258,6 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
         type=size_or_none,
         metavar="BYTES",
     )
-
     add_plain(
         group,
         "--metrics-to",

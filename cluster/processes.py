@@ -1,9 +1,22 @@
-"""Makes names for processes that stay true when the system gives their numbers to others, and ends those named."""
+"""Makes names for processes that stay true when the system gives their numbers to others, looks at those named, and ends
+them."""
 
 import os
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
+from glob import glob
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the system says of a process: the processor's time that it has used, and whether it stands still."""
+
+    cpu_seconds: float
+    is_stopped: bool = False
+    waits_for_disk: bool = False
 
 
 @dataclass(frozen=True)
@@ -16,8 +29,17 @@ class Process:
     @property
     def is_alive(self) -> bool:
         """Whether it is there and not a zombie; a stopped process is."""
-        state, born = _look(self.number)
-        return state not in ("", "Z", "X") and born == self.born
+        fields = _look(self.number)
+        return bool(fields) and fields[0] not in ("Z", "X") and int(fields[19]) == self.born
+
+    def work(self) -> Work | None:
+        """What it does now; ``None`` when it is gone, or where the system does not tell (it has no ``/proc``)."""
+        fields = _look(self.number)
+        if not fields or int(fields[19]) != self.born:
+            return None
+        used = (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+        states = {found[0] for path in glob(f"/proc/{self.number}/task/*/stat") if (found := _fields(path))}
+        return Work(used, is_stopped=fields[0] in ("T", "t", "Z", "X"), waits_for_disk="D" in states)
 
     def kill(self) -> None:
         """Ends it at once, stopped or not; does nothing when it is gone already."""
@@ -28,13 +50,18 @@ class Process:
 
 def own_process() -> Process:
     """This process."""
-    return Process(os.getpid(), _look(os.getpid())[1])
+    fields = _look(os.getpid())
+    return Process(os.getpid(), int(fields[19]) if fields else 0)
 
 
-def _look(number: int) -> tuple[str, int]:
+def _look(number: int) -> list[str]:
+    return _fields(f"/proc/{number}/stat")
+
+
+def _fields(path: str) -> list[str]:
+    """The fields of a ``stat`` file from the third, the state, on (proc(5)); none when its process is gone."""
     try:
-        with open(f"/proc/{number}/stat", encoding="ascii", errors="replace") as file:
-            fields = file.read().rpartition(")")[2].split()
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
     except OSError:
-        return "", 0
-    return fields[0], int(fields[19])
+        return []

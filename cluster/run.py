@@ -1,35 +1,29 @@
 """Makes a trained model from a loss, its data and an optimizer, on the workers of a Ray cluster."""
 
-import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..checkpoint.units import format_bytes, parse_bytes
 from . import snapshot as snapshots
-from .comm.shm import remove_arenas
-from .crew import Crew
 from .data import as_source
 from .ending import RESULT_NAME, ending, status_of, write_json
-from .engine import cluster, find_cluster, payload_size, placement
+from .engine import find_cluster
 from .errors import ConfigError, DataError, NonFiniteLossError, WorkerDiedError
-from .exports import check_exports, exported
+from .exports import check_exports
 from .folder import find_snapshot, held, last_good, newest_good, set_aside, set_aside_newer
 from .host import automatic
 from .job import SNAPSHOT_FOLDER, Failure, Job, TrainConfig
+from .leading import SeenRows, Staff, lead
 from .metrics import METRICS_NAME, read_tail
 from .optimizers import Optimizer, constant
-from .rows import Row, identity
 from .status import StatusFile
-from .stopping import Stop, stop_signals
-from .supervisor import Resize, State, advance, begin
-from .supervisor import Stop as EndRun
+from .stopping import stop_signals
+from .supervisor import State
 from .tables import UsedRows, check_by_rows
-
-_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,8 @@ def train(
 
     ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
     a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
-    list of examples, or the path of ``.npy`` or ``.npz`` files. ``memory_budget`` bounds one worker's gradient call: bytes,
+    list of examples, or the path of ``.npy``, ``.npz`` or ``.parquet`` files or of a folder of images (see
+    :func:`~retape.cluster.data.as_source`). ``memory_budget`` bounds one worker's gradient call: bytes,
     "512MiB", or "auto" for a fair share of what this host has free, less what the run holds besides, as if all workers were
     on it (a run that goes on from a snapshot keeps that one's while there is room). ``rate`` is a number or a function of
     the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the run goes on bit for bit as
@@ -142,8 +137,7 @@ def train(
     check_exports(metrics_to)
     if spares < 0:
         raise ConfigError(f"spares is {spares}; it must be 0 or more")
-    with held(out) as folder, stop_signals() as stop:
-        saved = snapshots.absolute(snapshots_at) if snapshots_at is not None else folder / SNAPSHOT_FOLDER
+    with held(out) as folder, _held_snapshots(folder, snapshots_at) as saved, stop_signals() as stop:
         resume_from, damaged = find_snapshot(saved, resume)
         before = None if resume_from is None else snapshots.settings(resume_from).get("memory_budget")
         if is_automatic:
@@ -174,7 +168,7 @@ def train(
             snapshots=saved,
             used_rows=used_rows,
         )
-        seen = _Seen(on_row or (lambda row: None))
+        seen = SeenRows(on_row or (lambda row: None))
         status = StatusFile(folder, config, saved)
 
         def end(status: str, error: BaseException | None = None, more: Mapping[str, Any] | None = None) -> None:
@@ -184,34 +178,8 @@ def train(
             write_json(folder / RESULT_NAME, {**figures, **(more or {})})
 
         try:
-            address = find_cluster(address)
-            cpus, size = (workers + spares) * threads, payload_size(job)
-            with cluster(address, cpus=cpus, payload_bytes=size, oversubscribe=oversubscribe) as ray:
-                stop.interrupt_at_once()  # again, for Ray has set a handler of its own
-                say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {workers} workers")
-                first = 0 if resume_from is None else snapshots.step_of(resume_from)
-                with (
-                    exported(metrics_to, folder, step=first, say=say) as export,
-                    placement(ray, workers, threads=threads) as group,
-                ):
-                    seen.tell(export)
-                    token = secrets.token_hex(32)
-                    crew = Crew(
-                        ray,
-                        job,
-                        group=group,
-                        bundles=workers,
-                        threads=threads,
-                        local=address in (None, "local"),
-                        token=token,
-                        on_rows=seen.take,
-                        say=say,
-                    )
-                    try:
-                        state = _supervise(crew, workers, spares, stop, resize, seen, status)
-                    finally:
-                        crew.close()
-                        remove_arenas(token)
+            staff = Staff(workers, spares, threads, find_cluster(address), oversubscribe)
+            state = lead(job, staff, stop=stop, resize=resize, seen=seen, status=status, metrics_to=metrics_to, say=say)
             _raise_failure(state, saved)
             newest, _ = snapshots.latest(saved)
             params = init(config.seed)
@@ -236,61 +204,16 @@ def train(
         return result
 
 
-def _supervise(
-    crew: Crew,
-    workers: int,
-    spares: int,
-    stop: Stop,
-    resize: Callable[[int], int] | None,
-    seen: "_Seen",
-    status: StatusFile,
-) -> State:
-    """Runs the workers to the end of the run; returns the supervisor's last state."""
-    state, instructions = begin(workers, spares=spares)
-    told = False
-    while True:
-        for instruction in instructions:
-            crew.do(instruction)
-        if state.is_over:
-            break
-        events = crew.events(_POLL_SECONDS)
-        if state.generation:
-            stop.finish_the_step()
-        if stop.requested and not told:
-            events.append(EndRun())
-            told = True
-        wanted = workers if resize is None else resize(seen.step)
-        if wanted != state.wanted:
-            events.append(Resize(wanted))
-        instructions = []
-        for event in events:
-            state, more = advance(state, event)
-            instructions += more
-        status.show(state, crew.pulses())
-    crew.last_rows()
-    return state
-
-
-class _Seen:
-    """The rows that reached the driver, each once."""
-
-    def __init__(self, on_row: Callable[[Row], None]) -> None:
-        self.rows: list[Row] = []
-        self.step = 0
-        self._listeners = [on_row]
-        self._known: set[tuple[int, str]] = set()
-
-    def tell(self, listener: Callable[[Row], None]) -> None:
-        self._listeners.append(listener)
-
-    def take(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            if identity(row) not in self._known:
-                self._known.add(identity(row))
-                self.rows.append(row)
-                self.step = row["step"]
-                for listener in self._listeners:
-                    listener(row)
+@contextmanager
+def _held_snapshots(folder: Path, snapshots_at: str | Path | None) -> Iterator[snapshots.Where]:
+    """Where the snapshots go: into the run's ``folder``, which is held, or to another place, which is claimed."""
+    if snapshots_at is None:
+        yield folder / SNAPSHOT_FOLDER
+        return
+    saved = snapshots.absolute(snapshots_at)
+    with snapshots.claimed(saved, folder):
+        snapshots.remove_partial(saved)
+        yield saved
 
 
 def _raise_failure(state: State, folder: snapshots.Where) -> None:

@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..checkpoint.errors import MemoryBudgetError
-from .errors import WorkerDiedError
+from .errors import DeadlineError, MessageError, WorkerDiedError
 from .job import Failure, Outcome, Ready
 
-# A run whose workers die this often without one finished step has a cause that replacing them does not cure.
+# A run whose workers die this often without one finished step has a cause that replacing them does not cure. What is lost
+# with one formation counts once, for a node may take many workers with it.
 BARREN_LOSSES = 3
 
 
 @dataclass(frozen=True)
 class Member:
-    """What is known of a worker: "starting", "idle", "running" or "taking over"; ``is_fresh`` until it has been in a
-    formation.
+    """What is known of a worker: "starting", "idle", "running" or "taking over"; ``is_fresh`` unless it has the newest state,
+    from the last formation, another worker, or a snapshot of this run.
 
     ``step`` is the last one it is known to have finished. ``ready`` says what it is and where.
     """
@@ -34,7 +35,8 @@ class Member:
 class State:
     """A run as the supervisor sees it. ``formed`` holds the numbers of the workers that work together, rank by rank.
 
-    ``wanted`` workers and ``spares`` in reserve are aimed at. ``losses`` counts those since the step ``lost_at``.
+    ``wanted`` workers and ``spares`` in reserve are aimed at. ``losses`` counts the mishaps since the step ``lost_at``.
+    ``unfit`` places are left empty.
     """
 
     wanted: int
@@ -45,6 +47,7 @@ class State:
     started: int = 0
     losses: int = 0
     lost_at: int = -1
+    unfit: int = 0
     is_stopping: bool = False
     is_over: bool = False
     shrink: bool = False
@@ -58,8 +61,8 @@ class State:
 
     @property
     def step(self) -> int:
-        """The last step that any worker is known to have finished."""
-        return max((member.step for member in self.workers.values()), default=-1)
+        """The last step that any worker, those that were lost included, is known to have finished."""
+        return max([self.lost_at, *(member.step for member in self.workers.values())])
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,14 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Unfit:
+    """A worker would not compute the same bits as the others."""
+
+    number: int
+    failure: Exception
+
+
+@dataclass(frozen=True)
 class Seen:
     """A worker gave a sign of life, and the step that it has finished."""
 
@@ -131,7 +142,7 @@ class Stop:
     """The run is to end after the step in progress, with a snapshot."""
 
 
-Event = Prepared | Lost | Ended | TookOver | NotTaken | Refused | Seen | Resize | Stop
+Event = Prepared | Lost | Ended | TookOver | NotTaken | Refused | Unfit | Seen | Resize | Stop
 
 
 @dataclass(frozen=True)
@@ -232,17 +243,19 @@ def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
                 state = _with(state, number, step=step)
             return state, made
         case Prepared(number, ready):
-            state = _with(state, number, status="idle", step=ready.step, is_fresh=True, ready=ready)
+            state = _with(state, number, status="idle", step=ready.step, ready=ready)
         case TookOver(number, step):
             state = _with(state, number, status="idle", step=step, is_fresh=False)
         case NotTaken(number):
             state = _with(state, number, status="idle", step=-1, is_fresh=True)
         case Ended(number, outcome):
-            state = _ended(state, number, outcome)
+            state, made = _ended(state, number, outcome)
         case Lost():
             state, made = _lost(state, event)
         case Refused(number, failure):
             state = replace(state, failure=state.failure or failure)
+        case Unfit(number, failure):
+            state, made = _unfit(state, number, failure)
         case Resize(wanted):
             state = replace(state, wanted=wanted)
         case Stop():
@@ -262,48 +275,64 @@ def advance(state: State, event: Event) -> tuple[State, list[Instruction]]:
     return state, made + more
 
 
-def _ended(state: State, number: int, outcome: Outcome) -> State:
+def _ended(state: State, number: int, outcome: Outcome) -> tuple[State, list[Instruction]]:
     if not outcome.is_whole:
         # Its parameters were caught in an update: it is as good as new, and takes over from another.
         state = _with(state, number, status="idle", step=-1, is_fresh=True)
     else:
         state = _with(state, number, status="idle", step=outcome.step, is_fresh=False)
+    failure, made = outcome.failure, []
     if outcome.status in ("finished", "stopped early", "interrupted"):
         # Nobody leaves before the last snapshot is on the disk: what the others still say changes nothing.
-        return replace(state, status=outcome.status)
-    if outcome.status == "failed" and outcome.failure is not None:
-        if issubclass(outcome.failure.kind, MemoryError) and not issubclass(outcome.failure.kind, MemoryBudgetError):
-            return replace(state, shrink=True)
-        return replace(state, failure=state.failure or outcome.failure)
+        return replace(state, status=outcome.status), made
+    if outcome.status == "failed" and failure is not None:
+        if issubclass(failure.kind, MemoryError) and not issubclass(failure.kind, MemoryBudgetError):
+            return replace(state, shrink=True), made
+        return replace(state, failure=state.failure or failure), made
+    if failure is not None and issubclass(failure.kind, DeadlineError | MessageError):
+        made.append(
+            Say(f"worker {outcome.rank} gave up after step {max(outcome.step, 0)}: {failure.text}; all begin again there")
+        )
     if outcome.status == "aborted" and number == state.formed[0] and all(member in state.workers for member in state.formed):
-        return _counted(state, outcome.failure)
-    return state
+        state = _counted(state, failure)
+    return state, made
 
 
 def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
     workers = dict(state.workers)
     gone = workers.pop(event.number)
+    is_first = gone.status == "running" and all(number in state.workers for number in state.formed)
+    state = _counted(state, None, is_first or gone.status in ("starting", "taking over"))
     made: list[Instruction] = [Kill(event.number, event.reason, event.is_silent)]
     survivors = tuple(number for number in state.formed if number in workers)
     state = replace(state, workers=workers, shrink=state.shrink or event.is_out_of_memory)
     if event.number not in state.formed:
         what = "a spare" if gone.status == "idle" else "a worker that was starting"
         made.append(Say(f"{what} was lost ({event.reason})"))
-        return _counted(state, None), made
+        return state, made
     rank = state.formed.index(event.number)
     if state.is_running:
         made.append(CallOff(survivors, state.generation))
-    made.append(Say(f"worker {rank} of {len(state.formed)} was lost after step {state.step} ({event.reason})"))
-    return _counted(state, None), made
+    made.append(Say(f"worker {rank} of {len(state.formed)} was lost after step {max(state.step, 0)} ({event.reason})"))
+    return state, made
 
 
-def _counted(state: State, failure: Failure | None) -> State:
-    """Counts a mishap; too many without a finished step end the run."""
-    losses = 1 if state.step > state.lost_at else state.losses + 1
-    state = replace(state, losses=losses, lost_at=max(state.lost_at, state.step))
-    if losses > max(BARREN_LOSSES, state.wanted):
+def _unfit(state: State, number: int, failure: Exception) -> tuple[State, list[Instruction]]:
+    """Ends a run that has not begun; one that has goes on without the worker, whose place stays empty."""
+    if not state.generation or len(state.workers) == 1:
+        return replace(state, failure=state.failure or failure), []
+    workers = {known: member for known, member in state.workers.items() if known != number}
+    said = Say(f"a worker was sent away, and its place stays empty: {failure}")
+    return replace(state, workers=workers, unfit=state.unfit + 1), [Kill(number, "its bits would differ"), said]
+
+
+def _counted(state: State, failure: Failure | None, mishaps: int = 1) -> State:
+    """Counts mishaps; too many without a finished step end the run."""
+    losses = mishaps + (0 if state.step > state.lost_at else state.losses)
+    state = replace(state, losses=losses, lost_at=state.step)
+    if losses > max(BARREN_LOSSES, state.wanted + state.spares):
         cause = failure or WorkerDiedError(
-            f"{losses} workers died one after the other in step {max(state.step, 0) + 1}: replacing them does not help"
+            f"{losses} times workers died in step {max(state.step, 0) + 1}, one after the other: replacing them does not help"
         )
         return replace(state, failure=state.failure or cause)
     return state
@@ -333,8 +362,9 @@ def _next(state: State) -> tuple[State, list[Instruction]]:
     if state.formed and not veterans:
         made.append(Say("no worker is left that has the state: going on from the newest snapshot"))
         made += [Reload(number) for number in idle]
-        workers = {number: Member() if number in idle else member for number, member in state.workers.items()}
-        return replace(state, workers=workers, formed=()), made
+        for number in idle:
+            state = _with(state, number, status="starting", is_fresh=False)
+        return state, made
     newest = max(state.workers[number].step for number in veterans or idle)
     # Those that have the newest state first, so that as little as possible is handed over.
     idle.sort(key=lambda number: (number not in veterans, state.workers[number].step != newest, number))
@@ -363,8 +393,11 @@ def _formed(state: State, chosen: list[int], made: list[Instruction]) -> tuple[S
         made.append(Say(f"going on with {len(ordered)} worker{'s' if len(ordered) > 1 else ''} after step {state.step}"))
     if state.is_stopping:
         made.append(Interrupt(next(iter(ordered))))
-    for number in ordered:
-        state = _with(state, number, status="running")
+    for number, member in state.workers.items():
+        if number in ordered:
+            state = _with(state, number, status="running")
+        elif not member.is_fresh:
+            state = _with(state, number, is_fresh=True)  # the others go on without it: its state will be an old one
     return replace(state, generation=generation, formed=ordered, shrink=False), made
 
 
@@ -372,7 +405,7 @@ def _staffed(state: State) -> tuple[State, list[Instruction]]:
     """Starts workers until there are as many as wanted, spares included; ends those that are too many."""
     made: list[Instruction] = []
     workers, started = dict(state.workers), state.started
-    while len(workers) < state.wanted + state.spares:
+    while len(workers) < max(1, state.wanted + state.spares - state.unfit):
         workers[started] = Member()
         made.append(Start(started))
         started += 1

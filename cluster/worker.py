@@ -24,8 +24,8 @@ from .comm.layout import Layout
 from .comm.mesh import Address, listen
 from .data import Feed, Order, check_length, fetch, take
 from .engine import whereabouts
-from .errors import AbortedError, DeadlineError, RunError
-from .fingerprint import fingerprint
+from .errors import AbortedError, DeadlineError, MessageError, RunError
+from .fingerprint import fingerprint, parameters
 from .gradients import Gradients
 from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .optimizers import clipped, global_norm
@@ -59,6 +59,9 @@ class Worker:
     def __init__(self, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
         self.job = job
+        self.step = 0
+        self._process = own_process()
+        self._node, self._host = whereabouts()
         self._stop = 0
         self._called_off = -1
         self._generation = -1
@@ -69,6 +72,7 @@ class Worker:
         self._rows = Rows(job.out)
         self._saver = Saver(job, self._warn)
         self._is_whole = True
+        self._kept_bytes = 0  # of parameters and optimizer state that are this worker's own
         self._phase = "starting"
 
     def prepare(self, resume: snapshots.Where | None = None) -> Ready:
@@ -79,6 +83,7 @@ class Worker:
         job, config = self.job, self.job.config
         self._is_whole = True
         params = job.init(config.seed)
+        made = parameters(params)
         state = job.optimizer.init(params)
         self.step, self.order = 0, Order(config.seed)
         self._examples = len(job.data)
@@ -109,8 +114,7 @@ class Worker:
         self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
         self._patience = Patience.of(saved.get("patience"))
-        self._node, self._host = whereabouts()
-        return Ready(own_process(), self._node, self._host, fingerprint(), self.step, self.config.shard_count)
+        return Ready(self._process, self._node, self._host, fingerprint(), self.step, self.config.shard_count, made)
 
     def listen(self) -> Address:
         """Where other nodes reach this worker when it is the first of its node."""
@@ -151,7 +155,8 @@ class Worker:
         except Exception as error:
             if self._group is not None:
                 self._group.abort()
-            status = "aborted" if isinstance(error, AbortedError | DeadlineError) else "failed"
+            # A message that was damaged on its way, or that is none of this run's, costs a new formation and no more.
+            status = "aborted" if isinstance(error, AbortedError | DeadlineError | MessageError) else "failed"
             # The others' parts of the optimizer state may be gone.
             self._is_whole = self._is_whole and self._shards is None
             return Outcome(rank, status, self.step, Failure.of(error, traceback.format_exc()), self._is_whole)
@@ -173,7 +178,7 @@ class Worker:
 
     def pulse(self) -> Pulse:
         """A sign of life."""
-        return Pulse(self.step, self._phase)
+        return Pulse(self._process, self._node, self.step, self._phase)
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""
@@ -267,6 +272,9 @@ class Worker:
         if self._is_sharded(group.formation):
             self._shards = Shards(self.job.optimizer, group, self.params, self.state)
             self.params, self.state = self._shards.params, None
+            self._kept_bytes = self._shards.state_bytes
+        else:
+            self._kept_bytes = sum(np.asarray(leaf).nbytes for leaf in flatten((self.params, self.state))[0])
 
     def _wanted(self, group: Group) -> Iterator[np.ndarray]:
         """The examples of this worker's shards, from where it stands, in the order in which it asks for them."""
@@ -296,7 +304,8 @@ class Worker:
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
         gradients.reduce(len(pieces))
-        held, rows = self._held_bytes(peak) + feed.held_bytes, 0 if self._tables is None else self._tables.checksum
+        held = max(peak, 0) + self._kept_bytes + self._saver.held_bytes + feed.held_bytes
+        rows = 0 if self._tables is None else self._tables.checksum
         told = (*digest, peak, projected, self._stop, computed - started, held, rows)
         table = group.finish((*map(float, told), *losses))
         gradients.learn()
@@ -362,12 +371,6 @@ class Worker:
         if self._tables is None:
             return self.params
         return self._tables.small(self.params, fetch(self.job.data, indices))
-
-    def _held_bytes(self, peak: int) -> int:
-        """What this worker holds of the host's memory: the peak of its gradient call, parameters, state and snapshots."""
-        own = 0 if self._shards is not None else sum(leaf.nbytes for leaf in flatten((self.params, self.state))[0])
-        sharded = 0 if self._shards is None else self._shards.state_bytes
-        return max(peak, 0) + own + sharded + self._saver.held_bytes
 
     def _smaller_microbatch(self) -> int:
         """The largest microbatch, by halves, that needs at most half the memory of the one in use by its plan."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Compute, Drop, Load, Spill, Step
+from ..checkpoint.steps import Compute, Drop, Load, Spill, Step
 from ..runtime.primitives import is_opaque
-from .buffers import SMALLEST, owner_of
+from .buffers import owner_of, takes_buffer
 from .lowering import Lowering
 
 Action = tuple[int, Any, Any, Any, int, int, Any]
@@ -99,7 +99,8 @@ class Layout:
                     yield self._let_go(slot)
                 assert op.run_into is not None
                 yield OVERWRITE, (run, op.run_into), inputs, parameters, output, need, (slot, workspace)
-            elif size >= SMALLEST and op.run_into is not None and not op.reads_target and layout.flags.c_contiguous:
+            elif takes_buffer(op, layout):
+                assert op.run_into is not None
                 more = size, layout.shape, layout.dtype, born.get(place, -1)
                 yield RUN_INTO, (run, op.run_into), inputs, parameters, output, need, more
             else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.op import Op
 from .memory import Heap
 
 SMALLEST = 32 * 1024
@@ -17,6 +18,11 @@ def owner_of(array: Any) -> Any:
     while isinstance(getattr(array, "base", None), np.ndarray):
         array = array.base
     return array
+
+
+def takes_buffer(op: Op, made: Any) -> bool:
+    """Tell whether `op` may be given an idle buffer for its result, laid out like `made`."""
+    return op.run_into is not None and not op.reads_target and made.nbytes >= SMALLEST and made.flags.c_contiguous
 
 
 def _references(value: Any) -> tuple[int, int]:

@@ -18,12 +18,12 @@ from ..runtime.errors import NeedsValueError
 from ..runtime.streams import Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
 from .captures import constants_bytes
+from .following import projected_seconds
 from .known import Known, complete
 from .loops.record import Loops
 from .loops.states import Files
 from .options import Budget, Options, read_options
 from .run import Request, run
-from .timing import projected_seconds
 
 
 def plan(
@@ -51,7 +51,7 @@ def plan(
         assert made is not None
     else:
         made = known.settle(options)
-    return replace(made, projected_seconds=projected_seconds(made, known.lowering))
+    return replace(made, projected_seconds=projected_seconds(made, known))
 
 
 def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, options: Options | None = None) -> Known:

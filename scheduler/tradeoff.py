@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..checkpoint.tradeoff import Tradeoff, weigh
+from .following import projected_seconds
 from .planning import recorded
-from .timing import projected_seconds
 
 
 def tradeoff(
@@ -34,5 +34,5 @@ def tradeoff(
     known = recorded(f, args, argnums, has_aux)
     kinds: dict = {}
     plans = weigh(known.program, points, planner).plans
-    timed = (replace(plan, projected_seconds=projected_seconds(plan, known.lowering, kinds)) for plan in plans)
+    timed = (replace(plan, projected_seconds=projected_seconds(plan, known, kinds)) for plan in plans)
     return Tradeoff(tuple(timed))

@@ -13,14 +13,15 @@ from pathlib import Path
 
 # The first process of the machine is a shell, for it has to reap those that lose their parents.
 _INIT = """
-ip link set lo up && mount -t tmpfs tmpfs /dev/shm && mkdir -p /tmp/ray /run/sshd && mount --bind "$1" /tmp/ray && touch "$2"
+ip link set lo up && mount -t tmpfs tmpfs /dev/shm && mkdir -p /tmp/ray /run/sshd && mount --bind "$1/ray" /tmp/ray &&
+mount --bind "$1/passwd" /etc/passwd && touch "$1/ready"
 while :; do sleep 1; done
 """
 _UNSHARE = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--net", "--ipc", "--mount"]
 
 
 class Machine:
-    """A machine whose first process is `pid`; it has this one's files, but for /dev/shm and Ray's folder."""
+    """A machine whose first process is `pid`; it has this one's files, but for /dev/shm, Ray's folder and root's home."""
 
     def __init__(self, pid: int, variables: dict[str, str]) -> None:
         self.pid, self.variables = pid, variables
@@ -50,13 +51,11 @@ class Machine:
         return output
 
 
-def why_not() -> str | None:
-    """The reason why there can be no such machine here, if there is one."""
+def why_not(*commands: str) -> str | None:
+    """The reason why there can be no such machine with these commands here, if there is one."""
     if os.geteuid() != 0:
         return "namespaces need root"
-    missing = [
-        name for name in ("unshare", "nsenter", "ip", "sshd", "ssh", "rsync") if shutil.which(name, path=_PATH) is None
-    ]
+    missing = [name for name in ("unshare", "nsenter", "ip", *commands) if shutil.which(name, path=_PATH) is None]
     if missing:
         return f"needs {', '.join(missing)} (Debian: openssh-server, rsync, iproute2, util-linux)"
     done = subprocess.run([*_UNSHARE, "true"], capture_output=True, text=True)
@@ -65,12 +64,15 @@ def why_not() -> str | None:
 
 @contextmanager
 def machine(folder: Path, **variables: str) -> Iterator[Machine]:
-    """A machine that lives until the end of the block, with all its processes."""
+    """A machine that lives until the end of the block, with all its processes; root's home there is `folder/home`."""
     (folder / "ray").mkdir()
-    ready = folder / "ready"
-    process = subprocess.Popen([*_UNSHARE, "bash", "-c", _INIT, "init", folder / "ray", ready])
+    # ssh and sshd go by this file, not by HOME.
+    users = Path("/etc/passwd").read_text().splitlines()
+    root = f"root:x:0:0:root:{folder / 'home'}:/bin/bash"
+    (folder / "passwd").write_text("\n".join([root, *(user for user in users if not user.startswith("root:"))]) + "\n")
+    process = subprocess.Popen([*_UNSHARE, "bash", "-c", _INIT, "init", folder])
     try:
-        while not ready.exists():
+        while not (folder / "ready").exists():
             assert process.poll() is None, "the namespaces could not be made"
             time.sleep(0.05)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()

@@ -1,5 +1,6 @@
 """The certificate: bounds that no plan goes below, and the smallest budget, at which real programs run and none below."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -12,7 +13,9 @@ import retape as rt
 from retape.checkpoint.bounds import least_work_seconds
 from retape.checkpoint.planners import PLANNERS, best
 from retape.runtime import trees
-from retape.scheduler import timing
+from retape.scheduler import following, timing
+from retape.scheduler.known import Known
+from retape.scheduler.planning import recorded
 
 GENERATOR = np.random.default_rng(3)
 
@@ -97,7 +100,7 @@ def test_seconds_are_measured_once_for_each_kind_of_call_and_never_of_what_the_u
     primitive = rt.primitive(cube, infer=lambda x: x)
     primitive.defvjp(lambda g, x: 3 * g * x**2)
     measure = timing._measured
-    monkeypatch.setattr(timing, "_measured", lambda op, *rest: measured.append(op.name) or measure(op, *rest))
+    monkeypatch.setattr(timing, "_measured", lambda op, *rest, **how: measured.append(op.name) or measure(op, *rest, **how))
 
     def f(x):
         for _ in range(5):
@@ -107,3 +110,33 @@ def test_seconds_are_measured_once_for_each_kind_of_call_and_never_of_what_the_u
     plan = rt.plan(f, np.ones(100))
     assert plan.projected_seconds is not None and plan.projected_seconds > 0
     assert measured.count("sin") == 1 and runs == []
+
+
+def test_seconds_of_waiting_for_a_disk_are_projected_too():
+    f, arguments = PROGRAMS["one layer"]
+    known = recorded(f, arguments, 0, False)
+    plan = PLANNERS["keep_all"](known.program, math.inf)
+    assert plan is not None
+    kinds = {}
+    once = following.projected_seconds(plan, known, kinds)
+    waiting = following.projected_seconds(dataclasses.replace(plan, waiting_seconds=100.0), known, kinds)
+    assert 0 < once and waiting == pytest.approx(once + 100.0)
+
+
+def test_a_search_whose_plan_puts_off_what_may_fail_is_not_repeated(monkeypatch):
+    def never(*_):
+        raise AssertionError("searched again")
+
+    def waves(x):
+        y = x
+        for _ in range(12):
+            y = np.sin(y) * 1.5 + y.T
+        return np.sum(y)
+
+    x = np.ones((30, 30))
+    budget = rt.plan(waves, x).projected_peak_bytes // 2
+    assert rt.plan(waves, x, memory_budget=budget).planner == "search"
+    monkeypatch.setattr(Known, "_is_prompt", lambda self, plan: plan.planner != "search")
+    monkeypatch.setitem(PLANNERS, "search", never)
+    plan = rt.plan(waves, x, memory_budget=budget)
+    assert plan.planner != "search" and plan.projected_peak_bytes <= budget

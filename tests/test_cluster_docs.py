@@ -1,13 +1,19 @@
 """The documents of the cluster: the programs and files in them are run, or held against what reads them."""
 
+import ast
 import json
 import os
 import re
 import subprocess
 import sys
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import pytest
+
+from retape.cluster import TrainConfig, train
+from retape.cluster.ray_train import train_loop
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
@@ -85,3 +91,17 @@ def test_the_flags_in_the_guide_are_flags(capsys):
     flags = {flag for line in train_lines for flag in re.findall(r"(?<=\s)--[a-z][a-z-]+", line.split("train", 1)[1])}
     assert {"--resume", "--workers", "--out", "--config", "--show-config"} <= flags
     assert [flag for flag in flags - {"--json", "--watch", "--working-dir"} if flag not in known] == []
+
+
+def test_what_the_guides_import_is_there_and_what_they_call_takes_their_arguments():
+    guides = GUIDE + (ROOT / "docs" / "snapshots.md").read_text(encoding="utf-8")
+    known = {"train": {*signature(train).parameters, *signature(TrainConfig).parameters}}
+    known["train_loop"] = {*signature(train_loop).parameters, *signature(TrainConfig).parameters}
+    called = []
+    for node in (node for block in blocks(guides, "python") for node in ast.walk(ast.parse(block))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("retape"):
+            assert [name.name for name in node.names if not hasattr(import_module(node.module), name.name)] == []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known:
+            called.append(node.func.id)
+            assert [word.arg for word in node.keywords if word.arg not in known[node.func.id]] == []
+    assert sorted(called) == ["train", "train_loop"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retape.cluster.comm import frames
+from retape.cluster.comm import frames, shm
 from retape.cluster.comm.adding import BLOCK_BYTES, add_up
 from retape.cluster.comm.bfloat16 import rounded, widened
 from retape.cluster.comm.group import Formation, Group
@@ -268,6 +268,43 @@ def test_after_50_formations_half_of_them_aborted_no_file_descriptor_or_port_is_
         before = before or held
         assert held <= before
     assert not [name for name in os.listdir("/dev/shm") if any(token[:12] in name for token in aborted)]
+
+
+@pytest.mark.parametrize("nodes", [(3,), (2, 1)], ids=str)
+def test_where_the_processor_keeps_no_order_ranks_meet_under_the_files_lock(nodes, monkeypatch):
+    ordered = together(formed(4, nodes), three_steps)
+    taken = []
+    monkeypatch.setattr(shm, "_KEEPS_ORDER", False)
+    monkeypatch.setattr(shm.fcntl, "flock", lambda *given, flock=shm.fcntl.flock: (flock(*given), taken.append(given))[0])
+    held = len(os.listdir("/proc/self/fd"))
+    locked = together(formed(4, nodes), three_steps)
+    gc.collect()
+    assert len(taken) > 3 * 3 * 4 and len(os.listdir("/proc/self/fd")) == held
+    for mine, theirs in zip(ordered, locked, strict=True):
+        for step in range(3):
+            assert [leaf.tobytes() for leaf in mine[step]] == [leaf.tobytes() for leaf in theirs[step]]
+
+
+def test_a_rank_that_stands_still_with_the_lock_holds_nobody_for_ever(monkeypatch):
+    def body(group):
+        if group.rank == 1:
+            is_open.wait(20)
+            group.arena._acquire()
+            is_held.set()
+            is_over.wait(20)
+            return
+        is_open.set()
+        is_held.wait(20)
+        group.arena.deadline_seconds = 0.1
+        try:
+            group.finish()
+        finally:
+            is_over.set()
+
+    is_open, is_held, is_over = (threading.Event() for _ in range(3))
+    monkeypatch.setattr(shm, "_KEEPS_ORDER", False)
+    results = together(formed(2, (2,)), body)
+    assert isinstance(results[0], DeadlineError) and "waited 0.1 s for the lock" in str(results[0])
 
 
 KEY = b"k" * 32

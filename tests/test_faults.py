@@ -1,5 +1,7 @@
-"""Workers that are killed or stopped at random moments of a run on Ray: it ends with the bits of a run without faults."""
+"""Workers that are killed, stopped or cannot answer, on Ray: a run ends with the bits of one without faults, and leaves
+nothing behind."""
 
+import ctypes
 import os
 import random
 import signal
@@ -9,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from retape.cluster import adamw, train
@@ -97,3 +100,71 @@ def test_the_end_state_has_the_bits_of_a_run_without_faults(ray, tmp_path, strik
         with suppress(OSError):
             state = open(f"/proc/{path.name}/stat").read().rpartition(")")[2].split()[0]
             assert state == "Z", f"process {path.name} is left"
+
+
+def once(marker):
+    """Whether this is the first process that asks."""
+    try:
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("hold", "is_lost"),
+    [
+        (lambda: sum(range(150_000_000)), False),  # it computes, and never lets go of the lock
+        (lambda: ctypes.PyDLL(None).sleep(8), True),
+    ],
+    ids=["at work", "hanging"],
+)
+def test_a_worker_that_holds_pythons_lock_is_replaced_unless_it_works(ray, tmp_path, hold, is_lost):
+    def loss(params, batch):
+        if once(tmp_path / "held"):
+            hold()
+        return np.mean((batch @ params["w"]) ** 2)
+
+    told = []
+    result = train(
+        loss=loss,
+        init=lambda seed: {"w": np.ones((5, 2))},
+        data=np.ones((64, 5)),
+        optimizer=adamw(),
+        global_batch=8,
+        steps=4,
+        silence_seconds=1.5,
+        out=tmp_path / "out",
+        on_event=told.append,
+    )
+    assert result.step == 4 and any("was lost after step" in sentence for sentence in told) == is_lost, told
+
+
+def test_after_50_runs_half_of_which_lose_a_worker_nothing_is_left(ray, tmp_path):
+    (tmp_path / "pids").mkdir()
+    handles = 0
+    for number in range(50):
+
+        def loss(params, batch, number=number):
+            (tmp_path / "pids" / str(os.getpid())).touch()
+            if number % 2 and once(tmp_path / f"killed-{number}"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return np.mean((batch @ params["w"]) ** 2)
+
+        train(
+            loss=loss,
+            init=lambda seed: {"w": np.ones((5, 2))},
+            data=np.ones((64, 5)),
+            optimizer=adamw(),
+            global_batch=8,
+            steps=3,
+            out=tmp_path / f"out-{number}",
+        )
+        assert number % 2 == 0 or (tmp_path / f"killed-{number}").exists()
+        assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
+        pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
+        assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+        handles = handles or len(os.listdir("/proc/self/fd"))
+    assert len(pids) >= 100
+    # Ray keeps a few connections; a run that left one would have left fifty.
+    assert len(os.listdir("/proc/self/fd")) < handles + 25

@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import retape
+from retape.cluster import MismatchError, sgd, train
 from retape.cluster.engine import own_code
 
 PACKAGE = Path(retape.__file__).resolve().parent
@@ -62,3 +64,20 @@ def test_a_script_that_stands_alone_takes_the_retape_beside_it(checkout):
     (home / "train.py").write_bytes((checkout / "cluster" / "train.py").read_bytes())
     checkout.rename(home / "retape")
     assert python(home / "train.py").split() == [str(home / "retape" / "cluster" / "command.py"), str(home)]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_workers_that_run_other_code_than_the_driver_are_refused(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr("retape.cluster.leading.source_digest", lambda: "another")
+    with pytest.raises(
+        MismatchError, match=r"the driver and worker \d on .* \(retape: another and \w+\): install the same code"
+    ):
+        train(
+            loss=lambda params, batch: np.mean(batch @ params["w"]),
+            init=lambda seed: {"w": np.ones(3)},
+            data=np.ones((8, 3)),
+            optimizer=sgd(),
+            steps=1,
+            global_batch=2,
+            out=tmp_path,
+        )

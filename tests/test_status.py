@@ -41,7 +41,8 @@ def running(tmp_path, monkeypatch):
         9: Member("idle", step=0, ready=ready(300, "10.0.0.2")),
         10: Member(),
     }
-    pulses = {7: (Pulse(3, "reducing"), 0.1), 8: (Pulse(3, "gradients"), 2.0), 9: (Pulse(0, "starting"), 0.2)}
+    heard = {7: (3, "reducing", 0.1), 8: (3, "gradients", 2.0), 9: (0, "starting", 0.2)}
+    pulses = {number: (Pulse(own_process(), "node", step, phase), age) for number, (step, phase, age) in heard.items()}
     file.show(State(2, generation=1, workers=members, formed=(8, 7)), pulses)
 
 

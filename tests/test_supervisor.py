@@ -4,7 +4,15 @@ import random
 
 import pytest
 
-from retape.cluster.errors import DataError, NonFiniteLossError, WorkerDiedError
+from retape.cluster.errors import (
+    AbortedError,
+    DataError,
+    DeadlineError,
+    MessageError,
+    MismatchError,
+    NonFiniteLossError,
+    WorkerDiedError,
+)
 from retape.cluster.job import Failure, Outcome, Ready
 from retape.cluster.processes import Process
 from retape.cluster.supervisor import (
@@ -26,6 +34,7 @@ from retape.cluster.supervisor import (
     Start,
     Stop,
     TookOver,
+    Unfit,
     advance,
     begin,
 )
@@ -98,8 +107,24 @@ def test_when_all_are_lost_the_newest_snapshot_is_loaded():
     assert made.count(Start(2)) == made.count(Start(3)) == 1
     state, made = play(state, Prepared(2, ready(2)))
     assert made == [Reload(2)]
-    state, made = play(state, Prepared(2, ready(2)), Prepared(3, ready(3)))
-    assert made == [Form(2, (2, 3), (2,))]
+    state, made = play(state, Prepared(2, ready(2)))
+    assert made == [Form(2, (2,), (1,))]
+    state, made = play(state, Prepared(3, ready(3)), ended(2, "regrouped", 9))
+    assert made == [Regroup(2), HandOver(2, (3,))]
+
+
+def test_when_the_one_that_was_loaded_dies_another_is_loaded_and_nothing_begins_anew():
+    state, _ = play(running(2), Lost(0, "killed"), Lost(1, "killed"), Prepared(2, ready(2)), Prepared(2, ready(2)))
+    state, made = play(state, Lost(2, "killed"), Prepared(3, ready(3)))
+    assert made == [Kill(2, "killed"), Start(4), Reload(3)]
+
+
+def test_a_worker_that_was_left_out_is_loaded_before_it_goes_on_alone():
+    state, _ = play(running(2, spares=1), Lost(1, "silent"), ended(0, "aborted", 10), TookOver(2, 10), Resize(1))
+    state, made = play(state, ended(0, "regrouped", 20), ended(2, "regrouped", 20))
+    assert made[-1] == Form(3, (0,), (1,)) and not state.workers[0].is_fresh and state.workers[2].is_fresh
+    state, made = play(state, Seen(0, 500), Lost(0, "killed"))
+    assert Reload(2) in made
 
 
 def test_a_worker_caught_in_an_update_gives_its_state_to_nobody():
@@ -169,6 +194,46 @@ def test_losses_without_a_finished_step_end_the_run():
     assert isinstance(state.failure, WorkerDiedError) and number == 4
 
 
+def test_a_node_that_takes_all_its_workers_and_spares_with_it_is_one_loss():
+    state, _ = play(running(3, spares=2), *(Lost(number, "its node is gone") for number in (1, 2, 3, 4)))
+    assert state.failure is None and state.losses == 1
+    state, made = play(state, ended(0, "aborted", 10))
+    assert made == [Form(2, (0,), (1,))]
+
+
+def test_the_step_of_a_run_is_that_of_the_furthest_worker_also_when_that_is_lost():
+    state, _ = play(running(2), Seen(1, 12), Lost(1, "killed"))
+    assert state.step == 12 and state.losses == 1
+
+
+@pytest.mark.parametrize("kind", [DeadlineError, MessageError])
+def test_a_formation_that_is_given_up_with_all_its_workers_is_told_of_and_formed_again(kind):
+    state, made = advance(running(2), ended(1, "aborted", 10, kind))
+    assert made == [Say("worker 0 gave up after step 10: text; all begin again there")]
+    state, made = play(state, ended(0, "aborted", 10, AbortedError))
+    assert made == [Form(2, (0, 1), (2,))] and state.losses == 1
+
+
+def test_a_worker_of_other_bits_ends_a_run_that_has_not_begun_and_is_sent_away_from_one_that_has():
+    error = MismatchError("NumPy: 2.4 and 2.5")
+    state, _ = play(begin(2)[0], Prepared(0, ready(0)), Unfit(1, error))
+    assert state.is_over and state.failure is error
+    state, made = play(running(2), Lost(1, "killed"), ended(0, "aborted", 10), Unfit(2, error))
+    assert made[-2:] == [Form(2, (0,), (1,)), Kill(2, "its bits would differ")] and state.failure is None
+    state, made = play(state, Seen(0, 11))
+    assert made == [] and len(state.workers) == 1
+    state, made = play(state, Lost(0, "killed"))
+    assert made == [Kill(0, "killed"), Start(3)]
+    assert play(state, Unfit(3, error))[0].failure is error
+
+
+def test_a_lost_spare_is_no_fault_of_the_step():
+    state, _ = play(running(2, spares=1), Lost(1, "killed"), Lost(2, "killed"))
+    assert state.losses == 1
+    state, _ = play(running(2, spares=1), Lost(1, "killed"), Seen(0, 12), Lost(2, "killed"))
+    assert state.losses == 0
+
+
 def test_late_words_of_a_replaced_worker_are_ignored():
     state, _ = play(running(2), Lost(0, "silent"))
     assert play(state, ended(0, "finished", 99), Seen(0, 99), TookOver(0, 99)) == (state, [])
@@ -234,6 +299,7 @@ def test_any_faults_in_any_order_lose_no_step_and_end(seed):
                         if number in steps:
                             formed[number] = generation
                     assert len({steps[number] for number in current if number in steps}) <= 1
+                    assert all(steps[number] >= saved for number in current if number in steps)
         if state.is_over:
             break
         action = draw.random()

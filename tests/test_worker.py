@@ -1,6 +1,7 @@
 """Workers as plain objects, a thread for each rank: the same bits for any number of them, and through hand-overs."""
 
 import errno
+import importlib
 import os
 import secrets
 import threading
@@ -25,7 +26,7 @@ from retape.cluster import (
 from retape.cluster.comm.group import Formation
 from retape.cluster.data import as_source
 from retape.cluster.errors import AbortedError, SnapshotError
-from retape.cluster.fingerprint import check_same, fingerprint
+from retape.cluster.fingerprint import check_same, check_same_parameters, fingerprint, parameters
 from retape.cluster.job import Job
 from retape.cluster.shards import cut
 from retape.cluster.worker import Worker
@@ -215,6 +216,29 @@ def test_a_fingerprint_names_what_differs():
     check_same([mine, fingerprint()], ["worker 0 on a", "worker 1 on b"])
     with pytest.raises(MismatchError, match=r"worker 0 on a and worker 1 on b .*NumPy: .* and 1\.0"):
         check_same([mine, {**mine, "NumPy": "1.0"}], ["worker 0 on a", "worker 1 on b"])
+
+
+def test_a_fingerprint_tells_of_the_users_own_modules(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_own_losses.py").write_text("SCALE = 1")
+    importlib.import_module("my_own_losses")
+    mine = fingerprint()
+    (tmp_path / "my_own_losses.py").write_text("SCALE = 2")
+    with pytest.raises(MismatchError, match=r"\(module my_own_losses: \w+ and \w+\)"):
+        check_same([mine, fingerprint()], ["worker 0 on a", "worker 1 on b"])
+    without = {name: digest for name, digest in mine.items() if name != "module my_own_losses"}
+    check_same([mine, without], ["worker 0 on a", "worker 1 on b"])  # that one has not come to it yet
+
+
+def test_parameters_that_init_makes_otherwise_on_one_worker_are_named():
+    names = ["worker 0 on a", "worker 1 on b"]
+    check_same_parameters([parameters(init(0)), parameters(init(0))], names)
+    with pytest.raises(
+        MismatchError, match=r"on worker 1 on b than on worker 0 on a \(params\['a'\]: float32 \(5, 8\), digest \w+ and "
+    ):
+        check_same_parameters([parameters(init(0)), parameters(init(1))], names)
+    with pytest.raises(MismatchError, match=r"\(params\['c'\]: none and float64 \(2,\), digest \w+\)"):
+        check_same_parameters([parameters(init(0)), parameters({**init(0), "c": np.zeros(2)})], names)
 
 
 @pytest.mark.parametrize(("examples", "shards"), [(8, 4), (10, 4), (3, 4), (1, 1)])

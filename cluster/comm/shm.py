@@ -7,13 +7,19 @@ without a deadline and an abort check.
 
 The file holds control pages, then the slots, rank by rank, then further slots. It is unlinked once every rank has opened
 it, so that the kernel frees it with the last process, however that ends.
+
+Who sees another rank's counter must see what that rank wrote before it. x86 keeps the order of stores and of loads; on other
+processors a rank counts while it holds the file's lock, and takes the lock once more before it reads.
 """
 
+import fcntl
 import mmap
 import os
+import platform
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +37,7 @@ _WORD_ARRIVED, _WORD_BEAT = 0, 8
 _RANK_WORDS = 16
 # How much of a job's token a file's name shows.
 _SHOWN = 12
+_KEEPS_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 # A rank that waits yields the processor this often before it begins to sleep.
 _YIELDS = 50
 
@@ -67,6 +74,8 @@ class Arena:
         words = _SHARED_WORDS + world * _RANK_WORDS + figure_words
         self._control_bytes = -(-8 * words // PAGE) * PAGE
         self.total_bytes = self._control_bytes + (world * slots + extra) * layout.slot_bytes
+        self._lock: int | None = None
+        self._give_back = lambda: None
         self._map = self._create() if rank == 0 else self._open()
         self._words = np.frombuffer(self._map, np.int64, words)
         self._ranks = self._words[_SHARED_WORDS : _SHARED_WORDS + world * _RANK_WORDS].reshape(world, _RANK_WORDS)
@@ -80,12 +89,16 @@ class Arena:
                 _WORD_BYTES: self.total_bytes,
                 _WORD_MAGIC: _MAGIC,  # last: whoever sees it sees the rest
             }
+            self._acquire()
             for word, value in header.items():
                 self._words[word] = value
+            self._release()
         else:
+            self._acquire()
+            self._release()
             self._check_header()
         self.barrier("open the arena")
-        self.close()
+        self._unlink()
 
     def slot(self, rank: int, number: int = 0) -> int:
         """The number of a rank's slot, counted over all slots."""
@@ -119,7 +132,9 @@ class Arena:
     def barrier(self, errand: str = "arrive") -> None:
         """Waits until every rank has called this as often as this one has. ``errand`` goes into the error texts."""
         self._arrivals += 1
+        self._acquire()
         self._ranks[self.rank, _WORD_ARRIVED] = self._arrivals
+        self._release()
         deadline = time.monotonic() + self.deadline_seconds
         polls = 0
         while int(self._arrived.min()) < self._arrivals:
@@ -132,6 +147,8 @@ class Arena:
                     raise self._too_late(errand)
                 time.sleep(min(1e-3, 2e-5 * (polls - _YIELDS + 1)))
             polls += 1
+        self._acquire()
+        self._release()
         self.check_abort()
 
     def beat(self) -> None:
@@ -152,8 +169,38 @@ class Arena:
 
     def close(self) -> None:
         """Removes the file if it is still there; the memory itself goes with the last array that views it."""
+        self._unlink()
+        self._give_back()
+
+    def _unlink(self) -> None:
         if self.rank == 0:
             self.path.unlink(missing_ok=True)
+
+    def _acquire(self) -> None:
+        """Takes the file's lock, where the processor does not keep the order by itself."""
+        if self._lock is None:
+            return
+        deadline = time.monotonic() + self.deadline_seconds
+        while True:
+            try:
+                return fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.check_abort()  # a rank that holds it may have been stopped
+                if time.monotonic() > deadline:
+                    raise DeadlineError(
+                        f"rank {self.rank} waited {self.deadline_seconds:g} s for the lock of {self.path}: the rank that has "
+                        "it stands still"
+                    ) from None
+                os.sched_yield()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _keep_lock(self, descriptor: int) -> None:
+        if not _KEEPS_ORDER:
+            self._lock = os.dup(descriptor)
+            self._give_back = weakref.finalize(self, os.close, self._lock)
 
     def _create(self) -> mmap.mmap:
         free = shutil.disk_usage(self.path.parent).free
@@ -167,6 +214,7 @@ class Arena:
         try:
             # A sparse file would kill the process (SIGBUS) at the first write that finds the memory gone.
             os.posix_fallocate(descriptor, 0, self.total_bytes)
+            self._keep_lock(descriptor)
             return mmap.mmap(descriptor, self.total_bytes)
         except OSError:
             self.path.unlink(missing_ok=True)
@@ -187,6 +235,7 @@ class Arena:
                     if size:
                         shared = mmap.mmap(descriptor, size)
                         if int(np.frombuffer(shared, np.int64, 1)[0]) == _MAGIC:
+                            self._keep_lock(descriptor)
                             return shared
                 finally:
                     os.close(descriptor)

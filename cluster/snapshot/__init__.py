@@ -1,5 +1,6 @@
 """Makes saved training state (snapshots): their bytes, the place that keeps them, and their way to other programs."""
 
+from .claim import CLAIM_NAME, claimed
 from .export import export_parameters
 from .format import FORMAT_VERSION, Packed, Snapshot, pack
 from .places import Where, absolute, is_url, join, local_path
@@ -10,6 +11,7 @@ from .writer import Writer
 
 __all__ = [
     "BEST_NAME",
+    "CLAIM_NAME",
     "FORMAT_VERSION",
     "Best",
     "Packed",
@@ -21,6 +23,7 @@ __all__ = [
     "after",
     "best_of",
     "check_same_run",
+    "claimed",
     "export_parameters",
     "is_url",
     "join",
