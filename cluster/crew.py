@@ -13,11 +13,7 @@ from .comm.group import Formation
 from .engine import spawn, spawn_beside, whereabouts
 from .errors import MismatchError, SnapshotError
 from .fingerprint import check_same, check_same_parameters
-from .job import Job, Pulse, Ready
-from .lookout import Lookout, Lookouts
-from .processes import Process
-from .rows import Row
-from .supervisor import (
+from .instructions import (
     CallOff,
     Ended,
     Event,
@@ -38,6 +34,10 @@ from .supervisor import (
     TookOver,
     Unfit,
 )
+from .job import Job, Pulse, Ready
+from .lookout import Lookout, Lookouts
+from .processes import Process
+from .rows import Row
 from .vigil import Signs
 from .worker import Worker
 

@@ -11,12 +11,13 @@ from .crew import Crew
 from .engine import cluster, payload_size, placement, room
 from .exports import exported
 from .fingerprint import source_digest
+from .instructions import Resize
+from .instructions import Stop as EndRun
 from .job import Job
 from .rows import Row, identity
 from .status import StatusFile
 from .stopping import Stop
-from .supervisor import Resize, State, advance, begin
-from .supervisor import Stop as EndRun
+from .supervisor import State, advance, begin
 
 _POLL_SECONDS = 0.1
 

@@ -14,13 +14,15 @@ from retape.cluster import crew as crew_module
 from retape.cluster import worker as worker_module
 from retape.cluster.crew import Crew
 from retape.cluster.data import as_source
+from retape.cluster.fingerprint import source_digest
+from retape.cluster.instructions import Lost, Say
 from retape.cluster.job import Job
 from retape.cluster.processes import Work
-from retape.cluster.supervisor import Lost, Say, advance, begin
+from retape.cluster.supervisor import advance, begin
 
 
 class Actor:
-    """Methods as Ray calls them, on threads; a frozen one does not answer."""
+    """Methods as Ray calls them, on threads; a frozen one takes no more calls."""
 
     def __init__(self, made):
         self.made, self.is_frozen, self.pending = made, False, []
@@ -39,7 +41,7 @@ class Actor:
         def remote(*values):
             future: Future[Any] = Future()
             self.pending.append(future)
-            if not (self.is_frozen and name == "pulse"):
+            if not self.is_frozen:
                 threading.Thread(target=call, args=(values, future), daemon=True).start()
             return future
 
@@ -108,6 +110,7 @@ def hired(tmp_path, monkeypatch):
             threads=1,
             local=True,
             token="f" * 64,
+            source=source_digest(),
             on_rows=lambda rows: None,
             say=lambda sentence: None,
         )
@@ -156,26 +159,26 @@ def test_a_worker_that_does_not_answer_is_lost_unless_its_node_sees_it_at_work(h
         is_over.wait(60)
         return loss(params, batch)
 
-    crew, actors, beside = hired(waiting, silence_seconds=0.5)
+    crew, actors, beside = hired(waiting, silence_seconds=2.0)
     beside.work_of = lambda: Work(time.monotonic() if is_at_work else 0.0)
 
     def is_enough(state, event):
-        """Freezes the first worker once it runs, and sees three times the silence that is allowed, or a loss."""
+        """Freezes the first worker once it runs, and sees more silence than is allowed, or a loss."""
         actors[0].is_frozen = actors[0].is_frozen or state.is_running
-        return isinstance(event, Lost) or (0 in crew.pulses() and crew.pulses()[0][1] > 1.5)
+        return isinstance(event, Lost) or (0 in crew.pulses() and crew.pulses()[0][1] > 3.0)
 
     _, heard = played(crew, 2, is_enough)
     is_over.set()
     lost = [event for event in heard if isinstance(event, Lost)]
     if is_at_work:
-        assert not lost and crew.pulses()[0][1] > 1.5
+        assert not lost and crew.pulses()[0][1] > 3.0
     else:
         assert [event.number for event in lost] == [0] and lost[0].is_silent
 
 
 def test_workers_of_other_versions_are_named_and_the_run_does_not_begin(hired, monkeypatch):
     versions = iter(["2.4.6", "2.5.0"])
-    monkeypatch.setattr(worker_module, "fingerprint", lambda: {"NumPy": next(versions)})
+    monkeypatch.setattr(worker_module, "fingerprint", lambda: {"retape": source_digest(), "NumPy": next(versions)})
     crew, _, _ = hired(loss)
     state, _ = played(crew, 2)
     assert (

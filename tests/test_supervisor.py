@@ -13,9 +13,7 @@ from retape.cluster.errors import (
     NonFiniteLossError,
     WorkerDiedError,
 )
-from retape.cluster.job import Failure, Outcome, Ready
-from retape.cluster.processes import Process
-from retape.cluster.supervisor import (
+from retape.cluster.instructions import (
     CallOff,
     Ended,
     Form,
@@ -35,9 +33,10 @@ from retape.cluster.supervisor import (
     Stop,
     TookOver,
     Unfit,
-    advance,
-    begin,
 )
+from retape.cluster.job import Failure, Outcome, Ready
+from retape.cluster.processes import Process
+from retape.cluster.supervisor import advance, begin
 
 
 def ready(number, node="a"):
