@@ -31,9 +31,8 @@ SETTINGS: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["cbow", *(pytest.param(name, marks=pytest.mark.slow) for name in ("convolution", "class-tree"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convolution", "class-tree", "cbow"])
 def test_a_job_whose_worker_fails_in_the_middle_has_the_bits_of_an_undisturbed_one(tmp_path, name):
     options, _, budget = SETTINGS[name]
     model = build(name, ModelOptions(**options))
