@@ -40,8 +40,8 @@ help: ## show this list
 train: .venv/.installed-train ## train the language model on Ray (ARGS: options of cluster/train.py)
 	@$(RUN) cluster/train.py $(ARGS)
 
-test: .venv/.installed-test ## run the tests, without the slow ones (ARGS: pytest's)
-	@$(RUN) -P -m pytest -m "not slow" $(ARGS)
+test: .venv/.installed-test ## run the tests, without the slow ones, on all cores (ARGS: pytest's; -n0 runs them one by one)
+	@$(RUN) -P -m pytest -m "not slow" -n logical --dist loadgroup $(ARGS)
 
 test-slow: .venv/.installed-test ## run the slow tests (ARGS: pytest's)
 	@$(RUN) -P -m pytest -m slow $(ARGS)

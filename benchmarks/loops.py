@@ -12,7 +12,7 @@ from tables import table as show
 
 import retape as rt
 from retape.checkpoint.loops.binomial import forward_steps
-from retape.checkpoint.loops.disk import LONGEST_EXACT, Prices, forward_with_disk, least_time, turns_with_disk
+from retape.checkpoint.loops.disk import Prices, forward_with_disk, time_with_disk, turns_with_disk
 from retape.checkpoint.loops.mixed import best_split
 from retape.checkpoint.loops.online import OnlineCheckpoints
 from retape.checkpoint.loops.turns import Forward, forward, turns
@@ -54,7 +54,7 @@ def disk(steps: int, slots: int) -> float:
     made = forward_with_disk(steps, slots, prices)
     for _ in turns_with_disk(made, steps, slots, prices):
         pass
-    return least_time(steps, slots, prices) + steps if steps <= LONGEST_EXACT else float("nan")
+    return time_with_disk(steps, slots, prices) + steps
 
 
 def peer_runs(schedule: Any) -> int:

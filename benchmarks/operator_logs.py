@@ -3,7 +3,8 @@
 The format is that of the simulator of Kirisame et al. 2021 (github.com/uwsampl/dtr-prototype, folder simrd): one JSON object
 a line, CALL with its results' MEMORY and ALIAS lines behind it, MUTATE, CONSTANT, COPY, COPY_FROM, RELEASE, ANNOTATE. An
 aliased result is no value of its own; a call of several results becomes as many values, each at its share of the time; a
-mutation makes new values; constants are held throughout; what is never released must be there at the end.
+mutation makes new values; constants are held throughout; what is never released must be there at the end. The forward sweep
+ends at the annotation BACKWARD, or without one at the first call with that word in its name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def read_log(path: Path) -> Program:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     starts = [k for k, line in enumerate(lines) if line.get("ANNOTATION") == "START"]
     rest = iter(lines[starts[0] + 1 :] if starts else lines)
+    is_marked = any(line.get("ANNOTATION") == "BACKWARD" for line in lines)
     program = Program()
     value: dict[str, int] = {}  # -1 for constants
     names: dict[str, bool] = {}  # whether they are still held
@@ -32,7 +34,7 @@ def read_log(path: Path) -> Program:
 
     for line in rest:
         kind = line["INSTRUCTION"]
-        if not forward and "backward" in line.get("NAME", ""):
+        if not forward and (line.get("ANNOTATION") == "BACKWARD" or not is_marked and "backward" in line.get("NAME", "")):
             forward = len(program)
         if kind == "CONSTANT":
             held_bytes += int(next(rest)["MEMORY"])

@@ -23,7 +23,9 @@ import overlap
 import pictures
 import planning
 import recovery
+import scaling
 import snapshots
+import supervised
 import tables
 
 _TABLES = {
@@ -39,6 +41,8 @@ _TABLES = {
     "overlap": overlap.table,
     "recovery": recovery.table,
     "kills": kills.table,
+    "scaling": scaling.table,
+    "supervised": supervised.table,
     "snapshots": snapshots.table,
 }
 # A quarter of an hour of faults is run when asked for.

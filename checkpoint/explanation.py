@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .residency import Compute, Drop, Load
+from .steps import Compute, Drop, Load
 from .units import format_bytes
 
 if TYPE_CHECKING:
@@ -90,10 +90,8 @@ def _loop_in_words(loop: Loop) -> str:
 def _kept_at_turn(plan: Plan) -> set[int]:
     """Return the values in memory when the reverse sweep begins."""
     live = set(plan.start)
-    for step in plan.steps:
+    for step in plan.steps[: plan.turn]:
         if isinstance(step, Compute):
-            if step.value >= plan.program.forward:
-                break
             live.add(step.value)
             live.discard(step.overwrites)
         elif isinstance(step, Load):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .program import Program
-from .residency import Compute, Drop, Step
+from .steps import Compute, Drop, Step
 
 
 def steps_of(program: Program, order: Sequence[int]) -> tuple[Step, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .residency import Compute
+from .steps import Compute
 from .units import format_bytes
 
 if TYPE_CHECKING:
@@ -20,13 +20,10 @@ def draw(plan: Plan, path: Any, measured: Any = None) -> None:
     during = [bytes_ * mib for _, bytes_, _ in plan.memory()]
     seen: set[int] = set()
     again = []
-    turn = None
     for place, (step, _, _) in enumerate(plan.memory()):
         if isinstance(step, Compute):
             if step.value in seen:
                 again.append(place)
-            elif step.value >= plan.program.forward and turn is None:
-                turn = place
             seen.add(step.value)
     axes = figure.subplots()
     axes.fill_between(range(len(during)), during, step="mid", color="#4878a8", alpha=0.45, label="projected, live")
@@ -38,9 +35,9 @@ def draw(plan: Plan, path: Any, measured: Any = None) -> None:
         axes.axhline(plan.budget_bytes * mib, color="red", linestyle="--", label=f"budget {format_bytes(plan.budget_bytes)}")
     without = plan.unbudgeted_peak_bytes
     axes.axhline(without * mib, color="orange", linestyle=":", label=f"without a budget {format_bytes(without)}")
-    if turn is not None:
-        axes.axvline(turn, color="grey", linewidth=0.8)
-        axes.text(turn, axes.get_ylim()[1], " reverse sweep", va="top", fontsize=8, color="grey")
+    if plan.turn < len(plan.steps):
+        axes.axvline(plan.turn, color="grey", linewidth=0.8)
+        axes.text(plan.turn, axes.get_ylim()[1], " reverse sweep", va="top", fontsize=8, color="grey")
     axes.set(
         xlabel="step of the plan",
         ylabel="MiB",

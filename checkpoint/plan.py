@@ -10,8 +10,10 @@ from typing import Any
 
 from .bounds import least_work_seconds
 from .explanation import explain
+from .hoisting import hoisted_values
 from .program import Program
-from .residency import Compute, Drop, Load, Spill, Step, simulate
+from .simulation import simulate
+from .steps import Compute, Drop, Load, Spill, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +61,29 @@ class Plan:
         return max((during for _, during, _ in self.memory()), default=start)
 
     @cached_property
+    def _hoisted(self) -> dict[int, int]:
+        return hoisted_values(self.program)
+
+    @cached_property
+    def turn(self) -> int:
+        """The number of steps before the reverse sweep begins; hoisted values do not count as of it."""
+        for place, step in enumerate(self.steps):
+            if isinstance(step, Compute) and step.value >= self.program.forward and step.value not in self._hoisted:
+                return place
+        return len(self.steps)
+
+    @cached_property
     def stops(self) -> list[int]:
         """By value of the forward sweep, how many steps may be done once the program has called for the values up to it.
 
-        What is made for the first time by then is; nothing is that comes later in the program.
+        What is made for the first time by then is; nothing is that comes later in the program, but for hoisted values.
         """
         stops = [0] * self.program.forward
         made: set[int] = set()
         latest = -1
-        for place, step in enumerate(self.steps, start=1):
+        for place, step in enumerate(self.steps[: self.turn], start=1):
             if isinstance(step, Compute):
-                latest = max(latest, step.value)
-                if latest >= self.program.forward:
-                    break
+                latest = max(latest, self._hoisted.get(step.value, step.value))
                 if step.value not in made:
                     made.add(step.value)
                     stops[latest] = place

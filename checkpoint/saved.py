@@ -12,7 +12,7 @@ from .errors import MemoryBudgetError
 from .plan import Plan
 from .planners import best
 from .program import Program
-from .residency import Compute, Drop, Step
+from .steps import Compute, Drop, Step
 from .units import format_bytes
 
 _FORMAT = "retape plan"

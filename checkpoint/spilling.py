@@ -15,7 +15,8 @@ from dataclasses import replace
 from .disk import Disk
 from .plan import Plan
 from .program import Program
-from .residency import NEVER, Compute, Drop, Load, Spill, Step
+from .rules import NEVER
+from .steps import Compute, Drop, Load, Spill, Step
 
 
 def spilling(program: Program, budget: int, disk: Disk, may_spill: Sequence[int]) -> Plan | None:

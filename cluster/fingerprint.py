@@ -79,6 +79,17 @@ def check_same_parameters(made: Sequence[Mapping[str, str]], names: Sequence[str
             )
 
 
+def source_digest() -> str:
+    """A digest of retape's own source, as this process would import it."""
+    digest = hashlib.blake2b(digest_size=8)
+    root = Path(__file__).parent.parent
+    for floor in ("runtime", "checkpoint", "scheduler", "cluster"):
+        for path in sorted((root / floor).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def _own_modules() -> dict[str, str]:
     """A digest of each imported module's source, but for retape's and for what is installed with Python."""
     made = {}
@@ -92,17 +103,6 @@ def _own_modules() -> dict[str, str]:
 
 def _is_installed(path: str) -> bool:
     return path.startswith((sys.prefix, sys.base_prefix)) or "site-packages" in path or "dist-packages" in path
-
-
-def source_digest() -> str:
-    """A digest of retape's own source, as this process would import it."""
-    digest = hashlib.blake2b(digest_size=8)
-    root = Path(__file__).parent.parent
-    for floor in ("runtime", "checkpoint", "scheduler", "cluster"):
-        for path in sorted((root / floor).rglob("*.py")):
-            digest.update(path.relative_to(root).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _arithmetic_digest() -> str:

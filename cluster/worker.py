@@ -72,6 +72,7 @@ class Worker:
         self._rows = Rows(job.out)
         self._saver = Saver(job, self._warn)
         self._is_whole = True
+        self._kept_bytes = 0  # of parameters and optimizer state that are this worker's own
         self._phase = "starting"
 
     def prepare(self, resume: snapshots.Where | None = None) -> Ready:
@@ -271,6 +272,9 @@ class Worker:
         if self._is_sharded(group.formation):
             self._shards = Shards(self.job.optimizer, group, self.params, self.state)
             self.params, self.state = self._shards.params, None
+            self._kept_bytes = self._shards.state_bytes
+        else:
+            self._kept_bytes = sum(np.asarray(leaf).nbytes for leaf in flatten((self.params, self.state))[0])
 
     def _wanted(self, group: Group) -> Iterator[np.ndarray]:
         """The examples of this worker's shards, from where it stands, in the order in which it asks for them."""
@@ -300,7 +304,8 @@ class Worker:
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
         gradients.reduce(len(pieces))
-        held, rows = self._held_bytes(peak) + feed.held_bytes, 0 if self._tables is None else self._tables.checksum
+        held = max(peak, 0) + self._kept_bytes + self._saver.held_bytes + feed.held_bytes
+        rows = 0 if self._tables is None else self._tables.checksum
         told = (*digest, peak, projected, self._stop, computed - started, held, rows)
         table = group.finish((*map(float, told), *losses))
         gradients.learn()
@@ -366,12 +371,6 @@ class Worker:
         if self._tables is None:
             return self.params
         return self._tables.small(self.params, fetch(self.job.data, indices))
-
-    def _held_bytes(self, peak: int) -> int:
-        """What this worker holds of the host's memory: the peak of its gradient call, parameters, state and snapshots."""
-        own = 0 if self._shards is not None else sum(leaf.nbytes for leaf in flatten((self.params, self.state))[0])
-        sharded = 0 if self._shards is None else self._shards.state_bytes
-        return max(peak, 0) + own + sharded + self._saver.held_bytes
 
     def _smaller_microbatch(self) -> int:
         """The largest microbatch, by halves, that needs at most half the memory of the one in use by its plan."""

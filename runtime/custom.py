@@ -15,6 +15,7 @@ from .array import Array, apply, entered, traced
 from .errors import RuleError
 from .forward import Forward
 from .levels import Level
+from .lines import definition
 from .op import HOOKS, OPS, Op, compile_rule
 from .python_numbers import value_of
 from .region import Region, step_back_result
@@ -301,6 +302,7 @@ def _zeros_like(value: Any) -> Any:
 def _checked(found: Sequence, primals: list, function: Any, what: str, of: str) -> list:
     """Return a rule's results in the dtypes of `primals`. Raises `RuleError` where a shape or a kind does not fit."""
     name = getattr(function, "__qualname__", getattr(function, "__name__", "a custom rule"))
+    name += definition(getattr(function, "__wrapped__", function))
     made = []
     if len(found) != len(primals):
         raise RuleError(f"the rule of {name} returned {len(found)} {what}s for {len(primals)} {of}s")

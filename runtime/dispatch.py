@@ -112,10 +112,16 @@ def _without_handler(function: Callable, args: tuple, keywords: dict) -> Any:
             raise NotDifferentiableError("it is written in C")
         return implementation(*args, **keywords)
     except (NotDifferentiableError, AttributeError) as error:
-        raise MissingRuleError(
-            f"{_name(function)} has no derivative rule here ({error}). Compose it of functions that have one, or call it on "
-            "retape.stop_gradient(x) if no gradient is wanted"
-        ) from error
+        raise no_rule(_name(function), str(error)) from error
+
+
+def no_rule(name: str, reason: str | None) -> MissingRuleError:
+    """Return the error of a function that nothing is known of, called by the program's line."""
+    why = f" ({reason})" if reason else ""
+    return MissingRuleError(
+        f"{name} has no derivative rule here{why}, at {place(user_line())}. Compose it of functions that have one, give it "
+        f"one with retape.defvjp({name}, ...), or call it on retape.stop_gradient(x) if no gradient is wanted"
+    )
 
 
 def refuse_plain(name: str) -> NoReturn:

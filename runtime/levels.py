@@ -12,7 +12,7 @@ import numpy as np
 
 from .errors import BatchedValueError, EscapedError, NotDifferentiableError, ThreadError
 from .lines import place, user_line
-from .op import Op
+from .op import HOOKS, Op
 
 _numbers = itertools.count(1)
 _open: ContextVar[tuple[Level, ...]] = ContextVar("retape_levels", default=())
@@ -39,9 +39,11 @@ class Level(ABC):
 
     def __enter__(self) -> Self:
         self._token = _open.set((*_open.get(), self))
+        HOOKS["begin"]()
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        HOOKS["end"]()
         _open.reset(self._token)
         self.close()
         cause = None if error is None else error.__cause__
@@ -65,13 +67,13 @@ class Level(ABC):
         """Raise `EscapedError` when this level's transform has ended, `ThreadError` in another thread than its own."""
         if self.closed:
             raise EscapedError(
-                "a traced array was used after its transform had ended: return it from the function (or as auxiliary "
-                "output with has_aux=True) instead of storing it outside"
+                f"a traced array was used after its transform had ended ({place(user_line())}): return it from the function "
+                "(or as auxiliary output with has_aux=True) instead of storing it outside"
             )
         if self.thread != get_ident():
             raise ThreadError(
-                "a traced array was used in another thread than the one its transform runs in: take the gradient inside "
-                "each thread (retape.grad may run in many at once), or compute in the transform's own thread"
+                f"a traced array was used in another thread than the one its transform runs in ({place(user_line())}): take "
+                "the gradient inside each thread (retape.grad may run in many at once), or compute in the transform's thread"
             )
 
     def check_read(self, array: Any, purpose: str) -> None:

@@ -48,6 +48,12 @@ def place(line: Line | None) -> str:
     return "" if line is None else f"{os.path.basename(line[0].co_filename)}:{line[1]}"
 
 
+def definition(function: Any) -> str:
+    """Return where a function stands, as `` (train.py:12)``, or an empty string for one that is not written in Python."""
+    code = getattr(function, "__code__", None)
+    return "" if code is None else f" ({place((code, code.co_firstlineno))})"
+
+
 def source(line: Line | None) -> str:
     """Return the text of a line, without the blanks around it; an empty string where the file is not there."""
     return "" if line is None else linecache.getline(line[0].co_filename, line[1]).strip()

@@ -22,11 +22,11 @@ import numpy as np
 
 from .array import Array
 from .callers import names
+from .creators import is_library, plain, put_again, takes_traced
 from .levels import innermost
 from .ops import creation, likeness
 from .ops.conversion import asarray, holds_traced
 
-_LIBRARIES = frozenset([__name__.split(".")[0], "numpy", "scipy"])
 _lock = RLock()
 _count = 0
 _replaced: list[tuple[Any, str, Any, Any]] = []  # owner, attribute, what was there, what is there now
@@ -64,7 +64,7 @@ def patch() -> None:
         there = {(id(owner), name) for owner, name, _, _ in _replaced}
         for owner, name, make in _table():
             if (id(owner), name) not in there:
-                before = getattr(owner, name)
+                before = plain(owner, name)
                 now = make(before)
                 setattr(owner, name, now)
                 _replaced.append((owner, name, before, now))
@@ -83,14 +83,13 @@ def unpatch() -> None:
             owner, name, before, now = _replaced.pop()
             if getattr(owner, name) is now:  # else somebody else has replaced it since: theirs stays
                 setattr(owner, name, before)
+    put_again()
 
 
 def _table() -> Iterator[tuple[Any, str, Callable]]:
     """Yield owner, attribute, and what makes the function in its place of the one that is there."""
     for name, creator in _CREATORS.items():
         yield np, name, functools.partial(_within_programs, creator)
-    yield np.vectorize, "__call__", _vectorized
-    yield type(np.r_).__mro__[1], "__getitem__", _joined
     for name, function in _MATH.items():
         yield math, name, functools.partial(_of_traced, function)
     if "scipy" in sys.modules:
@@ -114,20 +113,11 @@ def _within_programs(creator: Callable, before: Callable) -> Callable:
     def entry(*args: Any, **keywords: Any) -> Any:
         if innermost() is not None:
             frame = sys._getframe(1)
-            if (args and holds_traced(args[0]) if _takes_traced(frame) else not _is_library(frame)) and names(frame, entry):
+            if (args and holds_traced(args[0]) if takes_traced(frame) else not is_library(frame)) and names(frame, entry):
                 return creator(*args, **keywords)
         return before(*args, **keywords)
 
     return entry
-
-
-def _takes_traced(frame: Any) -> bool:
-    """Tell whether a frame is of the part of NumPy that computes with whatever its arrays are made of."""
-    return frame.f_globals.get("__name__", "").startswith("numpy.polynomial.")
-
-
-def _is_library(frame: Any) -> bool:
-    return frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES
 
 
 def _of_traced(function: Callable, before: Callable) -> Callable:
@@ -164,9 +154,6 @@ _CREATORS: dict[str, Callable] = {
     "array": creation.array,
     "asarray": _as_array,
     "asanyarray": _as_array,
-    "ascontiguousarray": creation.ascontiguousarray,
-    "asfortranarray": creation.asfortranarray,
-    "require": creation.require,
     "zeros": creation.zeros,
     "empty": creation.empty,
     "ones": creation.ones,
@@ -180,37 +167,6 @@ _CREATORS: dict[str, Callable] = {
     "full_like": likeness.full_like,
     "copy": _fresh(np.copy),
 }
-
-
-def _vectorized(before: Callable) -> Callable:
-    """Return `numpy.vectorize`'s call for traced arguments too."""
-
-    @functools.wraps(before)
-    def call(self: Any, *args: Any, **keywords: Any) -> Any:
-        if self.signature is None and any(holds_traced(a) for a in (*args, *keywords.values())):
-            return creation.vectorize(self.pyfunc, self.otypes, None, self.excluded)(*args, **keywords)
-        return before(self, *args, **keywords)
-
-    return call
-
-
-def _joined(before: Callable) -> Callable:
-    """Return the ``[...]`` of `numpy.r_` and `numpy.c_` for traced items too."""
-
-    @functools.wraps(before)
-    def getitem(self: Any, key: Any) -> Any:
-        items = key if isinstance(key, tuple) else (key,)
-        if not any(type(item) is Array for item in items):
-            return before(self, key)
-        is_plain = all(not isinstance(item, str) for item in items)
-        if not is_plain or self.matrix or (self.axis, self.ndmin, self.trans1d) not in ((0, 1, -1), (-1, 2, 0)):
-            return before(self, key)
-        parts = [before(self, item) if isinstance(item, slice) else asarray(item) for item in items]
-        if self.ndmin == 1:
-            return np.concatenate([np.atleast_1d(part) for part in parts], axis=0)
-        return np.concatenate([part if part.ndim > 1 else np.reshape(part, (-1, 1)) for part in parts], axis=-1)
-
-    return getitem
 
 
 def _log(x: Any, base: Any = math.e) -> Any:

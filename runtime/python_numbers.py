@@ -57,6 +57,12 @@ def scalar_type(a: Any) -> Any:
     return type(a) if type(a) in _PLAIN else np.asarray(a).dtype
 
 
+def of_promotion(a: Any) -> Any:
+    """Return what stands for an operand in `numpy.result_type`: a dtype, or a Python number."""
+    kind = scalar_type(a)
+    return kind(0) if isinstance(kind, type) else kind
+
+
 def cast_for(ufunc: np.ufunc, operands: list) -> list:
     """Return a ufunc's operands, Python numbers among them in the dtypes that it computes in."""
     if all(is_python_number(a) for a in operands):
@@ -71,8 +77,7 @@ def cast_together(operands: list) -> list:
     """Return operands of one function that picks from them all, Python numbers among them in the dtype of the result."""
     if not any([type(a) is Array and a._kind is NUMBER for a in operands]) or all([is_python_number(a) for a in operands]):
         return operands
-    kinds = [scalar_type(a) for a in operands]
-    dtype = np.result_type(*[kind(0) if isinstance(kind, type) else kind for kind in kinds])
+    dtype = np.result_type(*[of_promotion(a) for a in operands])
     return [_cast(a, dtype) if type(a) is Array and a._kind is NUMBER else a for a in operands]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from .array import Array, apply
 from .errors import RuleError
+from .lines import definition
 from .op import OPS, OUTPUT, Rule
 
 
@@ -100,8 +101,7 @@ def fitted(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
 
 
 def _checked(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
-    code = getattr(rule.function, "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    where = definition(rule.function)
     if isinstance(share, (float, complex)):
         share = np.asarray(share)
     if not isinstance(share, (Array, np.ndarray, np.generic)):

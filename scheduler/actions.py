@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Compute, Drop, Load, Spill, Step
+from ..checkpoint.steps import Compute, Drop, Load, Spill, Step
 from ..runtime.primitives import is_opaque
 from .buffers import owner_of, takes_buffer
 from .lowering import Lowering

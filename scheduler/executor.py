@@ -208,6 +208,14 @@ class Executor:
         self.ledger.clear()
         self.ledger.live = held_bytes
 
+    def drop(self, slots: Iterable[int]) -> None:
+        """Let go of the values in `slots`, as far as they are there; views go with their bases."""
+        for slot in slots:
+            if self.tape.aliases[slot] < 0 and self.tape.values[slot] is not None:
+                self._free(slot)
+            else:
+                self.tape.values[slot] = None
+
     def _free(self, slot: int) -> None:
         values = self.tape.values
         array = values[slot]

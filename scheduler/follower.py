@@ -37,6 +37,8 @@ class Follower:
         self._handed: list[ref[Array]] = []
         self._given: list[int] = []  # numbers of the arrays that the next call may overwrite
         tape.share(known.tape)
+        for slot, value in known.constants.items():  # now, for what the plan hoists may read them
+            tape.values[slot] = value
         executor.hold(known.record_bytes, self.limit)
 
     def follow(self, op: Op, args: Any, parameters: dict | None) -> int:
@@ -120,6 +122,7 @@ class Follower:
         """Hand over to the online policy: from the call at hand on, the program takes another path than the known one."""
         tape, executor = self.tape, self.executor
         executor.settle()
+        executor.drop(self.tape.calls.outputs[self.known.forward_calls :])  # what the plan has hoisted
         lowering = self.known.lowering.until(self.cursor, tape)
         tape.cut(self.cursor)
         keeper = OnlineKeeper(tape, self.budget, lowering, executor, self.captures, self.known.record_bytes)
@@ -163,6 +166,4 @@ class Follower:
 
     def finish(self) -> None:
         """Run the reverse sweep: what the plan does after the program has returned."""
-        for slot, value in self.known.constants.items():
-            self.tape.values[slot] = value
         self.executor.perform(self.known.rest, self.limit)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.errors import DoesNotFit
-from ..checkpoint.residency import Residency, Step
+from ..checkpoint.residency import Residency
+from ..checkpoint.steps import Step
 from ..runtime.errors import NeedsValueError
 from ..runtime.op import Op
 from ..runtime.tape import ShapesOnly, Tape
@@ -84,7 +85,7 @@ class OnlineKeeper:
         self._yielded.clear()
         self._drop_released()
         self._note(call)
-        residency.wanted[value] = 1  # the program is about to receive it
+        residency.expect(value)  # the program is about to receive it
         try:
             steps = residency.make(value)
         except DoesNotFit as error:
@@ -109,7 +110,8 @@ class OnlineKeeper:
         program = self.lowering.program
         residency = Residency(program, self.budget, knows_future=False)
         for v in range(len(program)):
-            residency.wanted[v] = bool(self._residual[v] or self._uses[v])
+            if self._residual[v] or self._uses[v]:
+                residency.expect(v)
         residency.live = self.captures.held_bytes + self.record_bytes
         residency.adopt([v for v in range(len(program)) if self._is_here(v)], len(program))
         residency.peak = max(residency.peak, self.executor.ledger.peak)
@@ -177,7 +179,7 @@ class OnlineKeeper:
         v = self._value_of(array._slot)
         if v >= 0:
             self._uses[v] += 1
-            if not self.residency.wanted[v]:
+            if not self.residency.is_wanted(v):
                 self._perform(self.residency.want(v, True))
 
     def unwatch(self, array: Any) -> None:

@@ -13,9 +13,9 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, refusal, with_best_shares
 from ..checkpoint.program import Program
-from ..checkpoint.residency import Compute, Step
 from ..checkpoint.saved import SavedPlan, make_plan
 from ..checkpoint.spilling import spilling
+from ..checkpoint.steps import Compute, Step
 from ..runtime.loops.on_tape import LOOP
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
@@ -165,6 +165,11 @@ class Known:
                 first.setdefault(step.value, place)
         return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile)
 
+    def _may_run(self, value: int, output: int) -> bool:
+        """Tell whether the constants that a value is made from are there when the call with this output is made."""
+        _, inputs, _, _ = self.tape.calls[self.lowering.call_of[value]]
+        return all(slot <= output or slot in self.constants for slot in inputs if self.is_constant[slot])
+
     def adopt(self) -> None:
         """Take over the plan's program: its loops have the shares that were planned."""
         assert self.plan is not None
@@ -183,6 +188,7 @@ class Known:
                 stop = self.plan.stops[value]
                 due, done = steps[done:stop], stop
                 value += 1
+                assert all(self._may_run(step.value, output) for step in due if type(step) is Compute)
             self.script.append((op, inputs, parameters, output, tuple(layout.actions(due))))
         self.rest = tuple(layout.actions(steps[done:], self.gradients))
 

@@ -81,11 +81,11 @@ class Lowering:
         return value
 
     def _note_loop(self, op: Op, runner: int, value: int) -> None:
-        outline = self.tape.phantoms[runner]
         if op is LOOP:
+            outline = self.tape.phantoms[runner]
             self.loops[runner] = Loop(value, -1, outline.costs, outline.share)
-        else:  # what the loop costs is known better now that it has run
-            self.loops[runner] = replace(self.loops[runner], reverse=value, costs=outline.costs)
+        else:
+            self.loops[runner] = replace(self.loops[runner], reverse=value)
 
     def close(self, outputs: tuple[int, ...], held_bytes: int) -> None:
         """Complete the program: nothing is added any more."""

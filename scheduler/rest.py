@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..checkpoint.errors import DoesNotFit
 from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Residency, Step
+from ..checkpoint.residency import Residency
+from ..checkpoint.steps import Step
 from .known import Known
 
 

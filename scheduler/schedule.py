@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Compute, Drop, Load, Spill
+from ..checkpoint.steps import Compute, Drop, Load, Spill
 from ..checkpoint.units import format_bytes
 
 

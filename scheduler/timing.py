@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoint.plan import Plan
-from ..checkpoint.residency import Compute, Drop
+from ..checkpoint.steps import Compute, Drop
 from ..runtime.loops.on_tape import TAKING_NO_ARRAYS
 from ..runtime.op import OPS, Op
 from .buffers import SMALLEST, takes_buffer

@@ -1,9 +1,46 @@
-"""One Ray for all tests that want one, started when the first of them needs it."""
+"""One Ray for all tests that want one, and which tests may run side by side."""
 
 import os
 import warnings
+from collections import Counter
 
 import pytest
+
+# What starts processes, shared memory and ports of the machine, and looks whether all are gone.
+ONE_AFTER_ANOTHER = {
+    "test_cluster_data",
+    "test_cluster_docs",
+    "test_cluster_models",
+    "test_cluster_run",
+    "test_comm",
+    "test_data_files",
+    "test_early_stopping",
+    "test_ending",
+    "test_faults",
+    "test_kills",
+    "test_nodes",
+    "test_overlap",
+    "test_ray_backend",
+    "test_ray_train",
+    "test_report",
+    "test_sharding",
+    "test_snapshot_parts",
+    "test_spare",
+    "test_status",
+    "test_submit",
+    "test_supervisor",
+    "test_worker",
+}
+TOGETHER = 100  # tests of a file that go to one process of pytest-xdist at a time
+
+
+def pytest_collection_modifyitems(items):
+    seen = Counter()
+    for item in items:
+        name = item.path.stem
+        alone = name in ONE_AFTER_ANOTHER or "ray" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("machine" if alone else f"{name} {seen[name] // TOGETHER}"))
+        seen[name] += 1
 
 
 @pytest.fixture(scope="session")

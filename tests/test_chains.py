@@ -10,7 +10,7 @@ from retape.checkpoint.planners import PLANNERS, best
 from retape.checkpoint.planners.binomial import binomial
 from retape.checkpoint.planners.chain import chain
 from retape.checkpoint.program import Program
-from retape.checkpoint.residency import Compute
+from retape.checkpoint.steps import Compute
 from retape.scheduler.schedule import replay, schedule
 
 

@@ -13,7 +13,7 @@ from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
 from retape.checkpoint.planners.exact import exact, least_budget
 from retape.checkpoint.program import Program
-from retape.checkpoint.residency import Compute
+from retape.checkpoint.steps import Compute
 from retape.scheduler.schedule import replay, schedule
 
 

@@ -5,7 +5,14 @@ from functools import cache
 import pytest
 
 from retape.checkpoint.loops.binomial import capacity, forward_steps, repetitions
-from retape.checkpoint.loops.disk import LONGEST_EXACT, Prices, forward_with_disk, least_time, turns_with_disk
+from retape.checkpoint.loops.disk import (
+    LONGEST_EXACT,
+    Prices,
+    forward_with_disk,
+    reads_from_disk,
+    time_with_disk,
+    turns_with_disk,
+)
 from retape.checkpoint.loops.mixed import best_split, least_runs
 from retape.checkpoint.loops.online import OnlineCheckpoints
 from retape.checkpoint.loops.turns import Forward, forward, turns
@@ -117,21 +124,24 @@ def test_states_on_disk_give_the_published_times(steps, slots, seconds):
     made = forward_with_disk(steps, slots, prices)
     memory, disk, stop = set(made.holds), set(made.writes), made.first
     time = steps + prices.write * len(disk)
+    reads = []
     for turn in turns_with_disk(made, steps, slots, prices):
         assert turn.stop == stop and turn.start in memory | disk
-        time += turn.stop - turn.start + (prices.read if turn.start not in memory else 0)
+        reads += [] if turn.start in memory else [turn.start]
+        time += turn.stop - turn.start
         memory |= set(turn.holds)
         assert len(memory) <= slots
         memory, disk = {m for m in memory if m < turn.first}, {d for d in disk if d < turn.first}
         stop = turn.first
     assert stop == 0 and memory | disk <= {0}
+    assert reads == list(reads_from_disk(made, steps, slots, prices))
+    time += prices.read * len(reads)
+    assert time == time_with_disk(steps, slots, prices)
     if seconds is not None:
-        # The published times count one unit for each step's reverse too.
-        assert time + steps == seconds == least_time(steps, slots, prices) + steps
+        assert time + steps == seconds  # the published times count one unit for each step's reverse too
     else:
         assert steps > LONGEST_EXACT
-        longest = least_time(LONGEST_EXACT, slots, prices) / LONGEST_EXACT
-        assert time / steps <= 1.01 * longest
+        assert time / steps <= 1.01 * time_with_disk(LONGEST_EXACT, slots, prices) / LONGEST_EXACT
 
 
 @pytest.mark.parametrize("make", [lambda: forward(5, 0), lambda: OnlineCheckpoints(0), lambda: repetitions(3, 0, 0)])

@@ -12,7 +12,7 @@ from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
 from retape.checkpoint.planners.search import search
 from retape.checkpoint.program import Program
-from retape.checkpoint.residency import Compute, Drop
+from retape.checkpoint.steps import Compute, Drop
 from retape.scheduler.schedule import Free, Rerun, Run, Schedule, replay, schedule
 
 

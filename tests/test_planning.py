@@ -11,7 +11,10 @@ from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
 from retape.checkpoint.planners.search import essential, search, variations
 from retape.checkpoint.program import Program
-from retape.checkpoint.residency import Compute, Residency, Rule, run_through, simulate
+from retape.checkpoint.residency import Residency
+from retape.checkpoint.rules import Rule
+from retape.checkpoint.simulation import run_through, simulate
+from retape.checkpoint.steps import Compute
 from retape.checkpoint.timeline import EMPTY, Timeline
 from retape.scheduler.schedule import replay, schedule
 
@@ -119,7 +122,7 @@ def test_next_uses_are_those_of_a_plain_search_through_evicted_values(name, rule
         if v % 7 == 0:
             resident = set(residency.resident())
             for u in resident:
-                assert residency._next_uses[u] == slow_next_use(program, resident, v + 1, u)
+                assert residency.next_use(u) == slow_next_use(program, resident, v + 1, u)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -1,5 +1,7 @@
 """Polynomials: roots, leading zeros, and what is refused."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from numpy.polynomial import chebyshev, polynomial
@@ -35,25 +37,42 @@ def test_a_remainder_has_the_length_that_numpy_gives_it():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("f", [polynomial.polyval, chebyshev.chebval])
-def test_traced_coefficients_of_a_function_that_does_not_dispatch_are_refused(f):
-    with pytest.raises(rt.NotDifferentiableError):
-        rt.grad(lambda c: np.sum(f(np.ones(2), c)))(np.ones(3))
+BY_COEFFICIENTS = {
+    "polyval": lambda x: polynomial.polyval(np.array([0.3, 0.7]), x),
+    "polyval of both": lambda x: polynomial.polyval(x, 2 * x),
+    "polyval2d": lambda x: polynomial.polyval2d(x, x, np.outer(x, x)),
+    "polymul": lambda x: polynomial.polymul(x, x[:2]),
+    "polyfromroots": polynomial.polyfromroots,
+    "polyfit": lambda x: polynomial.polyfit(np.arange(3.0), x, 1),
+    "chebval": lambda x: chebyshev.chebval(np.array([0.3, 0.7]), x),
+    "hermval": lambda x: np.polynomial.hermite.hermval(x, x),
+    "a polynomial of plain coefficients": polynomial.Polynomial([1.0, 2.0, 3.0]),
+    "a polynomial of traced coefficients": lambda x: polynomial.Polynomial(x)(0.7),
+    "a product of polynomials": lambda x: (polynomial.Polynomial(x) * polynomial.Polynomial(2 * x) + 1).coef,
+    "a polynomial of a polynomial": lambda x: polynomial.Polynomial(x)(polynomial.Polynomial(x)).coef,
+    "a domain": lambda x: polynomial.Polynomial([1.0, 2.0], domain=[x[0], x[1]])(0.3),
+}
+
+
+@pytest.mark.parametrize("patched", [False, True])
+@pytest.mark.parametrize("f", BY_COEFFICIENTS.values(), ids=BY_COEFFICIENTS)
+def test_numpy_polynomial_takes_traced_coefficients(f, patched):
+    x = np.array([1.0, 2.0, 4.0])
+    with rt.patched() if patched else contextlib.nullcontext():
+        np.testing.assert_allclose(rt.vjp(f, x)[0], f(x), rtol=1e-14)
+        rt.check_grads(f, x, order=2, tolerance=1e-5)
 
 
 @pytest.mark.parametrize(
     "f",
     [
-        polynomial.Polynomial([1.0, 2.0, 3.0]),
         lambda x: polynomial.polyvander(x, 2),
-        lambda x: polynomial.polyfromroots(x),
         lambda x: polynomial.polyroots(x),
-        lambda x: polynomial.polymul(x, x),
         lambda x: polynomial.polyder(x),
-        lambda x: polynomial.polyfit(np.arange(3.0), x, 1),
+        lambda x: chebyshev.chebmul(x, x),
     ],
 )
-def test_functions_that_convert_their_argument_are_refused(f):
+def test_functions_that_write_into_plain_arrays_are_refused(f):
     with pytest.raises((rt.NotDifferentiableError, rt.MissingRuleError)):
         rt.vjp(f, np.array([1.0, 2.0, 4.0]))
 

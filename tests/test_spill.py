@@ -12,8 +12,8 @@ import retape as rt
 from retape.checkpoint.disk import Disk
 from retape.checkpoint.planners import PLANNERS
 from retape.checkpoint.program import Program
-from retape.checkpoint.residency import Compute, Drop, Load, Spill
 from retape.checkpoint.spilling import elapsed_seconds, spilling
+from retape.checkpoint.steps import Compute, Drop, Load, Spill
 from retape.scheduler import spill
 from retape.scheduler.schedule import replay, schedule
 from retape.scheduler.spill import SpillFile

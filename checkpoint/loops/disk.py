@@ -69,19 +69,6 @@ def _table(steps: int, slots: int, prices: Prices) -> _Table:
     return _Table(memory, disk, disk_runs, whole, whole_runs)
 
 
-def least_time(steps: int, slots: int, prices: Prices) -> float:
-    """Return the time of the forward runs, taping runs included, of the writes and of the reads, in forward runs of a step.
-
-    Raises `ValueError` for more than `LONGEST_EXACT` steps.
-
-    >>> least_time(50, 3, Prices(2, 2))
-    175.0
-    """
-    if steps > LONGEST_EXACT:
-        raise ValueError(f"the least time is known for up to {LONGEST_EXACT} steps, not for {steps}")
-    return float(_table(steps, slots, prices).whole[steps])
-
-
 def _period(slots: int, prices: Prices) -> int:
     """Return how far apart states are written where the rest of the loop is long."""
     lengths = np.arange(1, LONGEST_EXACT + 1)
@@ -90,7 +77,13 @@ def _period(slots: int, prices: Prices) -> int:
 
 
 def time_with_disk(steps: int, slots: int, prices: Prices) -> float:
-    """Return the time of the schedule of `forward_with_disk`: the least for up to `LONGEST_EXACT` steps."""
+    """Return the time of forward runs, taping runs included, of writes and of reads, in forward runs of a step.
+
+    It is the least for up to `LONGEST_EXACT` steps.
+
+    >>> time_with_disk(50, 3, Prices(2, 2))
+    175.0
+    """
     table = _table(min(steps, LONGEST_EXACT), slots, prices)
     count = 0
     time = 0.0

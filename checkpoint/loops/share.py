@@ -48,7 +48,7 @@ class LoopCosts:
     """What a loop of `length` steps needs: `result_bytes` of its last carry and outputs come and go with its states.
 
     `gradient_bytes` are those of the cotangents of what comes in. `rungs` are the ways to run it. The length of an open loop
-    is a guess, or what it was the last time.
+    is a guess.
     """
 
     length: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import Rule, simulate
+from ..rules import Rule
+from ..simulation import simulate
 
 RULE = Rule(age="none")
 

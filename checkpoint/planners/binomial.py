@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..loops.turns import forward, turns
 from ..plan import Plan
 from ..program import Program
-from ..residency import Compute, Drop, Step
+from ..steps import Compute, Drop, Step
 
 
 def binomial(program: Program, budget: float) -> Plan | None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import Hold, simulate
+from ..rules import Hold
+from ..simulation import simulate
 
 _FACTOR = 1e4
 

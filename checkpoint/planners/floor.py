@@ -11,8 +11,9 @@ import math
 from ..errors import DoesNotFit
 from ..plan import Plan
 from ..program import Program
-from ..residency import MOST_STEPS, Residency, run_through
+from ..residency import Residency
 from ..shares import least_shares
+from ..simulation import MOST_STEPS, run_through
 from .exact import exact, least_budget
 from .keep_all import keep_all
 from .search import Attempt, essential, search

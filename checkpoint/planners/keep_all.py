@@ -6,7 +6,7 @@ import math
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import simulate
+from ..simulation import simulate
 
 
 def keep_all(program: Program, budget: float) -> Plan | None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import NEXT_USE, simulate
+from ..rules import NEXT_USE
+from ..simulation import simulate
 
 RULE = NEXT_USE
 

@@ -11,7 +11,10 @@ from collections.abc import Callable
 
 from ..plan import Plan
 from ..program import Program
-from ..residency import Hold, Residency, Step, simulate
+from ..residency import Residency
+from ..rules import Hold
+from ..simulation import simulate
+from ..steps import Step
 
 
 def uniform(program: Program, budget: float) -> Plan | None:

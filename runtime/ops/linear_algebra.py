@@ -14,9 +14,8 @@ import numpy as np
 from .. import phantom
 from ..array import Array, apply
 from ..layouts import in_c_order
-from ..op import define, implements
+from ..op import OPS, define, implements
 from ..recorders import takes_over
-from ..views import as_number
 from .axes import as_operand
 
 
@@ -126,17 +125,22 @@ def matmul(x1: Any, x2: Any, /, *, axes: Any = None, dtype: Any = None, casting:
         raise ValueError("matmul: an operand has no dimensions; multiply by a scalar with *")
     if a.ndim > 1 and b.ndim > 1:
         return apply(MATMUL, (a, b))
-    rows = np.reshape(a, (1, a.shape[0])) if a.ndim == 1 else a
-    columns = np.reshape(b, (b.shape[0], 1)) if b.ndim == 1 else b
+    rows = _reshaped(a, (1, a.shape[0])) if a.ndim == 1 else a
+    columns = _reshaped(b, (b.shape[0], 1)) if b.ndim == 1 else b
     y = apply(MATMUL, (rows, columns))
     shape = y.shape[:-2] + (() if a.ndim == 1 else y.shape[-2:-1]) + (() if b.ndim == 1 else y.shape[-1:])
-    return _product_of_vectors(y) if not shape else np.reshape(y, shape)
+    return _product_of_vectors(y) if not shape else _reshaped(y, shape)
+
+
+def _reshaped(a: Any, shape: tuple[int, ...]) -> Any:
+    """Return a reshape of an operand or a result that the program has no name for, so that nobody sees it is a view."""
+    return apply(OPS["reshape"], (a,), {"shape": shape})
 
 
 def _product_of_vectors(y: Any) -> Any:
     """Return the one element of a product as a number, which no name sees being changed under another."""
-    y = np.reshape(y, ())
-    return as_number(y) if type(y) is Array else y[()]
+    y = _reshaped(y, ())
+    return y if type(y) is Array else y[()]
 
 
 @implements(np.linalg.matmul)
@@ -164,7 +168,7 @@ def vecdot(
     if not a.ndim or not b.ndim or a.shape[-1] != b.shape[-1]:
         raise ValueError(f"vecdot: {a.shape} and {b.shape} do not end in vectors of one length")
     y = matmul(np.expand_dims(conjugated(a), -2), np.expand_dims(b, -1))
-    return _product_of_vectors(y) if y.ndim == 2 else np.reshape(y, y.shape[:-2])
+    return _product_of_vectors(y) if y.ndim == 2 else _reshaped(y, y.shape[:-2])
 
 
 @implements(np.linalg.vecdot)

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from .. import phantom
+from ..array import Array
 from ..layouts import in_order_of, layout
 from ..op import implements
+from ..python_numbers import is_python_number
 from .axes import as_operand, checked_axis, is_kept, plain_value, reduced, reduced_first, reduced_shape
 from .statistics import in_given_order
 
@@ -154,7 +156,8 @@ def _quantiles(a: Any, q: Any, axis: Any, method: str, keepdims: Any, weights: A
         raise TypeError("a must be an array of real numbers")
     if method not in METHODS:
         raise ValueError(f"{method!r} is not a valid method. Use one of: {', '.join(METHODS)}")
-    is_weak = type(q) in (int, float)  # as a Python number it has no say in the result's dtype
+    # A Python number has no say in the result's dtype.
+    is_weak = type(q) in (int, float) or type(q) is Array and is_python_number(q)
     q = as_operand(q)
     if scale != 1:
         q = np.true_divide(q, scale)

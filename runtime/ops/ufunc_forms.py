@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..array import Array, any_active, read
-from ..dispatch import plainly, write_out
-from ..errors import MissingRuleError
+from ..dispatch import no_rule, plainly, write_out
 from ..op import FUNCTIONS, HOOKS, UFUNCS
 from ..python_numbers import cast_for, is_python_number, scalar_type
 from ..spare import is_spare
@@ -82,11 +81,7 @@ def _without_rule(ufunc: np.ufunc, method: str, inputs: tuple, keywords: dict) -
         return _of_objects(ufunc, inputs)
     if not any_active(inputs) and not any_active(keywords) and keywords.get("out") is None and method != "at":
         return getattr(ufunc, method)(*plainly(inputs), **plainly(keywords))
-    reason = NOT_APPLICABLE.get(ufunc.__name__)
-    raise MissingRuleError(
-        f"numpy.{ufunc.__name__} has no derivative rule here{f' ({reason})' if reason else ''}. Compose it of functions that "
-        "have one, or call it on retape.stop_gradient(x) if no gradient is wanted"
-    )
+    raise no_rule(f"numpy.{ufunc.__name__}", NOT_APPLICABLE.get(ufunc.__name__))
 
 
 def _of_objects(ufunc: np.ufunc, inputs: tuple) -> Any:

@@ -183,7 +183,7 @@ class Loops:
         )
         keeper = tape.keeper
         room = keeper.budget - keeper.residency.live - costs.gradient_bytes if isinstance(keeper, OnlineKeeper) else 0
-        share: Share = costs.cheapest(room / 2 if costs.is_open else 0.9 * room)
+        share: Share = costs.cheapest(0.9 * room)
         tree = made.outputs[0][1] if made.outputs else trees.flatten(None)[1]
         return Outline(head.signature(), costs, share, closures, results, tree, programs)
 

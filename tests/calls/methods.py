@@ -133,7 +133,7 @@ LOSING = {
     "numpy.ndarray.resize": lambda x: x.resize((4, 3), refcheck=False),
     "numpy.ndarray.data": lambda x: x.data,
     "numpy.ndarray.ctypes": lambda x: x.ctypes,
-    "numpy.ndarray.__array__": lambda x: np.asarray(x),
+    "numpy.ndarray.__array__": lambda x: x.__array__(),
     "numpy.ndarray.__float__": lambda x: float(x[0, 0]),
     "numpy.ndarray.__int__": lambda x: int(x[0, 0]),
     "numpy.ndarray.__complex__": lambda x: complex(x[0, 0]),
