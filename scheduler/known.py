@@ -156,14 +156,18 @@ class Known:
 
     def _is_prompt(self, plan: Plan) -> bool:
         """Tell whether a plan computes in its place whatever may fail: the program may catch the error there."""
-        fragile = [v for v in range(self.program.forward) if _may_fail(self.tape.calls[self.lowering.call_of[v]][0])]
+        forward = self.program.forward
+        fragile = [v for v, call in enumerate(self.lowering.call_of) if _may_fail(self.tape.calls[call][0])]
         if not fragile:
             return True
+        early = {step.value for step in plan.steps[: plan.turn] if type(step) is Compute and step.value >= forward}
+        if not early.isdisjoint(fragile):
+            return False
         first: dict[int, int] = {}
         for place, step in enumerate(plan.steps, start=1):
             if type(step) is Compute:
                 first.setdefault(step.value, place)
-        return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile)
+        return all(first.get(v, math.inf) <= plan.stops[v] for v in fragile if v < forward)
 
     def _may_run(self, value: int, output: int) -> bool:
         """Tell whether the constants that a value is made from are there when the call with this output is made."""
