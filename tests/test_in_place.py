@@ -180,8 +180,7 @@ INTO_PLAIN = [
     lambda z, x: np.place(z, z == 0, x), lambda z, x: np.putmask(z, z == 0, x),
     lambda z, x: np.put_along_axis(z, np.array([0]), x[:1], 0), lambda z, x: np.fill_diagonal(z.reshape(2, 2), x[:2]),
     lambda z, x: np.add.at(z, [0], x[0]), lambda z, x: np.multiply.at(z, [0], x[0]), lambda z, x: np.multiply(x, x, out=z),
-    lambda z, x: np.cumsum(x, out=z), lambda z, x: z.fill(x[0]), lambda z, x: np.array([x[0], 1.0]),
-    lambda z, x: np.asarray([x, x]), lambda z, x: np.full(3, x[0]), lambda z, x: float(x[0]),
+    lambda z, x: np.cumsum(x, out=z), lambda z, x: z.fill(x[0]), lambda z, x: float(x[0]),
 ]  # fmt: skip
 
 
