@@ -2,7 +2,8 @@
 
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, Future, InvalidStateError, wait
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,24 +26,25 @@ class Actor:
     """Methods as Ray calls them, on threads; a frozen one takes no more calls."""
 
     def __init__(self, made):
-        self.made, self.is_frozen, self.pending = made, False, []
+        self.made, self.is_frozen, self.pending, self.threads = made, False, [], []
 
     def __getattr__(self, name):
         def call(values, future):
             values = [value.result() if isinstance(value, Future) else value for value in values]
+            made, failure = None, None
             try:
                 made = getattr(self.made, name)(*values)
             except Exception as error:
-                future.set_exception(error)
-            else:
-                if not future.done():
-                    future.set_result(made)
+                failure = error
+            with suppress(InvalidStateError):  # killed meanwhile
+                future.set_result(made) if failure is None else future.set_exception(failure)
 
         def remote(*values):
             future: Future[Any] = Future()
             self.pending.append(future)
             if not self.is_frozen:
-                threading.Thread(target=call, args=(values, future), daemon=True).start()
+                self.threads.append(threading.Thread(target=call, args=(values, future), daemon=True))
+                self.threads[-1].start()
             return future
 
         return SimpleNamespace(remote=remote)
@@ -116,7 +118,13 @@ def hired(tmp_path, monkeypatch):
         )
         return crew, actors, beside
 
-    return hire
+    yield hire
+    for actor in actors:
+        actor.made.call_off(2**31)
+    for thread in [thread for actor in actors for thread in actor.threads]:
+        thread.join(timeout=60)
+    for actor in actors:
+        actor.made._saver.close()
 
 
 def loss(params, batch):

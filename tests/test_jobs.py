@@ -4,20 +4,22 @@ import os
 import signal
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from test_sharding import crew, together
+from test_worker import _Failing
 
-from retape.cluster import adamw, train
+from retape.checkpoint.units import parse_bytes
+from retape.cluster import TrainConfig, adamw, train, warmup_cosine
+from retape.cluster.job import Job
 from retape.cluster.models import BUILDERS, ModelOptions, build
 from retape.runtime.trees import flatten
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
 STEPS = 12
 # What is not as in the models' defaults, and a budget below what a logical shard needs.
 SETTINGS: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -29,6 +31,37 @@ SETTINGS: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convolution", "class-tree", "cbow"])
+def test_a_job_whose_worker_fails_in_the_middle_has_the_bits_of_an_undisturbed_one(tmp_path, name):
+    options, _, budget = SETTINGS[name]
+    model = build(name, ModelOptions(**options))
+    numbers = TrainConfig(steps=4, global_batch=32, workers=1, shards=4, memory_budget=parse_bytes(budget))
+    job = Job(
+        model.loss,
+        model.init,
+        model.train,
+        adamw(),
+        warmup_cosine(1e-2, steps=4),
+        numbers,
+        tmp_path,
+        used_rows=model.used_rows,
+    )
+    [alone] = crew(1, job)
+    assert together([alone])[0].status == "finished"
+    workers = crew(2, job)
+    # Each reads two shards in a step, and with rows the global batch besides.
+    workers[1].job = replace(job, data=_Failing(job.data, 5))
+    assert [outcome.status for outcome in together(workers)] == ["aborted", "failed"]
+    assert workers[0].step in (1, 2)
+    assert together(workers[:1], generation=2)[0].status == "finished"
+    for made, expected in zip(
+        flatten((workers[0].params, workers[0].state))[0], flatten((alone.params, alone.state))[0], strict=True
+    ):
+        assert np.asarray(made).tobytes() == np.asarray(expected).tobytes()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_job_that_loses_a_worker_has_the_bits_of_an_undisturbed_one(ray, tmp_path, name):
     options, global_batch, budget = SETTINGS[name]
