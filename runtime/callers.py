@@ -39,9 +39,12 @@ def assigns(frame: FrameType) -> bool:
 
 
 def augments(frame: FrameType) -> bool:
-    """Tell whether `frame` is at an augmented assignment, such as ``x += y``."""
+    """Tell whether `frame` is at ``x += y`` with a name on the left: an attribute or an item may be set in its own way."""
     code, place = frame.f_code.co_code, frame.f_lasti
-    return dis.opname[code[place]] == "BINARY_OP" and code[place + 1] >= _FIRST_IN_PLACE
+    if dis.opname[code[place]] != "BINARY_OP" or code[place + 1] < _FIRST_IN_PLACE:
+        return False
+    after = next((dis.opname[op] for op in code[place + 2 :: 2] if dis.opname[op] != "CACHE"), "")
+    return after.startswith(("STORE_FAST", "STORE_NAME", "STORE_GLOBAL", "STORE_DEREF"))
 
 
 _FIRST_IN_PLACE = 13  # of the operators of BINARY_OP: `NB_INPLACE_ADD` in CPython's opcode.h

@@ -70,8 +70,6 @@ RIGHT = {
     "a sum in a loop": added,
     "writes after it": written_after,
     "operators": of_every_kind,
-    "an attribute": lambda x: Running().add(x) * x,
-    "an element of a list": in_a_list,
     "a name that a closure reads": seen_by_a_closure,
     "an array in Fortran order": in_fortran_order,
     "a ufunc": lambda x: np.exp(x, out=np.empty(4)),
@@ -171,7 +169,12 @@ def an_argument_of_the_caller(x):
     return z
 
 
+def an_attribute(x):
+    return Running().add(x) * x
+
+
 REFUSED = [
+    an_attribute, in_a_list,
     another_name, a_name_of_its_own, a_name_in_a_tuple, a_tuple_with_a_name, by_keywords,
     a_view, a_row, chosen_rows, a_loop_over_a_list, a_buffer, a_default, through_partial,
     an_argument_of_the_caller,
