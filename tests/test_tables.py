@@ -248,7 +248,7 @@ def test_any_other_use_of_a_table_that_travels_by_rows_is_an_error(use):
         ({"shard_optimizer": True}, "leave one of them out"),
         ({"wire": "bfloat16"}, "use float32"),
     ],
-    ids=str,
+    ids=["lamb", "lars", "no pieces", "shards", "wire"],
 )
 def test_what_does_not_go_with_used_rows_is_refused_before_ray_starts(tmp_path, more, said):
     kind: dict[str, Any] = {"optimizer": adamw(), "steps": 1, "global_batch": 4, **more}
