@@ -64,7 +64,7 @@ def table(*, quick: bool) -> dict[str, Any]:
         ["", "lost", "of rank 0", "noticed, median", "worst", "next step, median", "worst"],
         rows,
         notes=[
-            f"parameters and optimizer state at the end, against a run without faults: {'the same' if same else 'OTHER'} bits"
+            f"bits of the parameters and the optimizer state, and one row a step: {'as' if same else 'NOT as'} without faults"
         ],
     )
     return figures

@@ -115,7 +115,7 @@ def test_a_run_over_three_machines_goes_on_when(tmp_path, fault):
         nodes[0].run(*start, "--head", "--port=6379", "--include-dashboard=false", f"--node-ip-address={NETWORK}.1")
         for number in (2, 3):
             nodes[number - 1].run(*start, f"--address={NETWORK}.1:6379", f"--node-ip-address={NETWORK}.{number}")
-        run = nodes[0].start(sys.executable, "-P", __file__, tmp_path, folder=tmp_path)
+        run = nodes[0].start(sys.executable, __file__, tmp_path, folder=tmp_path)
         stack.callback(run.kill)
         told = Told(tmp_path / "told")
         told.until(lambda fact: fact.get("step", 0) >= 50 and fact["workers"] == 3, run)
