@@ -276,10 +276,11 @@ def test_where_the_processor_keeps_no_order_ranks_meet_under_the_files_lock(node
     taken = []
     monkeypatch.setattr(shm, "_KEEPS_ORDER", False)
     monkeypatch.setattr(shm.fcntl, "flock", lambda *given, flock=shm.fcntl.flock: (flock(*given), taken.append(given))[0])
+    gc.collect()
     held = len(os.listdir("/proc/self/fd"))
     locked = together(formed(4, nodes), three_steps)
     gc.collect()
-    assert len(taken) > 3 * 3 * 4 and len(os.listdir("/proc/self/fd")) == held
+    assert len(taken) > 3 * 3 * 4 and len(os.listdir("/proc/self/fd")) <= held
     for mine, theirs in zip(ordered, locked, strict=True):
         for step in range(3):
             assert [leaf.tobytes() for leaf in mine[step]] == [leaf.tobytes() for leaf in theirs[step]]
