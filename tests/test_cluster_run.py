@@ -181,6 +181,7 @@ def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tm
     assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
 
 
+@pytest.mark.slow
 def test_workers_that_die_again_and_again_in_one_step_end_the_run(ray, tmp_path):
     def loss(params, batch):
         os.kill(os.getpid(), signal.SIGKILL)

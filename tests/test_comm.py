@@ -246,6 +246,7 @@ def test_nothing_is_left_in_shared_memory():
     assert not {name for name in after - before if name.startswith("retape-")}
 
 
+@pytest.mark.slow
 def test_after_50_formations_half_of_them_aborted_no_file_descriptor_or_port_is_left():
     def body(group):
         group.finish()
