@@ -50,10 +50,10 @@ def test_a_job_whose_worker_fails_in_the_middle_has_the_bits_of_an_undisturbed_o
     [alone] = crew(1, job)
     assert together([alone])[0].status == "finished"
     workers = crew(2, job)
-    # Each reads two shards in a step, and with rows the global batch besides.
-    workers[1].job = replace(job, data=_Failing(job.data, 5))
+    # Each reads two shards in a step, and with rows the global batch besides; a batch or two are read ahead.
+    workers[1].job = replace(job, data=_Failing(job.data, 8))
     assert [outcome.status for outcome in together(workers)] == ["aborted", "failed"]
-    assert workers[0].step in (1, 2)
+    assert 0 < workers[0].step < 4
     assert together(workers[:1], generation=2)[0].status == "finished"
     for made, expected in zip(
         flatten((workers[0].params, workers[0].state))[0], flatten((alone.params, alone.state))[0], strict=True
