@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import tables
+from ranks import join_gloo, main
 
 _SIZES = {"64 KB": 2**16, "1 MB": 2**20, "16 MB": 2**24, "100 MB": 100 * 2**20}
 _WORLDS = (2, 4)
@@ -108,11 +109,8 @@ def _gloo(options: argparse.Namespace) -> Callable[[np.ndarray], Callable[[], An
     if find_spec("torch") is None:
         return None
     import torch
-    import torch.distributed as distributed
 
-    torch.set_num_threads(1)
-    store = f"file://{options.folder}/rendezvous"
-    distributed.init_process_group("gloo", init_method=store, rank=options.rank, world_size=options.world)
+    distributed = join_gloo(options, options.world)
 
     def make(target: np.ndarray) -> Callable[[], Any]:
         tensor = torch.from_numpy(target)
@@ -122,14 +120,4 @@ def _gloo(options: argparse.Namespace) -> Callable[[np.ndarray], Callable[[], An
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    for name in ("--rank", "--world"):
-        parser.add_argument(name, type=int)
-    for name in ("--folder", "--token"):
-        parser.add_argument(name)
-    given = parser.parse_args()
-    if given.rank is None:
-        table(quick=given.quick)
-    else:
-        _rank(given)
+    main(__doc__, table, _rank, numbers=("--rank", "--world"))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import slow_link
 import tables
+from ranks import chain, join_gloo, main
 
 _LAYERS, _WIDTH, _BATCH = 8, 1024, 160
 _ROUNDS = 12
@@ -111,24 +112,10 @@ def _rank(options: argparse.Namespace) -> None:
 
 def _torch(options: argparse.Namespace, params: list[np.ndarray], x: np.ndarray) -> dict[str, Callable[[], Any]]:
     import torch
-    import torch.distributed as distributed
 
-    torch.set_num_threads(1)
-    store = f"file://{options.folder}/rendezvous"
-    distributed.init_process_group("gloo", init_method=store, rank=options.rank, world_size=2)
-
-    class Model(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weights = torch.nn.ParameterList([torch.nn.Parameter(torch.from_numpy(w.copy())) for w in params])
-
-        def forward(self, x: Any) -> Any:
-            for w in self.weights:
-                x = torch.tanh(x @ w)
-            return (x * x).mean()
-
-    model, batch = Model(), torch.from_numpy(x)
-    wrapped = torch.nn.parallel.DistributedDataParallel(Model(), bucket_cap_mb=4)
+    join_gloo(options, 2)
+    model, batch = chain(params), torch.from_numpy(x)
+    wrapped = torch.nn.parallel.DistributedDataParallel(chain(params), bucket_cap_mb=4)
 
     def run(model: Any) -> None:
         model.zero_grad()
@@ -138,4 +125,4 @@ def _torch(options: argparse.Namespace, params: list[np.ndarray], x: np.ndarray)
 
 
 if __name__ == "__main__":
-    slow_link.main(__doc__, table, _rank)
+    main(__doc__, table, _rank)

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import tables
+from ranks import chain, join_gloo, main
 
 _WORLDS = (1, 2, 4)
 _LAYERS, _WIDTH, _BATCH, _SHARDS = 6, 512, 128, 4
@@ -140,24 +141,12 @@ def _retape(group: Any, params: list[np.ndarray], rows: int) -> Callable[[], Any
 
 def _torch(options: argparse.Namespace, params: list[np.ndarray]) -> dict[str, Callable[[], Any] | None]:
     import torch
-    import torch.distributed as distributed
 
-    torch.set_num_threads(1)
-    store = f"file://{options.folder}/rendezvous"
-    distributed.init_process_group("gloo", init_method=store, rank=options.rank, world_size=max(_WORLDS))
-
-    class Model(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weights = torch.nn.ParameterList([torch.nn.Parameter(torch.from_numpy(w.copy())) for w in params])
-
-        def forward(self, x: Any) -> Any:
-            for w in self.weights:
-                x = torch.tanh(x @ w)
-            return (x * x).mean()
+    distributed = join_gloo(options, max(_WORLDS))
 
     def stepper(group: Any, world: int, rows: int) -> Callable[[], Any]:
-        model = Model() if world == 1 else torch.nn.parallel.DistributedDataParallel(Model(), process_group=group)
+        model = chain(params)
+        model = model if world == 1 else torch.nn.parallel.DistributedDataParallel(model, process_group=group)
         optimizer, x = torch.optim.SGD(model.parameters(), lr=0.01), torch.randn(rows // world, _WIDTH)
 
         def step() -> None:
@@ -176,13 +165,4 @@ def _torch(options: argparse.Namespace, params: list[np.ndarray]) -> dict[str, C
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rank", type=int)
-    for name in ("--folder", "--token"):
-        parser.add_argument(name)
-    given = parser.parse_args()
-    if given.rank is None:
-        table(quick=given.quick)
-    else:
-        _rank(given)
+    main(__doc__, table, _rank)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import tables
+from ranks import join_gloo, main
 
 _BYTES = 32 * 2**20
 _LINK_BYTES_PER_SECOND = 125e6
@@ -110,11 +111,8 @@ def _rank(options: argparse.Namespace) -> None:
         methods[f"retape, {wire}"] = lambda group=group: (group.reduce(), group.finish())
     if find_spec("torch") is not None:
         import torch
-        import torch.distributed as distributed
 
-        torch.set_num_threads(1)
-        store = f"file://{options.folder}/rendezvous"
-        distributed.init_process_group("gloo", init_method=store, rank=options.rank, world_size=2)
+        distributed = join_gloo(options, 2)
         tensor = torch.from_numpy(gradients.copy())
         methods["gloo"] = lambda: distributed.all_reduce(tensor)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
@@ -140,20 +138,6 @@ def exchange(folder: Path, rank: int, address: Any) -> tuple[Any, ...]:
     while not all((folder / f"address-{other}").exists() for other in range(2)):
         time.sleep(0.01)
     return tuple(tuple(json.loads((folder / f"address-{other}").read_text())) for other in range(2))
-
-
-def main(description: str | None, table: Callable[..., Any], rank: Callable[[argparse.Namespace], None]) -> None:
-    """Print the table, or be one of its ranks."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rank", type=int)
-    for name in ("--folder", "--token"):
-        parser.add_argument(name)
-    given = parser.parse_args()
-    if given.rank is None:
-        table(quick=given.quick)
-    else:
-        rank(given)
 
 
 if __name__ == "__main__":
