@@ -22,23 +22,7 @@ def jacobian(
     has_aux: bool = False,
     batch_size: int | None = None,
 ) -> Callable:
-    """Return a function that computes the Jacobian of `f` by the arguments that `argnums` names.
-
-    For an output of shape ``s`` and an argument of shape ``t`` it has shape ``s + t``; containers nest, the output's outside,
-    the argument's inside. `mode` is "forward" (one column per input element), "reverse" (one row per output element) or
-    "auto" (whichever is fewer); the function runs once. Entries have the argument's dtype, complex where the output is. Of a
-    real output by a complex argument they are df/dx - i df/dy, as the gradient is.
-
-    Rows (columns) are computed in batches: one sweep, every op on `batch_size` of them at once. Without a `batch_size`, up to
-    3 are computed one by one; else the ops of the first 16 tell how many go together, so that none makes an array of over
-    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. A rule of your own that computes
-    outside of NumPy is called for one row at a time, unless a `batch_size` is named. Raises `InputError` for arguments
-    without a derivative, `ValueError` for an unknown mode or a batch size below 1.
-
-    >>> import numpy as np, retape as rt
-    >>> rt.jacobian(lambda x: x**2)(np.array([1.0, 2.0])).tolist()
-    [[2.0, 0.0], [0.0, 4.0]]
-    """
+    """Return a function that computes the Jacobian without a budget; `retape.jacobian` says what it is and raises."""
     if mode not in ("auto", "forward", "reverse"):
         raise ValueError(f"mode={mode!r} is none of: 'auto', 'forward', 'reverse'")
     if batch_size is not None and batch_size < 1:
@@ -113,14 +97,7 @@ def _entries(found: Any, shape: tuple[int, ...], x: Any, y: Any) -> Any:
 
 
 def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, batch_size: int | None = None) -> Callable:
-    """Return a function that computes the Hessian of a scalar function `f`: forward sweeps over its gradient.
-
-    Columns are computed in batches, as those of a `jacobian` are; see there for `batch_size`.
-
-    >>> import numpy as np, retape as rt
-    >>> rt.hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0])).tolist()
-    [[6.0, 0.0], [0.0, 12.0]]
-    """
+    """Return a function that computes the Hessian without a budget; `retape.hessian` says what it is."""
 
     def gradient(*args: Any, **keywords: Any) -> Any:
         return plain_value_and_grad(f, args, argnums, keywords)[2]
@@ -129,16 +106,7 @@ def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, batch_size: int | 
 
 
 def hvp(f: Callable, primals: Sequence, tangents: Sequence) -> Any:
-    """Return the product of the Hessian of a scalar function `f` at `primals` with `tangents`, one entry per argument.
-
-    Reverse over reverse (a Hessian is its own transpose): two gradients' worth of calls, with half the cost of a call that
-    forward over reverse has here. Where memory matters more, ``jvp(grad(f), primals, tangents)`` holds only the gradient's
-    residuals, each with its tangent.
-
-    >>> import numpy as np, retape as rt
-    >>> rt.hvp(lambda x: np.sum(x**3), (np.array([1.0, 2.0]),), (np.array([1.0, 1.0]),))[0].tolist()
-    [6.0, 12.0]
-    """
+    """Return the product of a Hessian and `tangents` without a budget, reverse over reverse; see `retape.hvp`."""
     primals = tuple(primals)
     if not primals:
         raise InputError("hvp needs at least one argument")

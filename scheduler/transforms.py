@@ -89,8 +89,9 @@ def jacobian(
 
     Rows (columns) are computed in batches: one sweep, every op on `batch_size` of them at once. Without a `batch_size`, up to
     3 are computed one by one; else the ops of the first 16 tell how many go together, so that none makes an array of over
-    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. A `memory_budget` (see `grad` for
-    the keywords) bounds the Jacobian, too; a smaller batch takes less.
+    64 MiB. Any batch size gives the same Jacobian up to rounding in products of matrices. A rule of your own that computes
+    outside of NumPy is called for one row at a time, unless a `batch_size` is named. A `memory_budget` (see `grad` for the
+    keywords) bounds the Jacobian, too; a smaller batch takes less.
 
     Raises `InputError` for arguments without a derivative, `ValueError` for an unknown mode or a batch size below 1, and
     under a budget what `grad` raises.

@@ -97,7 +97,7 @@ def end_state(made):
     """The bytes of the last snapshot's parameters and optimizer state."""
     newest, damaged = latest_snapshot(made.snapshot_folder)
     assert not damaged
-    params = init(0)
+    params = made.init(0)
     found = load_snapshot(newest, params_like=params, state_like=made.optimizer.init(params))
     return found.step, [leaf.tobytes() for leaf in flatten((found.params, found.state))[0]]
 

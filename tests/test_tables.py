@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_sharding import crew, together
+from test_sharding import crew, end_state, together
 from test_worker import _Counting, _Failing
 
 import retape as rt
@@ -20,8 +20,6 @@ from retape.cluster import (
     adamw,
     lamb,
     lars,
-    latest_snapshot,
-    load_snapshot,
     momentum,
     sgd,
     train,
@@ -75,13 +73,6 @@ def trained(made, nodes=(1,)):
     outcomes = together(crew(sum(nodes), made), nodes)
     assert [outcome.status for outcome in outcomes] == ["finished"] * sum(nodes), outcomes[0].failure
     return end_state(made)
-
-
-def end_state(made):
-    newest, _ = latest_snapshot(made.snapshot_folder)
-    params = init(0)
-    found = load_snapshot(newest, params_like=params, state_like=made.optimizer.init(params))
-    return found.step, [leaf.tobytes() for leaf in flatten((found.params, found.state))[0]]
 
 
 @pytest.fixture(scope="module")
