@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
 
 from ..checkpoint.errors import MemoryBudgetError
+from ..checkpoint.fences import fenced
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, refusal, with_best_shares
 from ..checkpoint.program import Program
@@ -18,6 +20,7 @@ from ..checkpoint.spilling import spilling
 from ..checkpoint.steps import Compute, Step
 from ..runtime.loops.on_tape import LOOP
 from ..runtime.op import Op
+from ..runtime.ops.casts import READ
 from ..runtime.primitives import is_opaque
 from ..runtime.reverse import record_reverse
 from ..runtime.tape import ShapesOnly, Tape
@@ -73,6 +76,12 @@ class Known:
         """The planner's view of it."""
         return self.lowering.program
 
+    @cached_property
+    def plannable(self) -> Program:
+        """The program as planners get it: what it reads while it runs is made in its place."""
+        calls, call_of = self.tape.calls, self.lowering.call_of
+        return fenced(self.program, {v for v in range(self.program.forward) if calls[call_of[v]][0] is READ})
+
     def forget_values(self) -> None:
         """Let go of the user's arrays: only the reverse sweep's own constants stay."""
         skeleton = Tape(ShapesOnly())
@@ -98,7 +107,7 @@ class Known:
         budget, folder = options.budget_bytes, options.spill
         if folder is None or isinstance(options.planner, SavedPlan):
             return self._recomputing(options)
-        program = with_best_shares(self.program, budget)
+        program = with_best_shares(self.plannable, budget)
         plan = PLANNERS["keep_all"](program, budget)
         if plan is not None:
             return plan
@@ -125,13 +134,13 @@ class Known:
 
     def _recomputing(self, options: Options) -> Plan:
         budget = options.budget_bytes
-        plan = make_plan(self.program, budget, options.planner, effort=options.planning_effort)
+        plan = make_plan(self.plannable, budget, options.planner, effort=options.planning_effort)
         if not self._is_prompt(plan):
-            others = [PLANNERS[name](self.program, budget) for name in PLANNERS if name != plan.planner]
+            others = [PLANNERS[name](self.plannable, budget) for name in PLANNERS if name != plan.planner]
             prompt = [other for other in others if other is not None and self._is_prompt(other)]
             plan = min(prompt, key=lambda plan: plan.work_seconds, default=None)
             if plan is None:
-                raise refusal(self.program, budget)
+                raise refusal(self.plannable, budget)
         return plan
 
     def spill_into(self, file: Callable[[int], None], options: Options) -> None:
@@ -175,9 +184,9 @@ class Known:
         return all(slot <= output or slot in self.constants for slot in inputs if self.is_constant[slot])
 
     def adopt(self) -> None:
-        """Take over the plan's program: its loops have the shares that were planned."""
+        """Take over the shares of the loops that were planned."""
         assert self.plan is not None
-        self.lowering.program = self.plan.program
+        self.lowering.program = replace(self.plan.program, inputs=self.program.inputs, outputs=self.program.outputs)
 
     def write_script(self) -> None:
         """Lay the plan out along the calls of the forward sweep."""

@@ -47,7 +47,7 @@ def plan(
     options = read_options("plan", budget)
     known = recorded(f, args, argnums, has_aux, options)
     if options is None:
-        made = PLANNERS["keep_all"](known.program, float("inf"))
+        made = PLANNERS["keep_all"](known.plannable, float("inf"))
         assert made is not None
     else:
         made = known.settle(options)

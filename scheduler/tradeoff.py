@@ -33,6 +33,6 @@ def tradeoff(
         raise ValueError(f"points={points} must be at least 2: the memory without a budget, and the smallest that works")
     known = recorded(f, args, argnums, has_aux)
     kinds: dict = {}
-    plans = weigh(known.program, points, planner).plans
+    plans = weigh(known.plannable, points, planner).plans
     timed = (replace(plan, projected_seconds=projected_seconds(plan, known, kinds)) for plan in plans)
     return Tradeoff(tuple(timed))

@@ -13,6 +13,7 @@ import retape as rt
 from retape.runtime.parameters import is_same
 from retape.runtime.tape import Tape
 from retape.scheduler import lowering
+from retape.scheduler.follower import Follower
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal(4000)
@@ -46,6 +47,60 @@ def test_a_planned_call_records_nothing(monkeypatch):
         assert same_bits(step(X), expected)
         counts.append(len(recorded))
     assert counts[0] > 200 and counts[1:] == [0, 0]
+
+
+def branches(x):
+    y = x
+    for _ in range(12):
+        y = np.sin(y) * x
+        y = y * 2.0 if np.sum(y) > 1e9 else y + 0.5
+    return np.sum(y)
+
+
+def reads_early_what_comes_late(x):
+    y = np.cos(x) if np.mean(np.exp(x)) > 0 else x
+    for _ in range(12):
+        y = np.sin(y) * x
+    return np.sum(y) * float(rt.stop_gradient(np.max(y)))
+
+
+def indexes_by_what_it_computed(x):
+    y = x
+    for _ in range(6):
+        y = np.sin(y) * x
+        y[y > 0.5] *= 0.7
+    return np.sum(y) + y[int(np.argmax(y))]
+
+
+def loops_until_it_is_small(x):
+    y = x * 4.0
+    while np.max(np.abs(y)) > 1.0:
+        y = np.tanh(y) * 0.95 * np.sqrt(y * y + 0.1)
+    return np.sum(y)
+
+
+def reads_last(x):
+    y = chain(x, steps=8)
+    assert np.sum(np.tanh(x)) < 1e9
+    return y
+
+
+@pytest.mark.parametrize(
+    "f", [branches, reads_early_what_comes_late, indexes_by_what_it_computed, loops_until_it_is_small, reads_last]
+)
+@pytest.mark.parametrize("share", [0.75, 0.5])
+def test_a_program_that_reads_numbers_on_its_way_is_planned_once_and_follows_the_plan(f, share, monkeypatch):
+    left = []
+    leave = Follower.leave
+    monkeypatch.setattr(Follower, "leave", lambda keeper: (left.append(keeper), leave(keeper))[1])
+    budget = int(share * rt.plan(f, X, memory_budget="1GiB").projected_peak_bytes)
+    step = rt.value_and_grad(f, memory_budget=budget, planning_effort=2000)
+    expected = rt.value_and_grad(f)(X)
+    for call in range(3):
+        value, gradient = step(X)
+        assert value == expected[0] and same_bits(gradient, expected[1])
+        assert not call or report_of(step).planner != "online"
+    assert not left
 
 
 def test_a_planned_call_reads_new_values_of_constants_and_leaves_where_their_kind_changes():
