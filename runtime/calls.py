@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, overload
 
 from .op import Op
+from .parameters import is_same
 
 Call = tuple[Op, tuple[int, ...], dict | None, int]
 
@@ -53,6 +54,17 @@ class Calls(Sequence[Call]):
         cut._parameters = self._parameters[:count]
         cut.outputs = self.outputs[:count]
         return cut
+
+    def begins_like(self, other: Calls, count: int) -> bool:
+        """Tell whether the first `count` calls of both are the same: ops, slots and parameters."""
+        end = self._ends[count - 1] if count else 0
+        return (
+            self._ops[:count] == other._ops[:count]
+            and self._ends[:count] == other._ends[:count]
+            and self._inputs[:end] == other._inputs[:end]
+            and self.outputs[:count] == other.outputs[:count]
+            and all(map(is_same, self._parameters[:count], other._parameters[:count]))
+        )
 
     def __len__(self) -> int:
         return len(self._ops)

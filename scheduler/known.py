@@ -57,6 +57,7 @@ class Known:
         self.tape = tape
         self.lowering = lowering
         self.forward_calls = forward_calls
+        self.forward_slots = forward_slots
         self.ends = ends
         self.gradients = gradients
         self.disconnected = disconnected

@@ -14,6 +14,7 @@ from ..runtime import trees
 from .events import Finished, Planned
 from .known import Known
 from .options import Options
+from .paths import Paths
 from .report import Report
 from .run import Outcome, Request, run
 
@@ -23,28 +24,36 @@ _MOST_KNOWN = 32
 class Programs:
     """The programs seen by the form of their arguments, up to 32; `report` tells of the last call.
 
-    The same program with arguments of the same form is planned once, when it comes for the second time.
+    The same program with arguments of the same form is planned once, when it comes for the second time (see `Paths`).
     """
 
     def __init__(self) -> None:
         self.report: Report | None = None
-        self._known: OrderedDict[Any, Known] = OrderedDict()
+        self._seen: OrderedDict[Any, Paths] = OrderedDict()
+
+    def known(self) -> list[Known]:
+        """Return the programs that are remembered."""
+        return [path for paths in self._seen.values() for path in paths.known]
 
     def run(self, request: Request) -> Outcome:
         """Run a request by the plan of the program that it was seen to be, or see what it is."""
         options = request.options
         key = signature(request.args, request.keywords, request.argnums)
-        known = self._known.get(key)
+        paths = self._seen.get(key) or Paths()
+        expected = paths.expected()
         start = time.perf_counter()
-        outcome = run(request, None if known is None else _planned(known, options))
+        outcome = run(request, None if expected is None else _planned(expected, options))
         self.report = replace(outcome.report, seconds=time.perf_counter() - start)
         if options.subscriber is not None:
             options.subscriber(Finished(self.report))
-        if outcome.known is not None and (known is None or not known.is_planless):
-            self._known[key] = outcome.known
-            self._known.move_to_end(key)
-            while len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+        paths.note(expected, outcome.known)
+        self._seen[key] = paths
+        self._seen.move_to_end(key)
+        while len(self.known()) > _MOST_KNOWN:
+            oldest = next(iter(self._seen.values()))
+            oldest.forget(oldest.known[0])
+            if not oldest.known:
+                self._seen.popitem(last=False)
         return outcome
 
 

@@ -24,7 +24,7 @@ def same_bits(a, b):
 
 
 def loops_of(step):
-    return [loop for known in step._programs._known.values() for loop in known.program.loops]
+    return [loop for known in step._programs.known() for loop in known.program.loops]
 
 
 def in_order(report):

@@ -13,6 +13,7 @@ import retape as rt
 from retape.runtime.parameters import is_same
 from retape.runtime.tape import Tape
 from retape.scheduler import lowering
+from retape.scheduler.events import Planned
 from retape.scheduler.follower import Follower
 
 GENERATOR = np.random.default_rng(3)
@@ -101,6 +102,53 @@ def test_a_program_that_reads_numbers_on_its_way_is_planned_once_and_follows_the
         assert value == expected[0] and same_bits(gradient, expected[1])
         assert not call or report_of(step).planner != "online"
     assert not left
+
+
+def follows(x, path):
+    y = x
+    for turn in path:
+        y = np.sin(y) * x if turn else np.tanh(y * x) + 0.1
+    return np.sum(y)
+
+
+def planned_calls(paths):
+    """Return which of the calls along these paths were planned anew, and which followed a plan to its end."""
+    budget = int(0.6 * rt.plan(follows, X, paths[0], memory_budget="1GiB").projected_peak_bytes)
+    events = []
+    step = rt.grad(follows, memory_budget=budget, planning_effort=200, subscriber=events.append)
+    planned, followed = [], []
+    for call, path in enumerate(paths):
+        events.clear()
+        assert same_bits(step(X, path), rt.grad(follows)(X, path))
+        if any(isinstance(event, Planned) for event in events):
+            planned.append(call)
+        if report_of(step).planner != "online":
+            followed.append(call)
+    return planned, followed
+
+
+A, B, C = (tuple(float(c) for c in text) for text in ("1101011100", "1100110101", "1111110000"))
+
+
+@pytest.mark.parametrize(
+    "paths, planned, followed",
+    [
+        ([A] * 5, [1], [1, 2, 3, 4]),
+        ([A, B] + [B] * 4, [1, 2], [2, 3, 4, 5]),  # the first call may be special
+        ([A, B, C] * 5, [1, 2, 8], [4, *range(6, 15)]),
+    ],
+)
+def test_the_paths_of_a_program_that_branches_are_planned_once_each_and_followed_in_the_order_they_came_in(
+    paths, planned, followed
+):
+    found = planned_calls(paths)
+    assert found == (planned, followed)
+
+
+def test_a_program_that_never_takes_a_path_twice_is_planned_no_more_after_two_plans_in_vain():
+    draw = np.random.default_rng(0)
+    paths = list(dict.fromkeys(tuple(draw.integers(2, size=10).astype(float)) for _ in range(12)))
+    assert planned_calls(paths) == ([1, 2], [])
 
 
 def test_a_planned_call_reads_new_values_of_constants_and_leaves_where_their_kind_changes():
