@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,21 @@ import programs
 import tables
 
 _SHARES = (0.9, 0.5)
-_ROUNDS = 3
-_COLUMNS = ("", "calls", "budget\nMiB", "peak,\nMiB", "projected\n/ measured", "CPU s\na call", "projected\n/ measured")
+_ROUNDS, _CALLS = 3, 3
+_COLUMNS = (
+    "",
+    "calls",
+    "budget\nMiB",
+    "peak,\nMiB",
+    "projected\n/ measured",
+    "CPU s\na call",
+    "spread",
+    "projected\n/ measured",
+)
 _NOTES = (
     "Each row in a fresh process: a plan made without running, then calls under it. The budget is a share of the need.",
-    "Peak: by the ledger, of every buffer. CPU s: the least of several calls; projected seconds, in turns with them, too.",
+    f"Peak: by the ledger, of every buffer. CPU s: the median of {_ROUNDS * _CALLS} calls; spread: the range of the middle",
+    f"half, as a share of it. Projected seconds: the median of {_ROUNDS} plans, in turns with {_CALLS} calls each.",
 )
 
 
@@ -35,6 +46,7 @@ def table(*, quick: bool) -> list[dict[str, Any]]:
             f"{row['peak_bytes'] / 2**20:.2f}",
             f"{row['projected_bytes'] / row['peak_bytes']:.4f}",
             f"{row['seconds']:.4f}",
+            f"{100 * row['spread']:.0f} %",
             f"{row['projected_seconds'] / row['seconds']:.2f}",
         ]
         for row in records
@@ -57,10 +69,11 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
     step = rt.value_and_grad(loss, memory_budget=budget)
     for _ in range(2):
         step(*args)
-    calls, projections = [], [plan.projected_seconds or 0.0]
+    calls, projections = [], []
     for _ in range(_ROUNDS):
-        calls += [measure.cpu_seconds(lambda: step(*args)) for _ in range(3)]
         projections.append(rt.plan(loss, *args, memory_budget=budget).projected_seconds or 0.0)
+        calls += [measure.cpu_seconds(lambda: step(*args)) for _ in range(_CALLS)]
+    low, middle, high = statistics.quantiles(calls)
     report = step.report
     assert report is not None
     return {
@@ -69,8 +82,9 @@ def cell(spec: dict[str, Any]) -> dict[str, Any]:
         "budget_bytes": budget,
         "projected_bytes": plan.projected_peak_bytes,
         "peak_bytes": report.peak_bytes,
-        "projected_seconds": min(projections),
-        "seconds": min(calls),
+        "projected_seconds": statistics.median(projections),
+        "seconds": middle,
+        "spread": (high - low) / middle,
     }
 
 

@@ -120,10 +120,10 @@ def _is_writable(base: Any) -> bool:
     return base is not None
 
 
-def constants_bytes(tape: Tape, passed_in: Iterable[Any], roots: Iterable[Any]) -> int:
-    """Return the bytes of the constants on a tape of shapes that the program made itself; what is large is looked up."""
-    counter = Captures(tape, passed_in, roots, {})
+def weighed(tape: Tape, passed_in: Iterable[Any], roots: Iterable[Any]) -> Captures:
+    """Weigh the constants on a tape of shapes: what the program made itself counts; what is large is looked up."""
+    captures = Captures(tape, passed_in, roots, {})
     for slot, value in enumerate(tape.values):
         if isinstance(value, np.ndarray) and slot not in tape.inputs:
-            counter.weigh(slot, value)
-    return counter.held_bytes
+            captures.weigh(slot, value)
+    return captures

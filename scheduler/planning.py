@@ -17,8 +17,8 @@ from ..runtime.array import Array
 from ..runtime.errors import NeedsValueError
 from ..runtime.streams import Rehearsal
 from ..runtime.tape import ShapesOnly, Tape
-from .captures import constants_bytes
-from .following import projected_seconds
+from .captures import weighed
+from .following import called_seconds, projected_seconds
 from .known import Known, complete
 from .loops.record import Loops
 from .loops.states import Files
@@ -36,8 +36,10 @@ def plan(
     """Return the plan by which `grad(f, memory_budget=...)` would run on arguments like `args`; see `grad` for the budget.
 
     `f` is recorded by shapes alone where it can be; a program whose path depends on values is run once, inside the
-    budget. Without a budget the plan keeps everything. Raises `MemoryBudgetError` when no plan fits, and what `grad` raises
-    for a budget that cannot be read.
+    budget. Where a call takes less than 0.4 s, some are made by the plan, to tell what they take; of longer ones, and of
+    those that would write to a disk or run functions of `rt.primitive`, each operation is timed on arrays like its own.
+    Without a budget the plan keeps everything, and nothing is run. Raises `MemoryBudgetError` when no plan fits, and what
+    `grad` raises for a budget that cannot be read.
 
     >>> import numpy as np, retape as rt
     >>> made = rt.plan(lambda w: np.sum(np.tanh(np.tanh(w))), np.zeros(1000), memory_budget="1MiB")
@@ -49,9 +51,11 @@ def plan(
     if options is None:
         made = PLANNERS["keep_all"](known.plannable, float("inf"))
         assert made is not None
-    else:
-        made = known.settle(options)
-    return replace(made, projected_seconds=projected_seconds(made, known))
+        return replace(made, projected_seconds=projected_seconds(made, known))
+    made = known.settle(options)
+    expected = projected_seconds(made, known)
+    called = called_seconds(Request(f, args, {}, argnums, options, has_aux), known, expected)
+    return replace(made, projected_seconds=expected if called is None else called)
 
 
 def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, options: Options | None = None) -> Known:
@@ -81,4 +85,7 @@ def known_by_shapes(f: Callable, args: tuple, argnums: int | Sequence[int], has_
         kept = [leaf._slot for leaf in trees.flatten(aux)[0] if type(leaf) is Array and leaf._level is tape]
         tape.values[: len(slots)] = [None] * len(slots)
         passed_in = [leaf for leaf in trees.flatten(args)[0] if isinstance(leaf, np.ndarray)]
-        return complete(tape, None, end, kept, slots, constants_bytes(tape, passed_in, args))
+        captures = weighed(tape, passed_in, args)
+        known = complete(tape, None, end, kept, slots, captures.held_bytes)
+        known.held_elsewhere = captures.held_elsewhere
+        return known

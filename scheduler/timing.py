@@ -8,7 +8,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,17 +24,19 @@ _ROUNDS, _MOST_REPEATS = 3, 1024
 _LEAST_SECONDS = 1.5e-4  # of one round: reading the clock takes up to some microseconds
 _MOST_SECONDS = 0.5
 _MOST_COPIES, _MOST_COPIED_BYTES = 8, 4 * 2**20
-_NUMBERS = np.linspace(0.05, 0.95, 61)
+_NUMBERS = 65_537
+
+Place = Literal["fresh", "buffer", "operand"]  # where a result goes: into new memory, a recycled buffer, over an input
 
 
 def ops_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] | None = None) -> tuple[float, float]:
     """Return the seconds that a plan's ops take, those that make values of the forward sweep and those of the reverse sweep.
 
-    Each is measured on arrays of its own shape, calls of one kind together; whether the result goes into a buffer that was
-    in use before or into fresh memory makes a difference. What half a second is not enough for, or what does not run on
-    stand-ins, is taken from its estimate, in the proportion found for other calls. It takes the memory of one call at a
-    time, and up to 4 MiB for more of the same arrays where the plan holds so much: caches shall be as cold as they are
-    then. `kinds` keeps what was measured for the next plan of the program.
+    Each is measured on arrays of its own shape, calls of one kind together; whether the result goes into fresh memory, into
+    a buffer that was in use before or over an operand makes a difference. What half a second is not enough for, or what
+    does not run on stand-ins, is taken from its estimate, in the proportion found for other calls. It takes the memory of
+    one call at a time, and up to 4 MiB for more of the same arrays where the plan holds so much: caches shall be as cold
+    as they are then. `kinds` keeps what was measured for the next plan of the program.
     """
     pin_allocator()
     tape, costs = lowering.tape, plan.program.costs
@@ -43,15 +45,15 @@ def ops_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] |
     unmeasured = [0.0, 0.0]
     pool, held_bytes = _Pool(), plan.projected_peak_bytes
     counts = Counter(_made(plan, lowering))
-    for value, is_fresh in sorted(counts, key=lambda made: -counts[made] * costs[made[0]]):
-        count, sweep = counts[value, is_fresh], int(value >= plan.program.forward)
+    for value, place in sorted(counts, key=lambda made: -counts[made] * costs[made[0]]):
+        count, sweep = counts[value, place], int(value >= plan.program.forward)
         op, inputs, parameters, output = tape.calls[lowering.call_of[value]]
         phantoms = [tape.phantoms[slot] for slot in inputs]
-        kind = (op, is_fresh, *map(_layout, phantoms), repr(parameters))
+        kind = (op, place, *map(_layout, phantoms), repr(parameters))
         if kind not in kinds and left > 0:
             start = time.thread_time()
             kinds[kind] = _measured(
-                op, phantoms, parameters, tape.phantoms[output], is_fresh=is_fresh, held_bytes=held_bytes, pool=pool
+                op, phantoms, parameters, tape.phantoms[output], place=place, held_bytes=held_bytes, pool=pool
             )
             left -= time.thread_time() - start
         seconds = kinds.get(kind)
@@ -65,21 +67,21 @@ def ops_seconds(plan: Plan, lowering: Lowering, kinds: dict[Any, float | None] |
     return forward, later
 
 
-def _made(plan: Plan, lowering: Lowering) -> Iterator[tuple[int, bool]]:
-    """Yield the values in the order of computing, and whether each goes into fresh memory: as the ledger recycles buffers."""
+def _made(plan: Plan, lowering: Lowering) -> Iterator[tuple[int, Place]]:
+    """Yield the values in the order of computing, and where each goes: as the ledger recycles buffers."""
     sizes = plan.program.sizes
     idle: Counter[int] = Counter()
     idle_bytes = 0
     for step, during, live in plan.memory():
         size = sizes[step.value]
         if isinstance(step, Compute):
-            is_fresh = size >= SMALLEST and step.overwrites < 0
+            place: Place = "operand" if step.overwrites >= 0 else "fresh" if size >= SMALLEST else "buffer"
             op, made = _call(lowering, step.value)
-            if is_fresh and idle[size] and takes_buffer(op, made):
+            if place == "fresh" and idle[size] and takes_buffer(op, made):
                 idle[size] -= 1
                 idle_bytes -= size
-                is_fresh = False
-            yield step.value, is_fresh
+                place = "buffer"
+            yield step.value, place
             excess = during + idle_bytes - plan.projected_peak_bytes
             for other in sorted(idle, reverse=True) if excess > 0 else ():
                 while idle[other] and excess > 0:
@@ -101,7 +103,7 @@ def _layout(phantom: Any) -> Any:
 
 
 def _measured(
-    op: Op, phantoms: list, parameters: dict | None, made: Any, *, is_fresh: bool, held_bytes: int, pool: _Pool
+    op: Op, phantoms: list, parameters: dict | None, made: Any, *, place: Place, held_bytes: int, pool: _Pool
 ) -> float | None:
     """Return the least seconds of a few runs of `op`, whose result is like `made`; None where it does not run.
 
@@ -109,7 +111,8 @@ def _measured(
     """
     if OPS.get(op.name) is not op or not _is_ours(op.run) or op in TAKING_NO_ARRAYS:
         return None
-    into = op.run_into if not is_fresh and not op.reads_target else None
+    is_fresh, is_update = place == "fresh", place == "operand" and op.reads_target
+    into = op.run_into if not is_fresh and (is_update or not op.reads_target) else None
     function = into or op.run
     if parameters:
         function = functools.partial(function, **parameters)
@@ -117,7 +120,7 @@ def _measured(
     copies = max(1, min(_MOST_COPIES, min(held_bytes, _MOST_COPIED_BYTES) // max(nbytes, 1)))
     arrays = [pool.take(phantom, copies) for phantom in phantoms]
     if into is not None:
-        arrays.insert(0, [np.full_like(made, 0) for _ in range(copies)])
+        arrays.insert(0, arrays[op.overwrites or 0] if is_update else [np.full_like(made, 0) for _ in range(copies)])
     turns = itertools.cycle(list(zip(*arrays, strict=True)) or [()])
     held = max(1, _MOST_COPIED_BYTES // max(made.nbytes, 1)) if is_fresh else 1
     least, rounds, repeats = math.inf, 0, min(held, 2 * _MOST_COPIES)
@@ -165,11 +168,18 @@ class _Pool:
         return kept[:count]
 
 
+@functools.cache
+def _numbers() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0.05, 0.95, _NUMBERS)
+
+
 def _stand_in(phantom: Any) -> Any:
-    """Return an array like `phantom`: of numbers between 0 and 1, and of zeros where they may be indices."""
+    """Return an array like `phantom`: of numbers between 0 and 1 in no order, and of zeros where they may be indices."""
     made = np.zeros_like(phantom)
     if phantom.dtype.kind in "fc":
-        made[...] = np.resize(_NUMBERS, phantom.shape[-1:])
+        made[...] = np.resize(_numbers(), phantom.shape)
         if phantom.ndim > 1 and phantom.shape[-1] == phantom.shape[-2]:
             made[..., range(phantom.shape[-1]), range(phantom.shape[-1])] += phantom.shape[-1]  # for it may be inverted
+    elif phantom.dtype.kind == "b":
+        made[...] = np.resize(_numbers() > 0.5, phantom.shape)
     return made

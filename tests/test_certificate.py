@@ -16,6 +16,7 @@ from retape.runtime import trees
 from retape.scheduler import following, timing
 from retape.scheduler.known import Known
 from retape.scheduler.planning import recorded
+from retape.scheduler.run import run
 
 GENERATOR = np.random.default_rng(3)
 
@@ -110,6 +111,29 @@ def test_seconds_are_measured_once_for_each_kind_of_call_and_never_of_what_the_u
     plan = rt.plan(f, np.ones(100))
     assert plan.projected_seconds is not None and plan.projected_seconds > 0
     assert measured.count("sin") == 1 and runs == []
+
+
+def test_short_calls_are_made_to_time_them_and_none_of_what_the_user_wrote_or_what_fails(monkeypatch):
+    made = []
+    monkeypatch.setattr(following, "run", lambda *how: made.append(how) or run(*how))
+    generator = rt.random.Generator(7)
+    before = generator.state
+
+    def noisy(x):
+        return np.sum(np.sin(x) * generator.normal(size=x.shape))
+
+    def seconds(f, x):
+        return rt.plan(f, x, memory_budget="1MiB").projected_seconds or 0.0
+
+    assert seconds(noisy, np.ones(50)) > 0
+    assert 2 <= len(made) <= 9 and generator.state == before
+    made.clear()
+    cube = rt.primitive(lambda x: x**3, infer=lambda x: x)
+    cube.defvjp(lambda g, x: 3 * g * x**2)
+    assert seconds(lambda x: np.sum(cube(x)), np.ones(50)) > 0
+    assert made == []
+    assert seconds(lambda a: np.sum(np.linalg.inv(a)), np.zeros((3, 3))) > 0
+    assert len(made) == 1
 
 
 def test_seconds_of_waiting_for_a_disk_are_projected_too():

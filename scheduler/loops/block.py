@@ -21,7 +21,7 @@ from ...runtime.streams import Journal, Rehearsal
 from ...runtime.tape import ShapesOnly, Tape
 from ..actions import Layout
 from ..buffers import Ledger
-from ..captures import Captures, constants_bytes
+from ..captures import Captures, weighed
 from ..executor import Executor
 from ..follower import Follower
 from ..keeper import OnlineKeeper, Refused
@@ -113,7 +113,7 @@ class _BlockCall:
         tape.arrival = arrive
         traced_steps = self._traced(None, given)
         calls = len(tape.calls)
-        program, _ = self._completed(traced_steps, Lowering(tape), given, constants_bytes(tape, self._arrays(), ()))
+        program, _ = self._completed(traced_steps, Lowering(tape), given, weighed(tape, self._arrays(), ()).held_bytes)
         program.known.forget_values()
         return program, self._made_by_shapes(traced_steps, calls)
 
