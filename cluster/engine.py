@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -131,6 +132,16 @@ def whereabouts() -> tuple[str, str]:
     if ray is None or not ray.is_initialized():
         return "", "127.0.0.1"
     return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+
+def end_when_told() -> None:
+    """Has SIGTERM end this process at once where it is a Ray actor's; called while the actor is made, in the main thread.
+
+    Ray's own handler lets calls in progress end first, and a worker's is the run.
+    """
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def check_size(ray: Any, workers: int, threads: int) -> None:

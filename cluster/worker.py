@@ -23,7 +23,7 @@ from .comm.group import Formation, Group
 from .comm.layout import Layout
 from .comm.mesh import Address, listen
 from .data import Feed, Order, check_length, fetch, take
-from .engine import whereabouts
+from .engine import end_when_told, whereabouts
 from .errors import AbortedError, DeadlineError, MessageError, RunError
 from .fingerprint import fingerprint, parameters
 from .gradients import Gradients
@@ -58,6 +58,7 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
+        end_when_told()
         self.job = job
         self.step = 0
         self._process = own_process()
