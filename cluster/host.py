@@ -60,7 +60,7 @@ def held(config: TrainConfig, params: Any, state: Any, *, data: Source | None = 
     layout = Layout.of(leaves)
     params_bytes, state_bytes = _size(leaves), _size(flatten(state)[0])
     is_sharded = config.shard_optimizer and workers > 1
-    slots = workers * slot_count(even_runs(config.shard_count, workers), config.shard_count) + 1
+    slots = workers * slot_count(even_runs(config.shard_count, workers), config.shard_count) + (workers > 1)
     return Held(
         arena=layout.slot_bytes * (slots + SHARED_SLOTS * is_sharded),
         params=params_bytes * (spares + (0 if is_sharded else workers)),

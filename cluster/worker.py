@@ -300,7 +300,7 @@ class Worker:
         losses = gradients.compute(params, self.step, feed.next, pieces)
         report = gradients.report
         computed, self._phase = time.perf_counter(), "reducing"
-        due = self.step % config.check_every == 0
+        due = group.formation.world > 1 and self.step % config.check_every == 0
         digest = digest_words(self.params) if due else (0.0, 0.0)
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)
