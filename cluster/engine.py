@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import ClusterSizeError
+from .errors import ClusterSizeError, RunError
 
 _START_SECONDS = 120.0
 _OBJECT_STORE_BYTES = 80 * 2**20
@@ -60,8 +60,8 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
                 )
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
             folder = _temporary_folder()
-            ray.init(
-                address="local",
+            start(
+                ray,
                 num_cpus=max(_cores(), cpus) if oversubscribe else _cores(),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES + 2 * payload_bytes,
@@ -76,6 +76,24 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(ray: Any, **options: Any) -> None:
+    """Starts Ray on this machine, and tries once more where it does not come up in time: a machine that is busy may be late.
+
+    Raises ``RunError`` after the second time.
+    """
+    for attempt in (1, 2):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            if attempt == 2:
+                raise RunError(
+                    f"Ray did not start on this machine, twice ({error}): see that it has free memory and time, or "
+                    "start Ray yourself (ray start --head) and name its address (--address)"
+                ) from error
 
 
 @contextmanager

@@ -109,8 +109,7 @@ class Worker:
         self.state = state
         self._tables: Tables | None = None
         if job.used_rows is not None:
-            example = fetch(job.data, np.zeros(1, np.int64))
-            self._tables = Tables(job.loss, job.used_rows, self.params, example, self.config.global_batch)
+            self._tables = Tables.of(job.loss, job.used_rows, self.params, job.data, self.config)
         self.layout = Layout.of(flatten(self.params)[0]) if self._tables is None else self._tables.layout(self.params)
         self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
