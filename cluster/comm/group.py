@@ -14,9 +14,10 @@ import numpy as np
 
 from ...runtime.landing import Landing
 from .adding import add_scaled, add_up
+from .feed import Feed
 from .layout import Layout, Span
 from .mesh import Address, Waiting
-from .net import Feed, Net
+from .net import Net
 from .shm import Arena, arena_path
 from .sums import Run, Split, balanced, even_runs, expression, puts, slot_count, subtrees
 
