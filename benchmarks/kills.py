@@ -153,8 +153,8 @@ def _timed(struck: Path, notices: list[tuple[float, str]], steps: list[tuple[flo
     """What the workers wrote when they struck, with the seconds to the notice and to the first new step."""
     made = []
     losses = [at for at, sentence in notices if "lost (" in sentence or "was lost after" in sentence]
-    for path in sorted(struck.iterdir(), key=lambda path: json.loads(path.read_text())["at"]):
-        strike = json.loads(path.read_text())
+    # Whoever took an order and was lost to another one before it struck has left it under a hidden name.
+    for strike in sorted((json.loads(path.read_text()) for path in struck.glob("[0-9]*")), key=lambda each: each["at"]):
         at = strike.pop("at")
         known = max((step for when, step in steps if when <= at), default=0)
         notice = next((when for when in losses if when > at), None)
@@ -253,8 +253,8 @@ def _arm(orders: Path, struck: Path) -> None:
 
     def blow(name: str, order: dict[str, Any]) -> None:
         done = {**order, "rank": here["rank"], "at": time.monotonic()}
-        (struck / f".{name}").write_text(json.dumps(done))
-        (struck / f".{name}").rename(struck / name)
+        (struck / f".{name}-done").write_text(json.dumps(done))
+        (struck / f".{name}-done").rename(struck / name)
         os.kill(os.getpid(), signal.Signals[order["signal"]])
 
     def spied(original: Any, phase: str) -> Any:

@@ -158,8 +158,10 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
     )
     loss, params = model.loss, (whole := model.init(options.seed))
     indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
+    layout = None
     if model.used_rows is not None:
         tables = Tables(loss, model.used_rows, params, model.train.batch(indices[:1]), len(indices))
+        layout = tables.layout(whole)
         loss, params = tables.loss, tables.small(params, model.train.batch(indices))
     share = model.train.batch(indices[: config.shard_batch])
     needed = plan(loss, params, share, memory_budget=None).unbudgeted_peak_bytes
@@ -167,7 +169,8 @@ def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
         folder = absolute(options.snapshots_at or join(absolute(options.out), SNAPSHOT_FOLDER))
         resume_from, _ = find_snapshot(folder, options.resume)
         before = None if resume_from is None else settings(resume_from).get("memory_budget")
-        budget = automatic(config, whole, _optimizer(options), model.train, spares=options.spares, before=before)
+        optimizer = _optimizer(options)
+        budget = automatic(config, whole, optimizer, model.train, layout=layout, spares=options.spares, before=before)
     else:
         budget = resolve_budget(options.memory_budget, needed)
     print(

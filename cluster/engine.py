@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import ClusterSizeError
+from .errors import ClusterSizeError, RunError
 
 _START_SECONDS = 120.0
 _OBJECT_STORE_BYTES = 80 * 2**20
@@ -59,8 +60,8 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
                 )
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
             folder = _temporary_folder()
-            ray.init(
-                address="local",
+            start(
+                ray,
                 num_cpus=max(_cores(), cpus) if oversubscribe else _cores(),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES + 2 * payload_bytes,
@@ -75,6 +76,24 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
         ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def start(ray: Any, **options: Any) -> None:
+    """Starts Ray on this machine, and tries once more where it does not come up in time: a machine that is busy may be late.
+
+    Raises ``RunError`` after the second time.
+    """
+    for attempt in (1, 2):
+        try:
+            ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            if attempt == 2:
+                raise RunError(
+                    f"Ray did not start on this machine, twice ({error}): see that it has free memory and time, or "
+                    "start Ray yourself (ray start --head) and name its address (--address)"
+                ) from error
 
 
 @contextmanager
@@ -131,6 +150,16 @@ def whereabouts() -> tuple[str, str]:
     if ray is None or not ray.is_initialized():
         return "", "127.0.0.1"
     return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+
+
+def end_when_told() -> None:
+    """Has SIGTERM end this process at once where it is a Ray actor's; called while the actor is made, in the main thread.
+
+    Ray's own handler lets calls in progress end first, and a worker's is the run.
+    """
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def check_size(ray: Any, workers: int, threads: int) -> None:

@@ -51,16 +51,24 @@ class Held:
         return ", ".join(f"{name} {format_bytes(size)}" for name, size in found if size)
 
 
-def held(config: TrainConfig, params: Any, state: Any, *, data: Source | None = None, spares: int = 0) -> Held:
+def held(
+    config: TrainConfig,
+    params: Any,
+    state: Any,
+    *,
+    layout: Layout | None = None,
+    data: Source | None = None,
+    spares: int = 0,
+) -> Held:
     """What all workers of ``config``, and the ``spares``, hold when they share one host with a Ray of their own.
 
-    ``params`` and ``state`` are those of one replica.
+    ``params`` and ``state`` are those of one replica, ``layout`` is that of its gradients where they travel by rows.
     """
     leaves, workers = flatten(params)[0], config.workers
-    layout = Layout.of(leaves)
+    layout = layout or Layout.of(leaves)
     params_bytes, state_bytes = _size(leaves), _size(flatten(state)[0])
     is_sharded = config.shard_optimizer and workers > 1
-    slots = workers * slot_count(even_runs(config.shard_count, workers), config.shard_count) + 1
+    slots = workers * slot_count(even_runs(config.shard_count, workers), config.shard_count) + (workers > 1)
     return Held(
         arena=layout.slot_bytes * (slots + SHARED_SLOTS * is_sharded),
         params=params_bytes * (spares + (0 if is_sharded else workers)),
@@ -73,15 +81,22 @@ def held(config: TrainConfig, params: Any, state: Any, *, data: Source | None = 
 
 
 def automatic(
-    config: TrainConfig, params: Any, optimizer: Optimizer, data: Source, *, spares: int = 0, before: int | None = None
+    config: TrainConfig,
+    params: Any,
+    optimizer: Optimizer,
+    data: Source,
+    *,
+    layout: Layout | None = None,
+    spares: int = 0,
+    before: int | None = None,
 ) -> int:
     """The bytes that ``memory_budget="auto"`` stands for, for workers that share this host.
 
-    ``before`` is the budget of the snapshot that the run goes on from: microbatches, and with them the bits, follow from the
-    budget, so that it is kept as long as there is room for it. Raises ``ConfigError`` where nothing is left, and
-    ``OSError`` where the system does not tell what is free.
+    ``layout`` is that of the gradients where they travel by rows. ``before`` is the budget of the snapshot that the run goes
+    on from: microbatches, and with them the bits, follow from the budget, so that it is kept as long as there is room for it.
+    Raises ``ConfigError`` where nothing is left, and ``OSError`` where the system does not tell what is free.
     """
-    found = held(config, params, optimizer.init(params), data=data, spares=spares)
+    found = held(config, params, optimizer.init(params), layout=layout, data=data, spares=spares)
     if before is not None and found.total + config.workers * before <= available_bytes():
         return before
     return fair_budget(automatic_budget(), found, config.workers)

@@ -21,7 +21,7 @@ from .comm.group import Formation
 from .comm.mesh import Address
 from .data import as_source
 from .errors import RunError
-from .fingerprint import check_same
+from .fingerprint import check_same, check_same_parameters
 from .folder import find_snapshot, held, newest_good, set_aside, set_aside_newer
 from .job import SNAPSHOT_FOLDER, Job, Outcome, Ready, TrainConfig
 from .optimizers import Optimizer, constant
@@ -154,7 +154,10 @@ def _meet(meeting: Any, worker: Worker, ready: Ready, rank: int, world: int, tok
     barrier()
     known = ray.get(meeting.all.remote())
     ranks = range(world)
-    check_same([known[each][0].fingerprint for each in ranks], [f"worker {each} on {known[each][0].host}" for each in ranks])
+    readies = [known[each][0] for each in ranks]
+    names = [f"worker {each} on {ready.host}" for each, ready in enumerate(readies)]
+    check_same([ready.fingerprint for ready in readies], names)
+    check_same_parameters([ready.parameters for ready in readies], names)
     firsts = [each for each in ranks if each == 0 or known[each][0].node != known[each - 1][0].node]
     if len(firsts) > len({known[each][0].node for each in ranks}):
         raise RunError("Ray Train's ranks do not stand node by node: the sum over shared memory needs that")

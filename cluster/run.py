@@ -23,7 +23,7 @@ from .optimizers import Optimizer, constant
 from .status import StatusFile
 from .stopping import stop_signals
 from .supervisor import State
-from .tables import UsedRows, check_by_rows
+from .tables import Tables, UsedRows, check_by_rows
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ def train(
         resume_from, damaged = find_snapshot(saved, resume)
         before = None if resume_from is None else snapshots.settings(resume_from).get("memory_budget")
         if is_automatic:
-            fair = automatic(config, init(config.seed), optimizer, source, spares=spares, before=before)
+            params = init(config.seed)
+            layout = None if used_rows is None else Tables.of(loss, used_rows, params, source, config).layout(params)
+            fair = automatic(config, params, optimizer, source, layout=layout, spares=spares, before=before)
             config = replace(config, memory_budget=fair)
             say(f"memory budget: {format_bytes(fair)} for each worker's gradients, by what this host has free")
         if before not in (None, config.memory_budget) and microbatch == "auto":

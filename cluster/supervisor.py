@@ -35,9 +35,10 @@ from .instructions import (
 )
 from .job import Failure, Outcome, Ready
 
-# A run whose workers die this often without one finished step has a cause that replacing them does not cure. What is lost
-# with one formation counts once, for a node may take many workers with it.
-BARREN_LOSSES = 3
+# A run whose formations fail this often without one finished step, or that loses each of its workers so often while they
+# start, has a cause that replacing them does not cure. What is lost with one formation counts once, for a node may take
+# many workers with it.
+BARREN_FORMATIONS, BARREN_STARTS = 5, 3
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Member:
 class State:
     """A run as the supervisor sees it. ``formed`` holds the numbers of the workers that work together, rank by rank.
 
-    ``wanted`` workers and ``spares`` in reserve are aimed at. ``losses`` counts the mishaps since the step ``lost_at``.
-    ``unfit`` places are left empty.
+    ``wanted`` workers and ``spares`` in reserve are aimed at. ``failed_formations`` and ``failed_starts`` count the mishaps
+    since the step ``lost_at``. ``unfit`` places are left empty.
     """
 
     wanted: int
@@ -68,7 +69,8 @@ class State:
     workers: Mapping[int, Member] = field(default_factory=dict)
     formed: tuple[int, ...] = ()
     started: int = 0
-    losses: int = 0
+    failed_formations: int = 0
+    failed_starts: int = 0
     lost_at: int = -1
     unfit: int = 0
     is_stopping: bool = False
@@ -161,7 +163,7 @@ def _ended(state: State, number: int, outcome: Outcome) -> tuple[State, list[Ins
             Say(f"worker {outcome.rank} gave up after step {max(outcome.step, 0)}: {failure.text}; all begin again there")
         )
     if outcome.status == "aborted" and number == state.formed[0] and all(member in state.workers for member in state.formed):
-        state = _counted(state, failure)
+        state = _counted(state, failure, formations=1)
     return state, made
 
 
@@ -169,7 +171,7 @@ def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
     workers = dict(state.workers)
     gone = workers.pop(event.number)
     is_first = gone.status == "running" and all(number in state.workers for number in state.formed)
-    state = _counted(state, None, is_first or gone.status in ("starting", "taking over"))
+    state = _counted(state, None, formations=is_first, starts=gone.status in ("starting", "taking over"))
     made: list[Instruction] = [Kill(event.number, event.reason, event.is_silent)]
     survivors = tuple(number for number in state.formed if number in workers)
     state = replace(state, workers=workers, shrink=state.shrink or event.is_out_of_memory)
@@ -193,13 +195,16 @@ def _unfit(state: State, number: int, failure: Exception) -> tuple[State, list[I
     return replace(state, workers=workers, unfit=state.unfit + 1), [Kill(number, "its bits would differ"), said]
 
 
-def _counted(state: State, failure: Failure | None, mishaps: int = 1) -> State:
+def _counted(state: State, failure: Failure | None, *, formations: int = 0, starts: int = 0) -> State:
     """Counts mishaps; too many without a finished step end the run."""
-    losses = mishaps + (0 if state.step > state.lost_at else state.losses)
-    state = replace(state, losses=losses, lost_at=state.step)
-    if losses > max(BARREN_LOSSES, state.wanted + state.spares):
+    if state.step > state.lost_at:
+        state = replace(state, failed_formations=0, failed_starts=0)
+    formations, starts = state.failed_formations + formations, state.failed_starts + starts
+    state = replace(state, failed_formations=formations, failed_starts=starts, lost_at=state.step)
+    if formations > BARREN_FORMATIONS or starts > BARREN_STARTS * (state.wanted + state.spares):
         cause = failure or WorkerDiedError(
-            f"{losses} times workers died in step {max(state.step, 0) + 1}, one after the other: replacing them does not help"
+            f"{formations + starts} times workers died in step {max(state.step, 0) + 1}, one after the other: replacing them "
+            "does not help"
         )
         return replace(state, failure=state.failure or cause)
     return state

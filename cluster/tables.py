@@ -20,6 +20,7 @@ import numpy as np
 from ..runtime.trees import flatten, flatten_with_paths, map_leaves, unflatten
 from .comm.layout import Layout
 from .comm.pieces import Piece
+from .data import Source, fetch
 from .errors import ConfigError, RunError
 from .job import TrainConfig
 from .optimizers import Optimizer
@@ -52,6 +53,11 @@ class Tables:
             leaf = paths.index(path)
             self._names[leaf], self._most[leaf] = name, min(len(leaves[leaf]), np.size(ids) * examples)
         self._numbers: dict[int, np.ndarray] = {}
+
+    @staticmethod
+    def of(loss: Callable[[Any, Any], Any], used_rows: UsedRows, params: Any, data: Source, config: TrainConfig) -> "Tables":
+        """Those of a run on ``data``, whose first example tells what there is to know."""
+        return Tables(loss, used_rows, params, fetch(data, np.zeros(1, np.int64)), config.global_batch)
 
     def layout(self, params: Any) -> Layout:
         """Where the gradients lie: there is room for as many rows of each table as a step can use."""

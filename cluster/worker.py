@@ -23,7 +23,7 @@ from .comm.group import Formation, Group
 from .comm.layout import Layout
 from .comm.mesh import Address, listen
 from .data import Feed, Order, check_length, fetch, take
-from .engine import whereabouts
+from .engine import end_when_told, whereabouts
 from .errors import AbortedError, DeadlineError, MessageError, RunError
 from .fingerprint import fingerprint, parameters
 from .gradients import Gradients
@@ -58,6 +58,7 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
+        end_when_told()
         self.job = job
         self.step = 0
         self._process = own_process()
@@ -108,8 +109,7 @@ class Worker:
         self.state = state
         self._tables: Tables | None = None
         if job.used_rows is not None:
-            example = fetch(job.data, np.zeros(1, np.int64))
-            self._tables = Tables(job.loss, job.used_rows, self.params, example, self.config.global_batch)
+            self._tables = Tables.of(job.loss, job.used_rows, self.params, job.data, self.config)
         self.layout = Layout.of(flatten(self.params)[0]) if self._tables is None else self._tables.layout(self.params)
         self._rows.keep_until(self.step)
         self._scores: dict[str, float] = {}
@@ -299,7 +299,7 @@ class Worker:
         losses = gradients.compute(params, self.step, feed.next, pieces)
         report = gradients.report
         computed, self._phase = time.perf_counter(), "reducing"
-        due = self.step % config.check_every == 0
+        due = group.formation.world > 1 and self.step % config.check_every == 0
         digest = digest_words(self.params) if due else (0.0, 0.0)
         # Without a budget nothing is measured; -1 stands for that among the numbers.
         peak, projected = (-1, -1) if report is None else (report.peak_bytes, report.projected_bytes)

@@ -52,10 +52,12 @@ def pytest_collection_modifyitems(items):
 def ray():
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     ray = pytest.importorskip("ray")
+    from retape.cluster.engine import start
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ray.init(
-            address="local",
+        start(
+            ray,
             num_cpus=4,
             include_dashboard=False,
             log_to_driver=False,

@@ -153,8 +153,10 @@ def test_more_workers_than_cpus_are_refused_with_both_numbers(ray, tmp_path):
         train(**problem(), steps=2, workers=8, out=tmp_path)
 
 
-@pytest.mark.parametrize("shard_optimizer", [False, True])
-def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tmp_path, shard_optimizer):
+@pytest.mark.parametrize(
+    ("strike", "shard_optimizer"), [(signal.SIGTERM, False), (signal.SIGKILL, True)], ids=["told to end", "killed"]
+)
+def test_a_lost_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tmp_path, strike, shard_optimizer):
     settings = {**problem(), "steps": 40, "snapshot_every": 7, "shard_optimizer": shard_optimizer}
     plain = settings["loss"]
     marker = tmp_path / "died"
@@ -163,7 +165,8 @@ def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tm
         if (tmp_path / "out" / "snapshots" / "step-000000007.snapshot").exists():
             try:
                 marker.touch(exist_ok=False)
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), strike)
+                (tmp_path / "went on").touch()
             except FileExistsError:
                 pass
         return plain(params, batch)
@@ -171,6 +174,7 @@ def test_a_killed_worker_is_replaced_and_the_end_state_has_the_same_bits(ray, tm
     told = []
     result = train(**{**settings, "loss": loss}, out=tmp_path / "out", on_event=told.append)
     assert marker.exists() and any("was lost after step" in sentence for sentence in told)
+    assert not (tmp_path / "went on").exists()
     whole = train(**{**settings, "shard_optimizer": False}, out=tmp_path / "whole")
     for name in "ab":
         assert result.params[name].tobytes() == whole.params[name].tobytes()
@@ -186,7 +190,7 @@ def test_workers_that_die_again_and_again_in_one_step_end_the_run(ray, tmp_path)
     def loss(params, batch):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(WorkerDiedError, match=r"4 times workers died in step 1.*snapshots/step-.*resume"):
+    with pytest.raises(WorkerDiedError, match=r"6 times workers died in step 1.*snapshots/step-.*resume"):
         train(**{**problem(), "loss": loss}, steps=5, out=tmp_path)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retape.cluster.comm import frames, shm
+from retape.cluster.comm import frames, mesh, shm
 from retape.cluster.comm.adding import BLOCK_BYTES, add_up
 from retape.cluster.comm.bfloat16 import rounded, widened
 from retape.cluster.comm.group import Formation, Group
@@ -353,7 +353,9 @@ def test_every_byte_of_a_header_is_guarded():
             frames.unpack(spoiled, KEY, generation=3, operation=7)
 
 
-def test_strangers_on_the_port_are_refused_and_do_not_disturb_the_run():
+def test_strangers_on_the_port_are_refused_and_do_not_disturb_the_run(monkeypatch):
+    monkeypatch.setattr(mesh, "_GREETING_SECONDS", 30.0)  # longer than the run may take: no stranger is waited for
+
     formation = formed(2, (1, 1))
     listeners = [listen("127.0.0.1") for _ in range(2)]
     addresses = tuple(listener.getsockname() for listener in listeners)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from test_sharding import crew, init, job, together
 
-from retape.cluster import TrainConfig, adamw
+from retape.cluster import TrainConfig, adamw, sgd
 from retape.cluster import host as hosts
 from retape.cluster import snapshot as snapshots
 from retape.cluster.data import as_source
 from retape.cluster.errors import ConfigError
 from retape.cluster.host import automatic, fair_budget, held
+from retape.cluster.tables import Tables
 
 
 def config(workers, **settings):
@@ -66,6 +67,15 @@ def test_an_automatic_budget_is_an_equal_share_of_what_is_left(free, workers):
     found = held(config(workers), *replica(), data=DATA)
     budget = automatic(config(workers), init(0), adamw(), DATA)
     assert workers * budget + found.total <= 0.9 * FREE_BYTES < workers * (budget + 1) + found.total
+
+
+def test_a_table_whose_rows_travel_takes_the_room_of_those_that_a_step_can_use(free):
+    params = {"rows": np.zeros((10**5, 8)), "w": np.zeros(8)}
+    data, step = as_source(np.zeros((50, 3), np.int64)), config(2)
+    tables = Tables.of(lambda params, batch: 0.0, lambda batch: {"rows": batch}, params, data, step)
+    whole, narrow = (held(step, params, {}, layout=layout) for layout in (None, tables.layout(params)))
+    assert narrow.arena < whole.arena / 100 and narrow.params == whole.params
+    assert automatic(step, params, sgd(), data, layout=tables.layout(params)) > automatic(step, params, sgd(), data)
 
 
 @pytest.mark.parametrize(("before", "is_kept"), [(10**8, True), (4 * 10**8, False)])

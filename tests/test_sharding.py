@@ -147,11 +147,11 @@ def test_pieces_cover_every_element_once_and_are_of_one_size_to_a_block(world):
         assert abs(size - total / world) <= 2 * 8 * BLOCK
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_norm_has_the_same_bits_from_any_pieces(dtype):
+@pytest.mark.parametrize(("dtype", "error"), [(np.float32, 1e-8), (np.float64, 1e-14)])
+def test_a_norm_has_the_same_bits_from_any_pieces(dtype, error):
     leaf = np.random.default_rng(1).standard_normal((71, 3001)).astype(dtype)
     layout, whole = Layout.of([leaf]), block_sums(leaf)
-    assert root(whole) == pytest.approx(np.linalg.norm(leaf.astype(np.float64)), rel=1e-14)
+    assert root(whole) == pytest.approx(np.linalg.norm(leaf.astype(np.float64)), rel=error)
     for world in (2, 3, 5, 8):
         parts = [block_sums(pieces(layout, rank, world)[0].of(leaf)) for rank in range(world)]
         assert np.concatenate(parts).tobytes() == whole.tobytes()

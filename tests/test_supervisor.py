@@ -185,24 +185,33 @@ def test_out_of_memory_makes_microbatches_smaller_once_a_formation():
 
 def test_losses_without_a_finished_step_end_the_run():
     state = running(2)
-    for number in range(1, 6):
+    for number in range(1, 10):
         state, made = play(state, Lost(number, "killed"), ended(0, "aborted", 10), Prepared(number + 1, ready(number + 1)))
         if state.failure is not None:
             break
         state, _ = play(state, ended(0, "regrouped", 10), TookOver(number + 1, 10))
-    assert isinstance(state.failure, WorkerDiedError) and number == 4
+    assert isinstance(state.failure, WorkerDiedError) and number == 6
+
+
+def test_workers_that_are_lost_while_they_start_end_the_run_when_each_has_had_its_tries():
+    state = begin(3, spares=1)[0]
+    for number in range(100):
+        state, _ = play(state, Lost(number, "killed"))
+        if state.failure is not None:
+            break
+    assert isinstance(state.failure, WorkerDiedError) and number == 3 * 4
 
 
 def test_a_node_that_takes_all_its_workers_and_spares_with_it_is_one_loss():
     state, _ = play(running(3, spares=2), *(Lost(number, "its node is gone") for number in (1, 2, 3, 4)))
-    assert state.failure is None and state.losses == 1
+    assert state.failure is None and state.failed_formations == 1
     state, made = play(state, ended(0, "aborted", 10))
     assert made == [Form(2, (0,), (1,))]
 
 
 def test_the_step_of_a_run_is_that_of_the_furthest_worker_also_when_that_is_lost():
     state, _ = play(running(2), Seen(1, 12), Lost(1, "killed"))
-    assert state.step == 12 and state.losses == 1
+    assert state.step == 12 and state.failed_formations == 1
 
 
 @pytest.mark.parametrize("kind", [DeadlineError, MessageError])
@@ -210,7 +219,7 @@ def test_a_formation_that_is_given_up_with_all_its_workers_is_told_of_and_formed
     state, made = advance(running(2), ended(1, "aborted", 10, kind))
     assert made == [Say("worker 0 gave up after step 10: text; all begin again there")]
     state, made = play(state, ended(0, "aborted", 10, AbortedError))
-    assert made == [Form(2, (0, 1), (2,))] and state.losses == 1
+    assert made == [Form(2, (0, 1), (2,))] and state.failed_formations == 1
 
 
 def test_a_worker_of_other_bits_ends_a_run_that_has_not_begun_and_is_sent_away_from_one_that_has():
@@ -228,9 +237,9 @@ def test_a_worker_of_other_bits_ends_a_run_that_has_not_begun_and_is_sent_away_f
 
 def test_a_lost_spare_is_no_fault_of_the_step():
     state, _ = play(running(2, spares=1), Lost(1, "killed"), Lost(2, "killed"))
-    assert state.losses == 1
+    assert state.failed_formations == 1
     state, _ = play(running(2, spares=1), Lost(1, "killed"), Seen(0, 12), Lost(2, "killed"))
-    assert state.losses == 0
+    assert state.failed_formations == 0
 
 
 def test_late_words_of_a_replaced_worker_are_ignored():

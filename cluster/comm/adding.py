@@ -20,7 +20,8 @@ def add_up(
     """Writes the sum that ``expression`` makes of ``sources`` into ``out``, divided by ``divisor``; all are flat, of one
     dtype. ``combine`` makes another thing than a sum of two.
 
-    ``out`` may be none of the sources. It costs one pass over the memory, whatever the tree's depth.
+    ``out`` may be none of the sources, but for one that is the whole expression. It costs one pass over the memory, whatever
+    the tree's depth.
 
     >>> a, b, c = (np.full(3, x, np.float32) for x in (1, 2, 3))
     >>> add_up((0, (1, 2)), [a, b, c], out := np.empty(3, np.float32), 2.0); out.tolist()

@@ -14,9 +14,10 @@ import numpy as np
 
 from ...runtime.landing import Landing
 from .adding import add_scaled, add_up
+from .feed import Feed
 from .layout import Layout, Span
 from .mesh import Address, Waiting
-from .net import Feed, Net
+from .net import Net
 from .shm import Arena, arena_path
 from .sums import Run, Split, balanced, even_runs, expression, puts, slot_count, subtrees
 
@@ -99,20 +100,22 @@ class Group:
         local_runs = formation.runs[first : first + local_world]
         slots = slot_count(local_runs, shards, split)
         trees = node_trees[self.node]
-        # Behind the ranks' slots: the result, then this node's partial sums where other nodes want them.
+        # Behind the ranks' slots: the result, which a worker alone has in its only slot, then this node's partial sums where
+        # other nodes want them.
+        is_alone = formation.world == 1
         self.arena = Arena(
             arena_path(formation.token, self.node, formation.generation),
             self.local,
             local_world,
             layout,
             slots=slots,
-            extra=1 + (len(trees) if self._several else 0) + shared,
+            extra=(0 if is_alone else 1) + (len(trees) if self._several else 0) + shared,
             figures=(formation.world, figures),
             generation=formation.generation,
             deadline_seconds=formation.deadline_seconds,
             is_called_off=is_called_off,
         )
-        self._result = self.arena.extra(0)
+        self._result = self.arena.slot(0) if is_alone else self.arena.extra(0)
         first_shared = 1 + (len(trees) if self._several else 0)
         self.shared = [self.arena.extra(first_shared + number) for number in range(shared)]
         self._sources: list[int] = []
@@ -205,7 +208,7 @@ class Group:
         arena.barrier("bring its gradients")
         made = self._partials if self._several else [(self._expressions[0], self._result)]
         for total, slot in made:
-            if isinstance(total, int) and self._several:
+            if isinstance(total, int) and (self._several or (self._sources[total] == slot and divisor == 1.0)):
                 continue  # one subtree is there as it is
             for span in spans:
                 share = span.share(self.local, arena.world)

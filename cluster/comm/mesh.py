@@ -8,7 +8,7 @@ import hmac
 import selectors
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -65,17 +65,9 @@ def connect(
     try:
         for peer in range(node):
             links[peer] = _call(addresses[peer], node, token, generation, waiting, until)
-        listener.settimeout(TICK_SECONDS)
-        while len(links) < len(addresses) - 1:
-            missing = [peer for peer in range(len(addresses)) if peer != node and peer not in links]
-            _check(waiting, until, f"for nodes {missing} to connect")
-            with suppress(TimeoutError):
-                connection, _ = listener.accept()
-                answered = _answer(connection, node, token, generation)
-                if answered is not None and answered[0] in missing:
-                    links[answered[0]] = answered[1]
-                else:
-                    connection.close()
+        missing = {peer for peer in range(len(addresses)) if peer != node} - links.keys()
+        for caller in _proven_callers(node, token, generation, listener, waiting, until, missing):
+            links[caller.node] = Link(caller.connection, caller.key)
     except BaseException:
         close(links)
         raise
@@ -122,20 +114,70 @@ def _call(address: Address, node: int, token: str, generation: int, waiting: Wai
             time.sleep(TICK_SECONDS)
 
 
-def _answer(connection: socket.socket, node: int, token: str, generation: int) -> tuple[int, Link] | None:
-    """The caller's node and the link to it, or None for a caller that cannot prove that it belongs to this run."""
-    connection.settimeout(_GREETING_SECONDS)
-    try:
-        theirs = _receive(connection, GREETING_BYTES)
-        caller = read_greeting(theirs, generation=generation)
-        mine = greeting(generation, node)
-        key = connection_key(token, theirs, mine)
-        connection.sendall(mine + proof(key, "server"))
-        if not hmac.compare_digest(_receive(connection, PROOF_BYTES), proof(key, "client")):
-            return None
-    except (OSError, MessageError):
-        return None
-    return caller, Link(connection, key)
+@dataclass(eq=False)
+class _Caller:
+    """A connection that has ``until`` then to prove that it belongs to the run; its ``node`` and ``key`` come on the way."""
+
+    connection: socket.socket
+    until: float
+    said: bytes = b""
+    node: int = -1
+    key: bytes = b""
+
+    def hear(self, node: int, token: str, generation: int) -> bool:
+        """Whether what it has said until now proves it. Raises ``MessageError`` or ``OSError`` for one to be refused."""
+        piece = self.connection.recv(GREETING_BYTES + PROOF_BYTES - len(self.said))
+        if not piece:
+            raise MessageError(f"a connection ended after {len(self.said)} bytes of its greeting")
+        self.said += piece
+        theirs, proven = self.said[:GREETING_BYTES], self.said[GREETING_BYTES:]
+        if not self.key and len(theirs) == GREETING_BYTES:
+            self.node, mine = read_greeting(theirs, generation=generation), greeting(generation, node)
+            self.key = connection_key(token, theirs, mine)
+            self.connection.sendall(mine + proof(self.key, "server"))
+        if len(proven) < PROOF_BYTES:
+            return False
+        if not hmac.compare_digest(proven, proof(self.key, "client")):
+            raise MessageError(f"a caller that says it is node {self.node} does not know the job's token")
+        return True
+
+
+def _proven_callers(
+    node: int, token: str, generation: int, listener: socket.socket, waiting: Waiting, until: float, missing: set[int]
+) -> Iterator[_Caller]:
+    """Callers of the ``missing`` nodes as they prove themselves, until none is missing; a stranger delays nobody."""
+    listener.setblocking(False)
+    callers: set[_Caller] = set()
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        try:
+            while missing:
+                for key, _ in wait(selector, waiting, until, f"for nodes {sorted(missing)} to connect"):
+                    if key.fileobj is listener:
+                        with suppress(OSError):  # it has gone again
+                            caller = _Caller(listener.accept()[0], time.monotonic() + _GREETING_SECONDS)
+                            caller.connection.setblocking(False)
+                            selector.register(caller.connection, selectors.EVENT_READ, caller)
+                            callers.add(caller)
+                        continue
+                    caller = key.data
+                    try:
+                        is_proven = caller.hear(node, token, generation)
+                    except (OSError, MessageError):
+                        caller.until = 0.0
+                        continue
+                    if is_proven and caller.node in missing:
+                        selector.unregister(caller.connection)
+                        callers.remove(caller)
+                        missing.remove(caller.node)
+                        yield caller
+                for late in [caller for caller in callers if caller.until < time.monotonic()]:
+                    selector.unregister(late.connection)
+                    callers.remove(late)
+                    late.connection.close()
+        finally:
+            for caller in callers:
+                caller.connection.close()
 
 
 def _receive(connection: socket.socket, count: int) -> bytes:

@@ -6,11 +6,9 @@ expression that all nodes know, chunk by chunk while they come, and sends each f
 Gropp, "Optimization of collective communication operations in MPICH", 2005, describe the pattern).
 """
 
-import os
 import selectors
 import socket
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,44 +16,15 @@ import numpy as np
 from ..errors import MessageError
 from .adding import add_up
 from .bfloat16 import rounded, widened
-from .frames import FIGURES, HEADER_BYTES, PART, SUM, Frame, checksum, unpack
+from .feed import Feed
+from .frames import FIGURES, PART, SUM, Frame
 from .layout import Span
-from .mesh import Address, Link, Waiting, close, connect, lost, wait
+from .mesh import Address, Waiting, close, connect, wait
 from .sums import Expression
+from .traffic import Piece, Place, Traffic
 
 CHUNK_BYTES = 2**18
 WIRES = ("float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A chunk that is to be sent: ``values`` lie ``offset`` bytes into a share of a span, and ``at`` bytes into a slot."""
-
-    kind: int
-    slot: int
-    span: int
-    offset: int
-    values: np.ndarray
-    at: int = 0
-
-
-@dataclass
-class _Peer:
-    """What is on its way to and from one node; ``missing_bytes`` are still to come."""
-
-    link: Link
-    missing_bytes: int
-    outgoing: deque[_Piece] = field(default_factory=deque)
-    sending: list[memoryview] = field(default_factory=list)
-    header: bytearray = field(default_factory=lambda: bytearray(HEADER_BYTES))
-    frame: Frame | None = None
-    into: np.ndarray | None = None
-    buffer: np.ndarray | None = None
-    filled: int = 0
-
-    @property
-    def is_sending(self) -> bool:
-        return bool(self.sending or self.outgoing)
 
 
 @dataclass
@@ -87,37 +56,7 @@ class _Share:
         return [self.sources[node, slot][here] for node, count in enumerate(self.partials) for slot in range(count)]
 
 
-class Feed:
-    """Says to a reduction in progress, from another thread, which of its spans are ready."""
-
-    def __init__(self, spans: int) -> None:
-        """``spans`` is how many there will be."""
-        self.missing = spans
-        self._ready: deque[int] = deque()
-        self.read_end, self._write_end = os.pipe()
-
-    def add(self, spans: Sequence[int]) -> None:
-        """Says that these spans are ready."""
-        self._ready.extend(spans)
-        os.write(self._write_end, b"+")
-
-    def take(self) -> list[int]:
-        """The spans that became ready since the last time; called when ``read_end`` has something to read."""
-        os.read(self.read_end, 4096)
-        found = []
-        while self._ready:
-            found.append(self._ready.popleft())
-        self.missing -= len(found)
-        return found
-
-    def close(self) -> None:
-        """Gives the pipe back."""
-        os.close(self.read_end)
-        os.close(self._write_end)
-
-
-# Where the values of a frame from a node go, and what to do when they have come; it returns how many bytes that makes.
-Place = Callable[[int, Frame], np.ndarray]
+# What to do with the values of a frame from a node; it returns how many of the missing bytes they are.
 Came = Callable[[int, Frame, np.ndarray], int]
 
 
@@ -169,10 +108,9 @@ class Net:
         """
         shares = [self._share(span, results[number]) for number, span in enumerate(spans)]
         mine = sum(span.share(self.node, self.nodes).nbytes for span in spans)
-        peers = {
-            peer: _Peer(link, self._partials[peer] * mine + sum(span.share(peer, self.nodes).nbytes for span in spans))
-            for peer, link in self._links.items()
-        }
+        peers = self._begin(
+            lambda peer: self._partials[peer] * mine + sum(span.share(peer, self.nodes).nbytes for span in spans)
+        )
 
         def send(number: int) -> None:
             span = spans[number]
@@ -184,7 +122,7 @@ class Net:
                     for slot, part in enumerate(parts[number]):
                         values = part[here][start : start + block]
                         offset = start * span.dtype.itemsize
-                        state.outgoing.append(_Piece(PART, slot, number, offset, values, there.offset + offset))
+                        state.outgoing.append(Piece(PART, slot, number, offset, values, there.offset + offset))
             here = _within(span, span.share(self.node, self.nodes))
             shares[number].bring(self.node, [part[here] for part in parts[number]])
             self._add_what_came(shares[number], number, peers, divisor, combine)
@@ -216,11 +154,11 @@ class Net:
 
     def spread(self, spans: Sequence[Sequence[Span]], view: Callable[[Span], np.ndarray]) -> None:
         """Lets every node have what each has in its ``spans``, node by node; ``view`` gives a span's values, flat."""
-        peers = {peer: _Peer(link, sum(view(span).nbytes for span in spans[peer])) for peer, link in self._links.items()}
+        peers = self._begin(lambda peer: sum(view(span).nbytes for span in spans[peer]))
         for number, span in enumerate(spans[self.node]):
             values, block = view(span), CHUNK_BYTES // span.dtype.itemsize
             for start in range(0, values.size, block):
-                piece = _Piece(SUM, 0, number, start * span.dtype.itemsize, values[start : start + block])
+                piece = Piece(SUM, 0, number, start * span.dtype.itemsize, values[start : start + block])
                 for state in peers.values():
                     state.outgoing.append(piece)
 
@@ -237,9 +175,9 @@ class Net:
 
     def gather(self, figures: np.ndarray) -> dict[int, np.ndarray]:
         """Every other node's ``figures``, flat float64, by node; each node may bring another number of them."""
-        peers = {peer: _Peer(link, -1) for peer, link in self._links.items()}
+        peers = self._begin(lambda peer: -1)
         for state in peers.values():
-            state.outgoing.append(_Piece(FIGURES, 0, 0, 0, np.ascontiguousarray(figures, np.float64).ravel()))
+            state.outgoing.append(Piece(FIGURES, 0, 0, 0, np.ascontiguousarray(figures, np.float64).ravel()))
         found: dict[int, np.ndarray] = {}
 
         def place(peer: int, frame: Frame) -> np.ndarray:
@@ -255,9 +193,17 @@ class Net:
         """Closes all connections; the other nodes' waits end with ``AbortedError``."""
         close(self._links)
 
+    def _begin(self, missing_bytes: Callable[[int], int]) -> dict[int, Traffic]:
+        """The traffic of a new operation with every other node, which has so many bytes to send."""
+        self._operation += 1
+        return {
+            peer: Traffic(peer, link, self._generation, self._operation, missing_bytes(peer))
+            for peer, link in self._links.items()
+        }
+
     def _exchange(
         self,
-        peers: dict[int, _Peer],
+        peers: dict[int, Traffic],
         place: Place,
         came: Came,
         feed: Feed | None = None,
@@ -268,7 +214,6 @@ class Net:
         ``place`` says where a frame's values go, ``came`` how many of the missing bytes they were. Spans that ``feed`` has
         are queued by ``send``.
         """
-        self._operation += 1
         with selectors.DefaultSelector() as selector:
             watched = dict.fromkeys(peers, 0)
 
@@ -298,12 +243,11 @@ class Net:
                         continue
                     peer, state = key.data, peers[key.data]
                     if events & selectors.EVENT_WRITE:
-                        self._send(peer, state)
+                        state.send(self._encoded)
                     if events & selectors.EVENT_READ:
                         # One frame a turn: while more is added up, the way out must not run dry.
-                        for frame in self._receive(peer, state, place):
-                            assert state.into is not None
-                            state.missing_bytes -= came(peer, frame, state.into)
+                        for frame, values in state.receive(place):
+                            state.missing_bytes -= came(peer, frame, values)
                             break
                     until = self._waiting.until()
                 if feed is not None and feed.missing:
@@ -315,7 +259,7 @@ class Net:
         came = {(node, slot): 0 for node, count in partials for slot in range(count)}
         return _Share(mine.offset, result[_within(span, mine)], self._partials, came)
 
-    def _add_what_came(self, share: _Share, span: int, peers: dict[int, _Peer], divisor: float, combine: np.ufunc) -> None:
+    def _add_what_came(self, share: _Share, span: int, peers: dict[int, Traffic], divisor: float, combine: np.ufunc) -> None:
         ready = min(share.came.values())
         block = CHUNK_BYTES // share.out.itemsize
         while share.done < ready:
@@ -323,7 +267,7 @@ class Net:
             out = share.out[here]
             add_up(self._total, share.ordered(here), out, divisor, combine)
             offset = share.done * out.itemsize
-            piece = _Piece(SUM, 0, span, offset, out, share.at + offset)
+            piece = Piece(SUM, 0, span, offset, out, share.at + offset)
             if self._is_rounded(out.dtype):
                 # This node, too, goes on with the rounded sum: all replicas have the same bits.
                 words = self._rounded(piece, self.node)
@@ -336,82 +280,18 @@ class Net:
     def _is_rounded(self, dtype: np.dtype) -> bool:
         return self._wire == "bfloat16" and dtype == np.float32
 
-    def _rounded(self, piece: _Piece, node: int) -> np.ndarray:
+    def _encoded(self, piece: Piece, node: int) -> np.ndarray:
+        """What travels of a piece to a node."""
+        if piece.kind == PART and self._is_rounded(piece.values.dtype):
+            return self._rounded(piece, node)
+        return piece.values
+
+    def _rounded(self, piece: Piece, node: int) -> np.ndarray:
         place = (node, piece.kind, piece.slot, piece.at)
         error = self._errors.get(place)
         if error is None or error.size != piece.values.size:
             error = self._errors[place] = np.zeros(piece.values.size, np.float32)
         return rounded(piece.values, error)
-
-    def _send(self, peer: int, state: _Peer) -> None:
-        try:
-            while state.is_sending:
-                if not state.sending:
-                    piece = state.outgoing.popleft()
-                    values = piece.values
-                    if piece.kind == PART and self._is_rounded(values.dtype):
-                        values = self._rounded(piece, peer)
-                    data = values.view(np.uint8).data
-                    frame = Frame(
-                        self._generation,
-                        self._operation,
-                        piece.kind,
-                        piece.slot,
-                        piece.span,
-                        piece.offset,
-                        len(data),
-                        checksum(data),
-                    )
-                    state.sending = [memoryview(frame.pack(state.link.key)), data]
-                sent = state.link.connection.sendmsg(state.sending)
-                while state.sending and sent >= len(state.sending[0]):
-                    sent -= len(state.sending.pop(0))
-                if sent:
-                    state.sending[0] = state.sending[0][sent:]
-        except BlockingIOError:
-            return
-        except OSError as error:
-            raise lost(peer, error) from None
-
-    def _receive(self, peer: int, state: _Peer, place: Place) -> Iterator[Frame]:
-        """The frames that are complete, one after the other, until nothing more is there to read; their values are in
-        ``state.into``."""
-        while True:
-            if state.frame is None:
-                if not self._filled(peer, state, memoryview(state.header)):
-                    return
-                frame = unpack(state.header, state.link.key, generation=self._generation, operation=self._operation)
-                state.frame, state.into = frame, place(peer, frame)
-                # What is not rounded is received where it belongs.
-                is_rounded = frame.length != state.into.nbytes
-                state.buffer = np.empty(frame.length // 2, np.uint16) if is_rounded else state.into
-            assert state.buffer is not None and state.into is not None
-            payload = state.buffer.view(np.uint8).data
-            if not self._filled(peer, state, payload):
-                return
-            frame, state.frame = state.frame, None
-            if checksum(payload) != frame.checksum:
-                raise MessageError(
-                    f"a message of {frame.length} bytes from node {peer} is damaged: its checksum does not match"
-                )
-            if state.buffer is not state.into:
-                state.into[...] = widened(state.buffer)
-            yield frame
-
-    def _filled(self, peer: int, state: _Peer, buffer: memoryview) -> bool:
-        """Whether ``buffer`` is full now; receives what is there."""
-        while state.filled < len(buffer):
-            try:
-                count = state.link.connection.recv_into(buffer[state.filled :])
-            except BlockingIOError:
-                return False
-            except OSError as error:
-                raise lost(peer, error) from None
-            if not count:
-                raise lost(peer)
-            state.filled += count
-        state.filled = 0
-        return True
 
 
 def _within(span: Span, share: Span) -> slice:

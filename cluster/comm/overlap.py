@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable, Sequence
 
+from .feed import Feed
 from .group import Group
-from .net import Feed
 
 _TICK_SECONDS = 0.05
 
