@@ -26,14 +26,16 @@ _PRECISION = 1 / 256
 _STEPS = 60_000  # near the least memory a step takes up to a twentieth of a millisecond
 _STEPS_PER_VALUE = 6
 _FEW_VALUES = 1_500
+_VERY_FEW_VALUES = 200
 
 
 def smallest_budget(program: Program) -> tuple[int, Plan]:
     """Return the least budget in bytes for which a plan is found, and that plan.
 
     No plan exists below it for programs of few values (see `exact`). For others there may be plans below it that no rule
-    finds, never below `Program.lower_bound_bytes`. Up to 1,500 values none is found with a byte less; for more, the rules
-    are tried for about 60,000 simulated steps, and 6 a value at least. Loops have their smallest shares.
+    finds, never below `Program.lower_bound_bytes`. Up to 200 values none is found with a byte less, and by rules alone none
+    up to 1,500; for more, the rules are tried for about 60,000 simulated steps, and 6 a value at least. Loops have their
+    smallest shares.
     """
     program = least_shares(program)
     kept = keep_all(program, math.inf)
@@ -61,7 +63,7 @@ def small_plan(program: Program) -> Plan:
 
 
 def _any_plan(program: Program, budget: int) -> Plan | None:
-    return search(program, budget, effort=0) or exact(program, budget)
+    return search(program, budget, effort=None if len(program) <= _VERY_FEW_VALUES else 0) or exact(program, budget)
 
 
 @dataclass(slots=True, eq=False)
