@@ -13,7 +13,7 @@ import numpy as np
 
 from .known import Known
 
-_PATIENCE = 2
+PATIENCE = 2
 
 
 class Paths:
@@ -33,7 +33,7 @@ class Paths:
         if not self.known:
             return None
         likely = self._next.get(self.known[-1], self.known[-1])
-        if self.misses < _PATIENCE or likely.script or self._came[likely] > 1:
+        if self.misses < PATIENCE or likely.script or self._came[likely] > 1:
             return likely
         return next((path for path in reversed(self.known) if path.script), None)
 

@@ -28,6 +28,7 @@ from ..keeper import OnlineKeeper, Refused
 from ..known import Known
 from ..lowering import Lowering, record_bytes
 from ..options import Options
+from ..paths import PATIENCE, is_same_path
 from ..rest import going_on
 from .parts import BlockProgram, Cotangents, Forward, Frame, Reverse, State, Unforeseen
 from .tracing import TracedBlock, traced_block
@@ -159,7 +160,7 @@ class _BlockCall:
             blocks.ledger.live = 0
 
     def _program(self, given: Cotangents | None) -> BlockProgram | None:
-        """Return the known program, planned; one by shapes where there is none yet; None where that cannot be."""
+        """Return the known program, planned; one by shapes where there is none yet; None where that is in vain."""
         blocks = self.blocks
         program = blocks.programs.get(self.key)
         if program is None:
@@ -168,6 +169,8 @@ class _BlockCall:
             except NeedsValueError:
                 return None
         if program.budget != self.budget:
+            if program.misses >= PATIENCE:
+                return None
             known = program.known
             known.plan, known.script = None, []
             known.settle(Options(self.budget))
@@ -247,6 +250,9 @@ class _BlockCall:
             self._go_on(program, keeper, executor, captures)
             program.known.held_elsewhere = captures.held_elsewhere
             program.known.plan = None
+            before = blocks.programs.get(self.key)
+            if before is not None and not is_same_path(before.known, program.known):
+                program.misses = before.misses + 1
             blocks.programs[self.key] = program
         captures.check()
         del arrays

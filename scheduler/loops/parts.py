@@ -104,10 +104,14 @@ class Reverse:
 
 @dataclass(eq=False, slots=True)
 class BlockProgram:
-    """A known program of a block, planned for `budget` bytes: where cotangents go in and out, `found` by input slot."""
+    """A known program of a block, planned for `budget` bytes: where cotangents go in and out, `found` by input slot.
+
+    `misses` counts the blocks before it, one after the other, that took another path each.
+    """
 
     known: Known
     budget: int = -1
+    misses: int = 0
     seeds: tuple[int, ...] = ()
     found: dict[int, int] = field(default_factory=dict)
 
