@@ -19,6 +19,7 @@ from .lines import definition
 from .op import HOOKS, OPS, Op, compile_rule
 from .python_numbers import value_of
 from .region import Region, step_back_result
+from .rules import is_coarser
 from .tape import Tape
 from .trail import Trail
 from .transforms import pulled_back, transposed
@@ -149,8 +150,8 @@ class custom_vjp(Custom):  # noqa: N801
     """A function with a reverse rule of your own.
 
     `forward(*args)` returns ``(output, residuals)``, `backward(residuals, cotangent)` a tuple with one cotangent per
-    positional argument, of its shape and dtype (None where there is none). In forward mode the rule is transposed. Raises
-    `RuleError` for cotangents that do not fit.
+    positional argument, of its shape and dtype (None where there is none; of more digits than the argument's is cast, of
+    fewer an error). In forward mode the rule is transposed. Raises `RuleError` for cotangents that do not fit.
 
     >>> import numpy as np, retape as rt
     >>> @rt.custom_vjp
@@ -318,5 +319,10 @@ def _checked(found: Sequence, primals: list, function: Any, what: str, of: str) 
         dtype = _dtype(primal)
         if g.dtype.kind not in "fc" and g.dtype.kind not in "iub" or g.dtype.kind == "c" and dtype.kind != "c":
             raise RuleError(f"the rule of {name} returned a {what} of dtype {g.dtype} for {of} {number} of dtype {dtype}")
+        if is_coarser(g.dtype, dtype):
+            raise RuleError(
+                f"the rule of {name} returned a {what} of dtype {g.dtype} for {of} {number} of dtype {dtype}, with fewer "
+                f"digits: compute it in {dtype}, or say .astype({str(dtype)!r}) if so few are meant"
+            )
         made.append(g if g.dtype == dtype else g.astype(dtype))
     return made

@@ -102,7 +102,7 @@ def hessian(f: Callable, argnums: int | Sequence[int] = 0, *, batch_size: int | 
     def gradient(*args: Any, **keywords: Any) -> Any:
         return plain_value_and_grad(f, args, argnums, keywords)[2]
 
-    return jacobian(gradient, argnums, mode="forward", batch_size=batch_size)
+    return jacobian(gradient, argnums, mode="reverse", batch_size=batch_size)
 
 
 def hvp(f: Callable, primals: Sequence, tangents: Sequence) -> Any:

@@ -110,6 +110,11 @@ class Level(ABC):
         self.frozen.clear()
 
 
+def open_levels() -> tuple[Level, ...]:
+    """Return the levels that are open in this context, the innermost last."""
+    return _open.get()
+
+
 def innermost() -> Level | None:
     """Return the innermost level that is open in this context, or None outside all transforms."""
     levels = _open.get()

@@ -68,7 +68,7 @@ def _pulled(tape: Tape, cotangents: dict[int, Array], last: int) -> list:
     )
 
 
-def _own(tape: Tape, g: Array, before: int, taken: Iterable[int]) -> int:
-    """Return the slot of a cotangent, copied where it is not a storage of its own."""
-    is_own = tape.aliases[g._slot] < 0 and g._slot >= before and g._slot not in taken
+def _own(tape: Tape, g: Any, before: int, taken: Iterable[int]) -> int:
+    """Return the slot of a cotangent, copied where it is not a storage of its own, as a constant that a rule made is not."""
+    is_own = type(g) is Array and tape.aliases[g._slot] < 0 and g._slot >= before and g._slot not in taken
     return (g if is_own else record(tape, OPS["copy"], (g,)))._slot

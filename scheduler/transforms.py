@@ -108,9 +108,9 @@ def jacobian(
 def hessian(
     f: Callable, argnums: int | Sequence[int] = 0, *, batch_size: int | None = None, **budget: Unpack[Budget]
 ) -> Callable:
-    """Return a function that computes the Hessian of a scalar function `f`: forward sweeps over its gradient.
+    """Return a function that computes the Hessian of a scalar function `f`: reverse sweeps over its gradient.
 
-    Columns are computed in batches, as those of a `jacobian` are; see there for `batch_size`. A `memory_budget` (see `grad`
+    Rows are computed in batches, as those of a `jacobian` are; see there for `batch_size`. A `memory_budget` (see `grad`
     for the keywords) bounds the Hessian, too. Raises what `grad` raises.
 
     >>> import numpy as np, retape as rt

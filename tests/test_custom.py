@@ -239,6 +239,10 @@ WRONG = {
         r"rule of .*product \(test_custom\.py:\d+\) returned a cotangent of shape \(2,\) for argument 0, .* shape is \(3,\)",
     ),
     "a complex number for a real one": (lambda _, g: (g * 1j, g), "dtype complex128 for argument 0 of dtype float64"),
+    "fewer digits": (
+        lambda _, g: ((g * 1.0).astype(np.float32), g),
+        "dtype float32 for argument 0 of dtype float64, with fewer digits: compute it in float64",
+    ),
     "a text": (lambda _, g: (np.array(["a", "b", "c"]), g), "of dtype <U1 for argument 0"),
     "too few": (lambda _, g: (g,), "returned 1, not a tuple of 2 cotangents"),
     "too many": (lambda _, g: (g, g, g), "returned 3, not a tuple of 2 cotangents"),
@@ -271,6 +275,7 @@ def test_a_backward_function_that_does_not_fit_is_an_error(wrong, mode):
 WRONG_PUSHED = {
     "a shape": (lambda p, t: (p[0] * 1.0, np.ones(2)), r"shape \(2,\) for output 0"),
     "a complex number": (lambda p, t: (p[0] * 1.0, t[0] * 1j), "dtype complex128 for output 0"),
+    "fewer digits": (lambda p, t: (p[0] * 1.0, t[0].astype(np.float32)), "dtype float32 for output 0 .* fewer digits"),
     "no pair": (lambda p, t: p[0], r"must return \(output, tangent\)"),
     "another number of outputs": (lambda p, t: (p[0] * 1.0, [t[0], t[0]]), "returned 2 tangents for 1 outputs"),
 }

@@ -261,7 +261,12 @@ def test_every_op_with_a_rule_is_reached_by_some_case():
     def slope_of_det(a):
         return rt.vjp(np.linalg.det, a)[1](1.0)[0]
 
-    reached |= {op.name for op, *_ in rt.record(lambda a: rt.vjp(slope_of_det, a)[1](a)[0], np.eye(3)).calls}
+    for program in (
+        lambda a: rt.vjp(slope_of_det, a)[1](a)[0],
+        rt.hessian(lambda a: np.sum(np.sqrt(a) + np.nanstd(a))),
+        rt.jacobian(np.nanstd, mode="forward"),
+    ):
+        reached |= {op.name for op, *_ in rt.record(program, np.eye(3) + 1).calls}
     with_rules = {name for name, op in OPS.items() if any(op.rules)} - NOT_DIFFERENTIATED - REFUSED - IN_LOOPS
     assert with_rules - reached == set()
 

@@ -234,12 +234,25 @@ def test_a_primitive_may_say_the_shape_of_its_output():
         (lambda g: [g, g], "returned list, not a cotangent"),
         (lambda g: "text", "returned str, not"),
         (lambda g: None, "returned NoneType, not"),
+        (lambda g: (g * 1.0).astype(np.float32), "dtype float32 for an input of dtype float64, with fewer digits"),
+        (lambda g: g * 1j, "dtype complex128 for an input of dtype float64"),
     ],
 )
 def test_a_primitives_rule_that_does_not_fit_is_an_error(rule, message, budget):
     f = rt.primitive(lambda x: x * 1.0).defvjp(rule)
     with pytest.raises(rt.RuleError, match=message):
         rt.grad(lambda x: np.sum(f(x)), memory_budget=budget)(X)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+def test_a_rules_result_of_more_digits_is_cast_and_a_python_number_is_of_any(budget):
+    x = np.float32([0.5, 1.0])
+    doubled = rt.primitive(lambda x: x * np.float32(2)).defvjp(lambda g: g * np.array([2.0, 2.0]))
+    number = rt.primitive(lambda x: np.floor(x)).defvjp(lambda g: 0.0)
+    assert rt.grad(lambda x: np.sum(doubled(x)), memory_budget=budget)(x).dtype == np.float32
+    assert rt.grad(number, memory_budget=budget)(np.float32(3.0)).dtype == np.float32
+    nothing = rt.primitive(lambda x: np.floor(x)).defvjp(lambda g: np.zeros(2, np.float32))
+    np.testing.assert_array_equal(rt.grad(lambda x: np.sum(nothing(np.sin(x)) + x), memory_budget=budget)(x), [1.0, 1.0])
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

@@ -28,6 +28,15 @@ SMOOTH = [
     ("sizes of complex numbers", lambda x: np.sum(np.abs((1 + 1j) * x) ** 2), 4 * np.eye(3)),
     ("a norm times itself", lambda x: (lambda n: n * n)(np.linalg.norm(x)), 2 * np.eye(3)),
     ("a square root times itself", lambda x: (lambda r: np.multiply(r, r))(np.sqrt(x @ x)), 2 * np.eye(3)),
+    ("a norm squared by np.square", lambda x: np.square(np.linalg.norm(x)), 2 * np.eye(3)),
+    ("the cosine of a norm", lambda x: np.cos(np.linalg.norm(x)), -np.eye(3)),
+    ("the hyperbolic cosine of a norm", lambda x: np.cosh(np.linalg.norm(x)), np.eye(3)),
+    ("cosines of absolute values", lambda x: np.sum(np.cos(np.abs(x)) - np.cosh(np.abs(x))), -2 * np.eye(3)),
+    ("the cosine of a deviation", lambda x: np.cos(np.std(x)), (1 / 3 - np.eye(3)) / 3),
+    ("the cosine of a square root", lambda x: np.cos(np.sqrt(x @ x)), -np.eye(3)),
+    ("the cosine of a power of one half", lambda x: np.cosh((x @ x) ** 0.5), np.eye(3)),
+    ("the cosine of hypot", lambda x: np.cos(np.hypot(x[0], x[1])) - x[2] ** 2 / 2, -np.eye(3)),
+    ("cosines of sizes of complex numbers", lambda x: np.sum(np.cos(np.abs((3 + 4j) * x))), -25 * np.eye(3)),
     ("a norm of what does not move", lambda x: np.sum(np.exp(-np.linalg.norm(x - x + 0 * ONES[0]))) + x @ x, 2 * np.eye(3)),
 ]  # fmt: skip
 
@@ -35,6 +44,7 @@ SMOOTH = [
 def hessians(f, x):
     basis = np.eye(3)
     yield rt.hessian(f)(x.copy())
+    yield rt.hessian(f, memory_budget="64MiB")(x.copy())
     yield np.stack([rt.hvp(f, (x.copy(),), (e,))[0] for e in basis])
     yield np.stack([rt.jvp(rt.grad(f), (x.copy(),), (e,))[1] for e in basis])
     yield np.stack([rt.grad(lambda x, e=e: rt.jvp(f, (x,), (e,))[1])(x.copy()) for e in basis])
@@ -67,20 +77,73 @@ def test_the_fourth_derivative_of_a_fourth_power_of_a_norm_at_0_is_that_of_a_pol
 ROUGH = [
     ("a norm", lambda x: np.linalg.norm(x)),
     ("a product of norms", lambda x: np.linalg.norm(x) * np.linalg.norm(x)),
-    ("the cosine of a norm", lambda x: np.cos(np.linalg.norm(x))),
+    ("the cosine of twice a norm", lambda x: np.cos(2 * np.linalg.norm(x))),
     ("a matrix norm", lambda x: np.linalg.norm(np.outer(x, ONES))),
     ("a deviation", lambda x: np.std(x)),
     ("a product of deviations", lambda x: np.std(x) * np.std(x)),
-    ("the cosine of hypot", lambda x: np.cos(np.hypot(x[0], np.hypot(x[1], x[2])))),
-    ("cosines of sizes of complex numbers", lambda x: np.sum(np.cos(np.abs((3 + 4j) * x)))),
+    ("the cosine of twice hypot", lambda x: np.cos(2 * np.hypot(x[0], np.hypot(x[1], x[2])))),
+    ("cosines of twice the sizes of complex numbers", lambda x: np.sum(np.cos(2 * np.abs((3 + 4j) * x)))),
+    ("a norm of another order", lambda x: np.linalg.norm(x, 3)),
+    ("the cosine of a norm of another order", lambda x: np.cos(np.linalg.norm(x, 4)) + np.cosh(np.linalg.norm(x, 1.5))),
+    ("a deviation under a mask", lambda x: sum(np.std(x, where=np.arange(3) != k) for k in range(3))),
+    ("the cosine of twice a deviation that leaves out NaN", lambda x: np.cos(2 * np.nanstd(x))),
+]
+# What is flat at 0 of a root whose own derivative is infinite there; a gradient taken backwards is 0.
+FLAT = [
+    ("the cosine of twice a square root", lambda x: np.cos(2 * np.sqrt(x @ x))),
+    ("a square root times its sine", lambda x: (lambda r: r * np.sin(r))(np.sqrt(x @ x))),
+    ("a power of one half", lambda x: np.cosh(2 * (x @ x) ** 0.5)),
+    ("float_power", lambda x: np.cosh(np.float_power(x @ x, 0.5))),
+    ("a power of an array", lambda x: np.sum(np.cosh(np.power(x @ x, np.array([0.5, 0.4]))))),
+    ("a cube root", lambda x: np.cbrt(x @ x) ** 3),
+    ("square roots of elements", lambda x: np.sum(np.exp(-((2 * np.sqrt(x * x)) ** 2)))),
 ]
 
 
-@pytest.mark.parametrize(("name", "f"), ROUGH, ids=[case[0] for case in ROUGH])
+@pytest.mark.parametrize(("name", "f"), ROUGH + FLAT, ids=[case[0] for case in ROUGH + FLAT])
+@pytest.mark.filterwarnings("ignore:divide by zero|invalid value:RuntimeWarning")
 def test_what_cannot_be_told_of_a_root_at_0_is_nan_and_never_a_wrong_number(name, f):
     np.testing.assert_array_equal(rt.grad(f)(np.zeros(3)), 0)
     for found in hessians(f, np.zeros(3)):
         assert np.all(np.isnan(np.diag(found)))
+
+
+def distances(p):
+    square = np.sum((p[:, None] - p[None]) ** 2, axis=-1)
+    apart = square > 0
+    return np.where(apart, np.sqrt(square), 0.0)
+
+
+BRANCHES = [
+    ("a square root", lambda x: np.sum(np.where(x > 1, np.sqrt(x), 0.0) ** 2)),
+    ("a root of a sum of squares", lambda x: np.where(x[0] > 1, np.cosh(2 * np.sqrt(x @ x)), np.sum(x**2)) ** 2),
+    ("roots of products", lambda x: np.sum(np.where(x > 1, np.sqrt(x * x), x * x))),
+    ("a cube root and a power", lambda x: np.sum(np.where(x > 1, np.cbrt(x * x) + np.float_power(x * x, 0.4), x) ** 2)),
+    ("distances between points", lambda x: np.sum(np.exp(-distances(np.array([[1.0, 2.0], [3.0, 4.0]]) * x[0] + x[1:])))),
+    ("squares of distances", lambda x: np.sum(distances(np.array([[1.0, 2.0], [3.0, 4.0]]) + x[:2]) ** 2 * x[2])),
+]
+
+
+@pytest.mark.parametrize(("name", "f"), BRANCHES, ids=[case[0] for case in BRANCHES])
+@pytest.mark.filterwarnings("ignore:divide by zero|invalid value:RuntimeWarning")
+def test_a_root_of_0_in_a_branch_that_is_not_taken_has_no_part_in_a_hessian(name, f):
+    x = np.array([0.0, 0.0, 0.0]) if "points" not in name else np.array([1.0, 0.5, 0.0])
+    step = 1e-4
+    shifts = step * np.eye(3)
+    gradient = rt.grad(f)
+    expected = np.stack([(gradient(x + e) - gradient(x - e)) / (2 * step) for e in shifts])
+    for found in hessians(f, x):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("f", "slopes"), [(np.cos, (-1 / 2, 1 / 12, -1 / 120)), (np.cosh, (1 / 2, 1 / 12, 1 / 120))])
+def test_cosines_of_square_roots_have_every_derivative_at_0_and_beside_it(f, slopes):
+    g = lambda x: f(np.sqrt(x))  # noqa: E731
+    for slope in slopes:
+        g = rt.grad(g)
+        np.testing.assert_allclose(g(0.0), slope, rtol=1e-14)
+    for x in (0.3, 8.9, 9.1, 40.0):
+        rt.check_grads(lambda x: f(np.sqrt(x)), x, order=3, tolerance=1e-6)
 
 
 def test_a_size_of_0_in_a_branch_that_is_not_taken_has_no_part_in_a_gradient():

@@ -147,8 +147,9 @@ def _dropout(call: Call) -> Any:
 _FAMILIES: tuple[tuple[Rule, str], ...] = (
     (
         elementwise,
-        "astype astype_integer copy stop_gradient masked_product masked_quotient power_of_root real imag fixed_power round "
-        "fraction exponent where sinc bessel_i",
+        "astype astype_integer copy stop_gradient masked_product masked_quotient open_quotient pulled_slope "
+        "closed_quotient pulled_closed_slope power_of_root root_of_powers cosine_of_root real imag "
+        "fixed_power round fraction exponent where sinc bessel_i",
     ),
     (
         along,

@@ -10,6 +10,7 @@ import numpy as np
 from ..op import UFUNCS, by_rules, elementwise
 from .casts import cast, stop_gradient
 from .masked import over, product, quotient
+from .slopes import pulled, pushed
 
 __all__ = ["cast", "stop_gradient"]
 
@@ -24,8 +25,8 @@ elementwise(np.negative, "x", -1)
 elementwise(np.positive, "x", 1)
 elementwise(np.square, "x", lambda x: 2 * x, run=lambda x: np.square(np.asarray(x)))  # of a complex number it has other bits
 by_rules(np.reciprocal, "x", lambda g, x: -quotient(g, x * x), cost=4)
-by_rules(np.sqrt, "x", lambda g, y: quotient(0.5 * g, y), cost=6)
-by_rules(np.cbrt, "x", lambda g, y: quotient(g, 3 * (y * y)), cost=30)
+by_rules(np.sqrt, "x", lambda g, y: pulled(0.5 * g, y), jvp=(lambda t, y: pushed(0.5 * t, y),), cost=6)
+by_rules(np.cbrt, "x", lambda g, y: pulled(g, 3 * (y * y)), jvp=(lambda t, y: pushed(t, 3 * (y * y)),), cost=30)
 
 by_rules(np.exp, "x", lambda g, y: product(g, y), cost=12)
 by_rules(np.exp2, "x", lambda g, y: product(g, y * LOG2), cost=12)

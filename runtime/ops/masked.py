@@ -50,7 +50,8 @@ def _run_product(g: Any, factor: Any, out: Any = None) -> Any:
     return run() if g.size <= _SMALL and count_nonzero(g) == g.size else _masked(run, g)
 
 
-def _run_quotient(g: Any, divisor: Any, out: Any = None) -> Any:
+def run_quotient(g: Any, divisor: Any, out: Any = None) -> Any:
+    """Compute ``g / divisor``, and 0 where `g` is 0, of plain arrays."""
     if g.size <= _SMALL and count_nonzero(g) == g.size and count_nonzero(divisor) == np.size(divisor):
         return g / divisor if out is None else np.true_divide(g, divisor, out)
     return _masked(lambda: np.true_divide(g, divisor, out), g)
@@ -71,7 +72,7 @@ def _define(name: str, run: Callable, inputs: str, ufunc: np.ufunc, rules: tuple
     )
 
 
-def _product_of_both(a: Any, b: Any) -> Any:
+def product_of_both(a: Any, b: Any) -> Any:
     """Return ``a * b``, and 0 where either is 0: at the second order both may be infinite."""
     return np.where(np.equal(b, 0), 0, product(a, b))
 
@@ -81,15 +82,15 @@ PRODUCT = _define(
     _run_product,
     "g factor",
     np.multiply,
-    (lambda h, factor: product(h, factor), lambda h, g: _product_of_both(g, h)),
+    (lambda h, factor: product(h, factor), lambda h, g: product_of_both(g, h)),
     2,
 )
 QUOTIENT = _define(
     "masked_quotient",
-    _run_quotient,
+    run_quotient,
     "g divisor",
     np.true_divide,
-    (lambda h, divisor: quotient(h, divisor), lambda h, divisor, y: -quotient(_product_of_both(y, h), divisor)),
+    (lambda h, divisor: quotient(h, divisor), lambda h, divisor, y: -quotient(product_of_both(y, h), divisor)),
     5,
 )
 

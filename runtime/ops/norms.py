@@ -13,12 +13,14 @@ import numpy as np
 from ..op import implements
 from .axes import as_operand, axes_of
 from .lapack import check_matrices, real_dtype
-from .roots import norm_over
+from .roots import norm_over, root_of_powers
 from .singular_values import svdvals
 
 
 def _power_norm(size: Any, ord: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """Return ``sum(size ** ord) ** (1 / ord)``; zeros are left out, for powers have corners or poles there."""
+    """Return ``sum(size ** ord) ** (1 / ord)``; up to an `ord` of 1 zeros are left out, for powers have poles there."""
+    if ord > 1:
+        return root_of_powers(np.sum(size**ord, axis=axis, keepdims=keepdims), 1 / ord)
     is_zero = np.equal(size, 0)
     powers = np.where(is_zero, 0, np.where(is_zero, 1, size) ** ord)
     total = np.sum(powers, axis=axis, keepdims=keepdims)

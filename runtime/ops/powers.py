@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,19 @@ from ..array import Array, apply
 from ..op import by_rules, define, implements
 from ..recorders import apply_inputs
 from ..views import alias
-from .masked import product, quotient
+from .masked import product
 from .roots import of_square, power_of_root
+from .slopes import pulled, pushed
 
 
-def _base_rule(g: Any, a: Any, b: Any) -> Any:
+def _base_rule(g: Any, a: Any, b: Any, divided: Callable) -> Any:
     """Multiply by b * a ** (b - 1): 0 where b is 0, infinite where a is 0 and b lies below 1."""
     lower = np.where(np.equal(b, 0), 1, b - 1)
     if a.dtype.kind == "c" or b.dtype.kind != "f":
         return product(g, b * np.power(a, lower))
     pole = np.logical_and(np.equal(a, 0), np.less(lower, 0))
     slope = b * np.power(np.where(pole, 1, a), lower)
-    return product(g, np.where(pole, np.copysign(math.inf, b), slope))
+    return divided(product(g, slope), np.where(pole, a, 1).astype(slope.dtype))
 
 
 def _exponent_rule(g: Any, a: Any, y: Any) -> Any:
@@ -35,8 +36,14 @@ def _exponent_rule(g: Any, a: Any, y: Any) -> Any:
     return product(g, np.log(base) * np.where(is_zero, 0, y))
 
 
-POWER = by_rules(np.power, "a b", _base_rule, _exponent_rule, cost=40)
-by_rules(np.float_power, "a b", _base_rule, _exponent_rule, cost=40)
+def _by_base(divided: Callable) -> Callable:
+    return lambda g, a, b: _base_rule(g, a, b, divided)
+
+
+POWER, _ = (
+    by_rules(ufunc, "a b", _by_base(pulled), _exponent_rule, jvp=(_by_base(pushed), _exponent_rule), cost=40)
+    for ufunc in (np.power, np.float_power)
+)
 
 
 def _infer_fixed_power(x: np.ndarray, exponent: float) -> np.ndarray:
@@ -44,7 +51,7 @@ def _infer_fixed_power(x: np.ndarray, exponent: float) -> np.ndarray:
     return phantom.elementwise([x], dtype)
 
 
-def _fixed_power_rule(g: Any, x: Any, exponent: float) -> Any:
+def _fixed_power_rule(g: Any, x: Any, exponent: float, divided: Callable) -> Any:
     if exponent == 2:
         return g * (2 * x)
     if exponent == 1:
@@ -52,7 +59,7 @@ def _fixed_power_rule(g: Any, x: Any, exponent: float) -> Any:
     if exponent == 0:
         return g * 0.0
     if exponent < 1:
-        return quotient(g * exponent, x ** (1 - exponent))
+        return divided(g * exponent, x ** (1 - exponent))
     if isinstance(exponent, int):
         return g * (exponent * x ** (exponent - 1))
     return product(g, exponent * x ** (exponent - 1))
@@ -63,10 +70,10 @@ FIXED_POWER = define(
     lambda x, exponent: np.asarray(x) ** exponent,  # of a NumPy scalar, ** has other last bits
     inputs="x",
     parameters=("exponent",),
-    rules=_fixed_power_rule,
+    rules=lambda g, x, exponent: _fixed_power_rule(g, x, exponent, pulled),
     infer=_infer_fixed_power,
     flops=lambda out, x, exponent: out.size * (1 if exponent in (1, 2) else 40),
-    jvp=_fixed_power_rule,
+    jvp=lambda t, x, exponent: _fixed_power_rule(t, x, exponent, pushed),
 )
 
 

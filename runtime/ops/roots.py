@@ -24,6 +24,7 @@ from ..views import alias
 from . import elementwise  # noqa: F401  (that defines the square root)
 from .axes import expand, reduced
 from .masked import product
+from .slopes import closed_pulled, closed_pushed
 
 
 def squares(x: Any) -> Any:
@@ -40,19 +41,32 @@ def _over(g: Any, y: Any) -> Any:
     return np.where(is_zero, 0, g / np.where(is_zero, 1, y))
 
 
-def _root_rule(g: Any, y: Any) -> Any:
-    return _over(0.5 * g, y)
-
-
 ROOT = define(
     "root",
     np.sqrt,
     inputs="x",
-    rules=_root_rule,
+    rules=lambda g, y: closed_pulled(0.5 * g, y),
     infer=lambda x: phantom.of_ufunc(np.sqrt, (x,)),
     flops=lambda out, x: 6.0 * out.size,
-    jvp=_root_rule,
+    jvp=lambda t, y: closed_pushed(0.5 * t, y),
 )
+
+
+ROOT_OF_POWERS = define(
+    "root_of_powers",
+    lambda x, exponent: np.asarray(x) ** exponent,
+    inputs="x",
+    parameters=("exponent",),
+    rules=lambda g, y, exponent: closed_pulled(exponent * g, y ** (1 / exponent - 1)),
+    infer=lambda x, exponent: phantom.elementwise([x], x.dtype),
+    flops=lambda out, x, exponent: 40.0 * out.size,
+    jvp=lambda t, y, exponent: closed_pushed(exponent * t, y ** (1 / exponent - 1)),
+)
+
+
+def root_of_powers(x: Any, exponent: float) -> Any:
+    """Return ``x ** exponent`` of a sum of powers, with the derivative 0 at 0; `exponent` lies between 0 and 1."""
+    return apply(ROOT_OF_POWERS, (x,), {"exponent": exponent})
 
 
 def root(x: Any) -> Any:
@@ -229,13 +243,19 @@ def _power(base: Any, square: Any, exponent: Any) -> Any:
     return apply(POWER_OF_ROOT, (base, square), {"exponent": exponent})
 
 
-def power_of_root(y: Array, exponent: Any) -> Any:
-    """Return ``y ** exponent`` where `y` is a root of a square and the exponent 2 or more, else None."""
+def square_of_root(y: Array) -> Any:
+    """Return the traced array that `y` is the root of, in the dtype of `y`; None where it is not known to be one."""
     known = tied(y).square
-    if known is None or exponent < 2 or known[0] is not y._slot or known[1] is not y._value:
+    if known is None or known[0] is not y._slot or known[1] is not y._value:
         return None
     square = known[2]()
-    return _power(y, square, exponent) if type(square) is Array and y.dtype == square.dtype else None
+    return square if type(square) is Array and y.dtype == square.dtype else None
+
+
+def power_of_root(y: Array, exponent: Any) -> Any:
+    """Return ``y ** exponent`` where `y` is a root of a square and the exponent 2 or more, else None."""
+    square = square_of_root(y) if exponent >= 2 else None
+    return None if square is None else _power(y, square, exponent)
 
 
 HOOKS["power_of_root"] = power_of_root

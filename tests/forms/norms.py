@@ -43,6 +43,15 @@ FORMS = [
         inside(2, 3, 4),
     ),
     Form("numpy.linalg.norm", "the 2-norm", np.linalg.norm, (real(3),), closed=lambda x: x / np.sqrt(x @ x)),
+    *[
+        Form(
+            f"numpy.{f.__name__}",
+            "of norms and sizes",
+            lambda x, f=f: f(np.linalg.norm(x, axis=0)) * f(np.abs(x)),
+            (real(3, 4),),
+        )
+        for f in (np.cos, np.cosh, np.square)
+    ],
     Form("numpy.linalg.norm", "of three dimensions", np.linalg.norm, (real(2, 3, 2),)),
     Form("numpy.linalg.norm", "of a scalar", np.linalg.norm, (real(),)),
     Form("numpy.linalg.norm", "all dimensions kept", lambda x: np.linalg.norm(x, keepdims=True) * x, (real(2, 3, 2),)),
