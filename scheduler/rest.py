@@ -12,11 +12,10 @@ from .known import Known
 def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:
     """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit."""
     program = new.program
-    residency.program = program
     position, start = program.forward, frozenset(residency.resident())
     steps: list[Step] = []
     try:
-        steps += residency.reveal(program.outputs)
+        steps += residency.reveal(program)
         for v in range(position, len(program)):
             steps += residency.make(v)
         for v in program.outputs:
