@@ -277,6 +277,40 @@ def test_a_captured_array_that_is_overwritten_behind_the_program_s_back_is_named
             step(x)
 
 
+large = np.arange(200_000.0)
+through = large[:]  # a view that was there before: it stays writable
+
+
+def one_place(view):
+    view[77_777] += 1e-9
+
+
+def another_order(view):
+    view[:] = view[::-1].copy()
+
+
+def a_shift(view):
+    view[:] = np.roll(view, 1)
+
+
+def two_places_of_a_column(view):
+    view[[5, 1024 * 8 + 5]] = view[[1024 * 8 + 5, 5]]
+
+
+@pytest.mark.parametrize("write", [one_place, another_order, a_shift, two_places_of_a_column])
+@pytest.mark.parametrize("is_argument", [False, True])
+def test_a_large_array_that_is_written_to_through_an_older_view_of_it_is_named(write, is_argument):
+    def f(x):
+        y = np.sum(np.sin(x) * large)
+        write(through)
+        return y
+
+    step = rt.grad(f, memory_budget="16MiB")
+    for _ in range(2):
+        with pytest.raises(rt.ChangedError, match=r"\(200000,\).*test_running.py:\d+.*copy"):
+            step(large if is_argument else np.ones(200_000))
+
+
 def test_an_argument_is_read_only_while_its_gradient_is_computed():
     x = np.ones(5)
 
