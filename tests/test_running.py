@@ -12,7 +12,7 @@ import pytest
 import retape as rt
 from retape.runtime.parameters import is_same
 from retape.runtime.tape import Tape
-from retape.scheduler import lowering
+from retape.scheduler import lowering, rest
 
 GENERATOR = np.random.default_rng(3)
 X = GENERATOR.standard_normal(4000)
@@ -157,6 +157,18 @@ def test_the_records_of_the_reverse_sweep_displace_values_rather_than_pass_the_b
     report = report_of(step)
     assert report.planner == "online"  # it went on from what the forward sweep had left
     assert report.peak_bytes <= report.projected_bytes <= 3 * 2**20
+
+
+def test_a_reverse_sweep_that_would_start_over_step_after_step_is_planned_as_a_whole(monkeypatch):
+    x = np.linspace(0.1, 1.0, 4000)
+    reports = []
+    for most in (rest._MOST_STEPS, 0):
+        monkeypatch.setattr(rest, "_MOST_STEPS", most)
+        step = rt.grad(chain, memory_budget=12 * x.nbytes)
+        assert same_bits(step(x), rt.grad(chain)(x))
+        reports.append(report_of(step))
+        assert reports[-1].peak_bytes <= reports[-1].projected_bytes <= 12 * x.nbytes
+    assert [report.planner == "online" for report in reports] == [True, False]
 
 
 def count_warnings(call):
