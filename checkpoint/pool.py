@@ -1,7 +1,8 @@
 """The pool: the values that may be evicted, each with its price and its age, and the choice among them.
 
 Arrays as short as the number of its members, so that a choice costs a few passes over what is in memory, not over the
-whole program.
+whole program. Among very many the best are listed at one pass, and the next choices are made from the list and from what
+has changed since.
 """
 
 from __future__ import annotations
@@ -12,16 +13,27 @@ import numpy as np
 
 from .rules import NEVER, Rule
 
+_MANY = 4096
+_LISTED = 64
+_CHOICES_OF_A_LIST = 32
+
 
 class Pool:
-    """Members with a price (cost x weight / bytes) and an age: a position, of the next use or of the last one."""
+    """Members with a price (cost x weight / bytes) and an age: a position, of the next use or of the last one.
+
+    A member that is pinned cannot be chosen. `passes` counts what was looked at for all choices, in members.
+    """
 
     def __init__(self, rule: Rule, *, has_holds: bool) -> None:
         self.rule = rule
+        self.passes = 0
         self._has_holds = has_holds
         self._members: list[int] = []
         self._place: dict[int, int] = {}
+        self._pinned: dict[int, float | None] = {}  # by value: its price, where it is a member
         self._prices, self._ages, self._room = (np.empty(64) for _ in range(3))
+        self._listed: dict[int, None] | None = None
+        self._choices_left = 0
 
     def __contains__(self, v: int) -> bool:
         return v in self._place
@@ -34,14 +46,21 @@ class Pool:
             if place == len(self._prices):
                 self._prices, self._ages = (np.concatenate([old, np.empty(place)]) for old in (self._prices, self._ages))
                 self._room = np.empty(2 * place)
+        if v in self._pinned:
+            self._pinned[v] = price
+            price = NEVER
         self._prices[place] = price
         self._ages[place] = age
+        if self._listed is not None:
+            self._listed[v] = None
 
     def take_out(self, v: int) -> None:
         """Let a value go, if it is a member."""
         place = self._place.pop(v, -1)
         if place < 0:
             return
+        if v in self._pinned:
+            self._pinned[v] = None
         last = self._members.pop()
         if last != v:
             end = len(self._members)
@@ -52,59 +71,108 @@ class Pool:
 
     def set_price(self, v: int, price: float) -> None:
         """Give a member another price."""
-        self._prices[self._place[v]] = price
+        if v in self._pinned:
+            self._pinned[v] = price
+        else:
+            self._prices[self._place[v]] = price
+            if self._listed is not None:
+                self._listed[v] = None
 
     def set_age(self, v: int, age: float) -> None:
         """Give a value another age, if it is a member."""
         place = self._place.get(v, -1)
         if place >= 0:
             self._ages[place] = age
+            if self._listed is not None:
+                self._listed[v] = None
 
-    def lock(self, values: Iterable[int]) -> dict[int, float]:
-        """Make members unaffordable and return their prices, for `unlock`."""
-        prices = {}
-        for v in values:
-            place = self._place.get(v, -1)
-            if place >= 0:
-                prices[v] = float(self._prices[place])
-                self._prices[place] = NEVER
-        return prices
+    def pin(self, v: int) -> bool:
+        """Keep a value from being chosen, a member or not yet; return whether it was not pinned before."""
+        if v in self._pinned:
+            return False
+        place = self._place.get(v, -1)
+        if place < 0:
+            self._pinned[v] = None
+        else:
+            self._pinned[v] = float(self._prices[place])
+            self._prices[place] = NEVER
+        return True
 
-    def unlock(self, prices: dict[int, float]) -> None:
-        """Give those that are still members their prices back."""
-        for v, price in prices.items():
-            if v in self._place:
-                self.set_price(v, price)
+    def unpin(self, v: int) -> None:
+        """Let a pinned value be chosen again."""
+        price = self._pinned.pop(v)
+        if price is not None:
+            self.set_price(v, price)
+
+    def pinned(self) -> Iterable[int]:
+        """Return the members that are pinned, those first that have been for longest."""
+        return (v for v, price in self._pinned.items() if price is not None)
 
     def cheapest(self, position: int, taken: int, price_now: Callable[[int], float]) -> int:
-        """Return the member with the least price over its age, or -1 when all are locked.
+        """Return the member with the least price over its age, or -1 when all are pinned.
 
         Prices are renewed by `price_now` when their value comes up: evictions in between can only have raised them.
         """
+        found = -1
+        if len(self._members) <= _MANY:
+            self._listed = None
+        elif self._listed is not None and self._choices_left:
+            self._choices_left -= 1
+            members = [v for v in self._listed if v in self._place]
+            places = np.array([self._place[v] for v in members], np.intp)
+            found = self._cheapest(members, self._prices[places], self._ages[places], position, taken, price_now)
+        if found < 0:
+            if len(self._members) > _MANY:
+                self._list(position, taken)
+            found = self._cheapest(self._members, self._prices, self._ages, position, taken, price_now)
+        return found
+
+    def _list(self, position: int, taken: int) -> None:
+        """Note the best members, to choose the next ones from."""
         count = len(self._members)
+        scores = self._scores(self._prices[:count], self._ages[:count], position, taken)
+        self.passes += count
+        members = self._members
+        self._listed = {members[k]: None for k in np.argpartition(scores, _LISTED)[:_LISTED].tolist()}
+        self._choices_left = _CHOICES_OF_A_LIST
+
+    def _cheapest(
+        self,
+        members: list[int],
+        prices: np.ndarray,
+        ages: np.ndarray,
+        position: int,
+        taken: int,
+        price_now: Callable[[int], float],
+    ) -> int:
+        count = len(members)
         if not count:
             return -1
-        prices, room = self._prices[:count], self._room[:count]
-        power = self.rule.power
+        prices, ages = prices[:count], ages[:count]
         while True:
-            if self.rule.age == "none":
-                place = int(prices.argmin())
-            else:
-                if self.rule.age == "next use":
-                    np.subtract(self._ages[:count], position - 1, out=room)
-                    if self._has_holds:  # one that expires now may be a step behind
-                        np.maximum(room, 1.0, out=room)
-                else:
-                    np.subtract(taken + 1, self._ages[:count], out=room)
-                if power != 1.0:  # two square roots take a tenth of the time of a power
-                    np.sqrt(room, out=room)
-                    if power == 0.25:
-                        np.sqrt(room, out=room)
-                np.divide(prices, room, out=room)
-                place = int(room.argmin())
+            place = int(self._scores(prices, ages, position, taken).argmin())
+            self.passes += count
             before = prices[place]
             if before == NEVER:
                 return -1
-            price = prices[place] = price_now(self._members[place])
+            v = members[place]
+            price = prices[place] = self._prices[self._place[v]] = price_now(v)
             if price <= before:
-                return self._members[place]
+                return v
+
+    def _scores(self, prices: np.ndarray, ages: np.ndarray, position: int, taken: int) -> np.ndarray:
+        """Return prices over ages, in room that the next call uses again."""
+        if self.rule.age == "none":
+            return prices
+        room = self._room[: len(prices)]
+        if self.rule.age == "next use":
+            np.subtract(ages, position - 1, out=room)
+            if self._has_holds:  # one that expires now may be a step behind
+                np.maximum(room, 1.0, out=room)
+        else:
+            np.subtract(taken + 1, ages, out=room)
+        if self.rule.power != 1.0:  # two square roots take a tenth of the time of a power
+            np.sqrt(room, out=room)
+            if self.rule.power == 0.25:
+                np.sqrt(room, out=room)
+        return np.divide(prices, room, out=room)

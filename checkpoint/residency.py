@@ -1,8 +1,9 @@
 """The residency: which values are in memory, decided step by step under a budget; pure data in, steps out.
 
 One engine serves all planners and the online policy. Asked to make a value, it answers with steps: values to compute
-(rematerialised ancestors first) and values to drop. What it evicts, a `Rule` says. A use counts if it is direct or through
-an evicted descendant (see `uses`), so a value that only serves to recompute others stays as long as it is worth its bytes.
+(rematerialised ancestors first) and values to drop. What it evicts, a `Rule` says, from prices (see `prices`) and next
+uses. A use counts if it is direct or through an evicted descendant (see `uses`), so a value that only serves to recompute
+others stays as long as it is worth its bytes.
 Values without any such use are dropped at once. Nothing is ever lost: whatever is dropped can be computed again.
 """
 
@@ -12,23 +13,21 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from .classes import EvictedClasses
 from .errors import DoesNotFit
 from .pool import Pool
+from .prices import Prices
 from .program import Program
 from .rules import NEVER, NEXT_USE, ONLINE, Hold, Rule
 from .steps import Compute, Drop, Step
 from .uses import Uses
 
-_DEEP = 256
-_WIDE = 32
+_TRIES = 4  # of making a value, times its inputs: each may drop what another one waits for
 
 
 class Residency:
     """The state of memory while a program runs or is planned. `budget` is in bytes; infinity is allowed.
 
-    `live` is what is held now, `peak` the most that was held at any step, workspaces included. `most` bounds the steps of
-    all, `most_at_once` those of making one value.
+    `live` is what is held now, `peak` the most that was held at any step, workspaces included. `most` bounds the steps.
     """
 
     def __init__(
@@ -41,7 +40,6 @@ class Residency:
         weights: np.ndarray | None = None,
         holds: Mapping[int, Hold] | None = None,
         most: float = NEVER,
-        most_at_once: float = NEVER,
     ) -> None:
         if rule is None:
             rule = NEXT_USE if knows_future else ONLINE
@@ -50,16 +48,12 @@ class Residency:
         self.live = program.held_bytes
         self.peak = self.live
         self.most = most
-        self.most_at_once = most_at_once
         self.taken = 0
         self._steps: list[Step] = []
         self._holds = dict(holds or {})
         self._uses = Uses(program, knows_future=knows_future, holds=self._holds, changed=self._note_use)
         self._pool = Pool(rule, has_holds=bool(holds))
-        self._classes = EvictedClasses(program) if rule.cost == "classes" else None
-        self._weights = weights
-        self._scale: list[float] = []  # by value: weight / bytes
-        self._stale: set[int] = set()  # resident values whose price may have fallen
+        self._prices = Prices(program, self._uses, rule, weights, self._holds)
         self.extend()
 
     @property
@@ -69,12 +63,13 @@ class Residency:
 
     def extend(self) -> None:
         """Take in the values that were added to the program since the last call."""
-        for v in range(self._uses.count, len(self.program)):
-            weight = 1.0 if self._weights is None else float(self._weights[v])
-            if v in self._holds:
-                weight *= self._holds[v].weight
-            self._scale.append(weight / max(self.program.sizes[v], 1))
+        self._prices.extend()
         self._uses.extend()
+
+    @property
+    def seen(self) -> int:
+        """How many values have been looked at to decide all this: what the policy costs, counted."""
+        return self._prices.seen + self._uses.seen + self._pool.passes // 64  # an array's element is so much cheaper
 
     def is_resident(self, v: int) -> bool:
         """Tell whether `v` is in memory."""
@@ -98,11 +93,12 @@ class Residency:
         self.peak = max(self.peak, self.live)
         self._recount()
 
-    def reveal(self, outputs: Iterable[int]) -> list[Step]:
-        """Learn the whole future: all values are in the program now, `outputs` must exist at the end."""
+    def reveal(self, program: Program) -> list[Step]:
+        """Learn the whole future: `program` has all values, and those made so far are the ones that are known."""
+        self.program = self._prices.program = program
         self.extend()
         self._uses.knows_future = True
-        self._uses.outputs = set(outputs)
+        self._uses.outputs = set(program.outputs)
         self._pool.rule = NEXT_USE
         self._steps = []
         self._recount()
@@ -137,7 +133,7 @@ class Residency:
         """Make room for `count` bytes that stay to the end (a captured constant). Raises `DoesNotFit`."""
         self._steps = []
         if self.live + count > self.budget:
-            self._make_room(-1, count, (), ())
+            self._make_room(-1, count, ())
         self.live += count
         self.peak = max(self.peak, self.live)
         return self._steps
@@ -147,14 +143,14 @@ class Residency:
         self._steps = []
         if not self._uses.made[v]:
             self._uses.position = v
-        there = self._uses.is_there
-        program_inputs = self.program.inputs
-        if not there[v] and all([there[p] for p in program_inputs[v]]):
-            self._compute(v, program_inputs[v], (), is_target=True)
+        there, program_inputs = self._uses.is_there, self.program.inputs
+        if there[v]:
             return self._steps
-        most = min(self.most, self.taken + self.most_at_once)
+        if all([there[p] for p in program_inputs[v]]):
+            self._compute(v, program_inputs[v], is_target=True)
+            return self._steps
         stack = [v]
-        pending: dict[int, int] = {}
+        waits: dict[int, int] = {}  # by value: how many of the computations at hand wait for it or with it
         tries: dict[int, int] = {}
         while stack:
             u = stack[-1]
@@ -162,35 +158,37 @@ class Residency:
                 stack.pop()
                 continue
             inputs = program_inputs[u]
-            missing = [p for p in inputs if not there[p]]
             if u not in tries:
-                for p in inputs:
-                    pending[p] = pending.get(p, 0) + 1
                 tries[u] = 0
+                for p in inputs:
+                    waits[p] = waits.get(p, 0) + 1
+                    self._pool.pin(p)
+            missing = [p for p in inputs if not there[p]]
             if missing:
                 tries[u] += 1
-                if tries[u] > 4 * len(inputs) + 8 or self.taken > most:
+                if tries[u] > _TRIES * len(inputs) + 8 or self.taken > self.most:
                     raise DoesNotFit(u, self._need(u, inputs))
                 # The dearest ancestor first: what it needs is gone again before the others come.
                 if len(missing) > 1:
-                    missing.sort(key=self._cost_of_return)
+                    missing.sort(key=self._prices.cost)
                 stack.extend(missing)
                 continue
-            self._compute(u, inputs, pending, is_target=u == v)
+            self._compute(u, inputs, is_target=u == v)
             stack.pop()
             del tries[u]
             for p in inputs:
-                if pending[p] == 1:
-                    del pending[p]
+                if waits[p] == 1:
+                    del waits[p]
+                    self._pool.unpin(p)
                 else:
-                    pending[p] -= 1
+                    waits[p] -= 1
         return self._steps
 
     def _need(self, u: int, inputs: tuple[int, ...]) -> int:
         program = self.program
         return sum(program.sizes[p] for p in set(inputs)) + program.sizes[u] + program.workspaces[u] + program.held_bytes
 
-    def _compute(self, u: int, inputs: tuple[int, ...], pending: Iterable[int], *, is_target: bool) -> None:
+    def _compute(self, u: int, inputs: tuple[int, ...], *, is_target: bool) -> None:
         program, uses = self.program, self._uses
         next_uses = uses.next
         first = not uses.made[u]
@@ -203,7 +201,7 @@ class Residency:
             victim = -1
         during = self.live + size + program.workspaces[u] - (program.sizes[victim] if victim >= 0 else 0)
         if during > self.budget:
-            self._make_room(u, during - self.live, inputs, pending)
+            self._make_room(u, during - self.live, inputs)
             during = self.live + size + program.workspaces[u] - (program.sizes[victim] if victim >= 0 else 0)
         if during > self.peak:
             self.peak = during
@@ -217,9 +215,7 @@ class Residency:
             uses.made[u] = 1
             next_uses[u] = uses.find(u)
         else:
-            self._note_return(u)
-        if self._classes is not None:
-            self._classes.leave(u)
+            self._prices.note_return(u)
         self._admit(u)
         for p in inputs:
             if uses.is_there[p]:
@@ -248,8 +244,7 @@ class Residency:
         self._pool.take_out(v)
         if uses.next[v] != NEVER:
             uses.lend(v)
-        if self._classes is not None:
-            self._classes.enter(v, uses.is_there, uses.made, uses.consumers[v])
+        self._prices.note_eviction(v)
 
     def _note_use(self, v: int) -> None:
         """Note the next use of a value in memory, or drop it where there is none any more."""
@@ -262,70 +257,26 @@ class Residency:
         """Put a resident value among those that may be evicted. Outputs stay from their making on."""
         if self.program.sizes[v] and v not in self.outputs:
             # Without what is evicted around it: when it is picked, the price is found too low and set right.
-            self._pool.put(v, self.program.costs[v] * self._scale[v], self._age(v))
+            self._pool.put(v, self._prices.least(v), self._age(v))
 
     def _age(self, v: int) -> float:
         return self._uses.next[v] if self._pool.rule.age == "next use" else self.taken
 
-    def _price(self, v: int) -> float:
-        return self._cost_of_return(v) * self._scale[v]
-
-    def _cost_of_return(self, v: int) -> float:
-        """Return the cost of computing `v` from what is in memory; of deep ancestries only the nearest part is counted."""
-        there = self._uses.is_there
-        if self._classes is not None:
-            return self._classes.cost(v, there, self._uses.made, self._uses.consumers[v])
-        program_inputs, costs = self.program.inputs, self.program.costs
-        cost = costs[v]
-        stack = [p for p in program_inputs[v] if not there[p]]
-        if stack:
-            seen = set(stack)
-            for p in stack:  # grows while it is walked
-                cost += costs[p]
-                for q in program_inputs[p]:
-                    if not there[q] and q not in seen:
-                        seen.add(q)
-                        stack.append(q)
-                if len(stack) > _DEEP:
-                    break
-        return cost
-
-    def _note_return(self, v: int) -> None:
-        """Mark the resident descendants that have become cheaper because `v` is there again."""
-        there, made, consumers = self._uses.is_there, self._uses.made, self._uses.consumers
-        queue = [v]
-        seen = {v}
-        for u in queue:
-            for c in consumers[u]:
-                if not made[c]:
-                    break
-                if there[c]:
-                    self._stale.add(c)
-                elif c not in seen:
-                    seen.add(c)
-                    queue.append(c)
-            if len(queue) > _WIDE:
-                break
-
-    def _make_room(self, u: int, need: int, inputs: Iterable[int], pending: Iterable[int]) -> None:
-        locked = {*inputs, *pending}
-        prices = self._pool.lock(locked)
+    def _make_room(self, u: int, need: int, inputs: Iterable[int]) -> None:
+        pool = self._pool
+        pinned = [p for p in inputs if pool.pin(p)]
         try:
             while self.live + need > self.budget:
-                victim = self._pick(locked)
+                for v in self._prices.fallen():
+                    if v in pool:
+                        pool.set_price(v, self._prices.now(v))
+                victim = pool.cheapest(self._uses.position, self.taken, self._prices.now)
                 if victim < 0:
-                    # What outer calls wait for may go too, as a last resort, the outermost first: they ask for it again.
-                    victim = next((p for p in pending if p in self._pool and p not in inputs), -1)
+                    # What outer computations wait for may go too, as a last resort, the outermost's first: they ask again.
+                    victim = next((p for p in pool.pinned() if p not in inputs), -1)
                     if victim < 0:
                         raise DoesNotFit(u, int(self.live + need))
                 self._drop(victim)
         finally:
-            self._pool.unlock(prices)
-
-    def _pick(self, locked: set[int]) -> int:
-        """Return the value to evict, or -1 when nothing may go."""
-        for v in self._stale:
-            if v not in locked and v in self._pool:
-                self._pool.set_price(v, self._price(v))
-        self._stale &= locked
-        return self._pool.cheapest(self._uses.position, self.taken, self._price)
+            for p in pinned:
+                pool.unpin(p)

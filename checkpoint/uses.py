@@ -7,9 +7,14 @@ evicted values as these are evicted and made again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from heapq import heapify, heappop, heappush, heapreplace
 
 from .program import Program
 from .rules import NEVER, Hold
+
+_SOME_DAY = 2.0**62  # the next use, online, of a value that the program may still use
+_DEEP = 256  # values that one eviction tells of a nearer use: those further up are used through these anyway
+_MANY = 32
 
 
 class Uses:
@@ -25,6 +30,7 @@ class Uses:
         self.knows_future = knows_future
         self.position = 0
         self.count = 0
+        self.seen = 0  # values looked at for all that was lent and renewed
         self.made = bytearray()
         self.is_there = bytearray()
         self.wanted = bytearray()
@@ -35,7 +41,9 @@ class Uses:
         self._holds = holds
         self._changed = changed
         self._pointers: list[int] = []  # by value: the first of its consumers that is not made for the first time yet
-        self._evicted_consumers: list[set[int]] = []
+        # By value, where some of its consumers are evicted: their next uses and numbers, the nearest first. Those that are
+        # in memory again, and uses that have changed, are only noticed when they come up.
+        self._through: dict[int, list[tuple[float, int]]] = {}
         self._expiring: dict[float, list[int]] = {}
         for v, hold in holds.items():
             self._expiring.setdefault(hold.until + 1, []).append(v)
@@ -51,7 +59,6 @@ class Uses:
         consumers, next_uses = self.consumers, self.next
         for v in range(first, count):
             consumers.append([])
-            self._evicted_consumers.append(set())
             for u in dict.fromkeys(self._inputs[v]):
                 consumers[u].append(v)
                 if v < next_uses[u]:
@@ -64,56 +71,93 @@ class Uses:
 
     def recount(self) -> None:
         """Count all next uses from nothing."""
+        made, there, next_uses = self.made, self.is_there, self.next
+        self._through = {}
         for v in range(self.count - 1, -1, -1):
-            self._evicted_consumers[v] = {
-                c for c in self.consumers[v] if self.made[c] and not self.is_there[c] and self.next[c] != NEVER
-            }
-            self.next[v] = self.find(v)
+            through = [(next_uses[c], c) for c in self.consumers[v] if made[c] and not there[c] and next_uses[c] != NEVER]
+            if through:
+                heapify(through)
+                self._through[v] = through
+            next_uses[v] = self.find(v)
 
-    def find(self, v: int) -> float:
-        """Return the first position from now on that uses `v`, directly or through an evicted descendant."""
+    def find(self, v: int, besides: int = -1) -> float:
+        """Return the first position from now on that uses `v`, directly or through an evicted descendant.
+
+        The consumer `besides` is about to be in memory again.
+        """
         consumers, position = self.consumers[v], self.position
         at, count = self._pointers[v], len(consumers)
         while at < count and consumers[at] < position:
             at += 1
         self._pointers[v] = at
         best = consumers[at] if at < count else NEVER
-        for c in self._evicted_consumers[v]:
-            if self.next[c] < best:
-                best = self.next[c]
-        if best == NEVER and (v in self.outputs or (self.wanted[v] and not self.knows_future)):
-            best = float(self.count)
+        through = self._through.get(v)
+        if through is not None:
+            there, next_uses = self.is_there, self.next
+            while through:
+                use, c = through[0]
+                now = next_uses[c]
+                self.seen += 1
+                if there[c] or c == besides or now == NEVER:
+                    heappop(through)
+                elif now != use:
+                    heapreplace(through, (now, c))
+                else:
+                    if use < best:
+                        best = use
+                    break
+            else:
+                del self._through[v]
+        if best == NEVER:
+            if not self.knows_future:
+                if self.wanted[v]:
+                    best = _SOME_DAY
+            elif v in self.outputs:
+                best = float(self.count)
         if self._holds and v in self._holds and position <= self._holds[v].until < best:
             best = self._holds[v].until
         return best
 
     def read(self, u: int) -> None:
         """Count again the uses of what `u` is made from, now that it is made. All of it is in memory."""
+        next_uses, find = self.next, self.find
         for p in self._inputs[u]:
-            self._evicted_consumers[p].discard(u)
-            self.next[p] = self.find(p)
+            next_uses[p] = find(p, u)
 
     def lend(self, v: int) -> None:
-        """Count the uses of the evicted `v` as uses of what it is made from."""
+        """Count the uses of the evicted `v` as uses of what it is made from, the nearest ancestors first."""
         next_uses, there, inputs = self.next, self.is_there, self._inputs
         stack = [v]
-        while stack:
-            u = stack.pop()
+        for u in stack:  # grows while it is walked
             use = next_uses[u]
             for p in inputs[u]:
-                self._evicted_consumers[p].add(u)
+                self._note_through(p, use, u)
                 if use < next_uses[p]:
                     next_uses[p] = use
                     if there[p]:
                         self._changed(p)
-                    else:
+                    elif len(stack) < _DEEP:
                         stack.append(p)
+        self.seen += len(stack)
+
+    def _note_through(self, p: int, use: float, consumer: int) -> None:
+        through = self._through.get(p)
+        if through is None:
+            self._through[p] = [(use, consumer)]
+            return
+        heappush(through, (use, consumer))
+        length = len(through)
+        if length > _MANY and not length & (length - 1):  # at powers of two: a value that many read is told often
+            there, next_uses = self.is_there, self.next
+            through[:] = {(next_uses[c], c) for _, c in through if not there[c] and next_uses[c] != NEVER}
+            heapify(through)
 
     def renew(self, v: int) -> None:
         """Count the next use of `v` again, and if it is evicted those of what it is made from."""
         stack = [v]
         while stack:
             u = stack.pop()
+            self.seen += 1
             use = self.find(u)
             if use == self.next[u]:
                 continue
@@ -122,10 +166,8 @@ class Uses:
                 self._changed(u)
             elif self.made[u]:
                 for p in self._inputs[u]:
-                    if use == NEVER:
-                        self._evicted_consumers[p].discard(u)
-                    else:
-                        self._evicted_consumers[p].add(u)
+                    if use != NEVER:
+                        self._note_through(p, use, u)
                     stack.append(p)
 
     def expired(self) -> Iterable[int]:

@@ -14,6 +14,8 @@ from . import trees
 from .errors import ChangedError
 
 _COPIED = 64 * 1024
+_SUMMED = 256 * 1024
+_WORDS_A_ROW = 1024
 
 
 def checksum(array: np.ndarray, before: int = 0) -> int:
@@ -25,6 +27,29 @@ def checksum(array: np.ndarray, before: int = 0) -> int:
     for part in array:
         before = checksum(part, before)
     return before
+
+
+def fingerprint(array: np.ndarray) -> int:
+    """Return what tells whether an array was written to: its checksum; of a large one that of sums, in a fourth of the time.
+
+    The bytes of a large array in one piece, laid out as a table of 64-bit words, are added up by rows and by columns, without
+    carry beyond 64 bits. Another value in any one place changes both; so do other values in an order that is shifted, turned
+    round or shuffled. Only what is made to keep every row's and every column's sum would not be noticed.
+
+    >>> large = np.arange(100_000.0)
+    >>> before = fingerprint(large)
+    >>> large[0], large[1] = large[1], large[0]
+    >>> fingerprint(large) == before
+    False
+    """
+    if array.flags.f_contiguous and array.ndim > 1:
+        array = array.T
+    if array.nbytes <= _SUMMED or not array.flags.c_contiguous:
+        return checksum(array)
+    whole = array.nbytes // (8 * _WORDS_A_ROW) * 8 * _WORDS_A_ROW
+    everything = array.reshape(-1).view(np.uint8)
+    table = everything[:whole].view(np.uint64).reshape(-1, _WORDS_A_ROW)
+    return checksum(table.sum(axis=0), checksum(table.sum(axis=1), checksum(everything[whole:])))
 
 
 def while_unchanged(function: Callable, trail: Any, captured: list[np.ndarray], results: dict[str, Any]) -> Callable:

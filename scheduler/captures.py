@@ -9,15 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..runtime.array import Array
-from ..runtime.checksum import checksum
+from ..runtime.checksum import fingerprint
 from ..runtime.errors import ChangedError, TapeError
 from ..runtime.tape import Tape
 from .buffers import owner_of
 
 _SMALL_CONSTANT = 64 * 1024
-# A checksum costs as much as reading the memory thrice. Up to this size it is taken of all captured arrays; of larger ones
-# only where it is a view that is captured: writes through the array itself are refused by NumPy.
-_ALWAYS_COMPARED = 256 * 1024
 
 
 class Captures:
@@ -33,21 +30,18 @@ class Captures:
         self.held_elsewhere = dict(before)
         self._owners = {id(owner_of(array)) for array in passed_in}
         self._roots = {id(root) for root in roots}
-        self._checksums: dict[int, tuple[np.ndarray, int, int]] = {}  # by the array's identity: it, its slot, its checksum
+        self._guarded: dict[int, tuple[np.ndarray, int, int]] = {}  # by the array's identity: it, its slot, its fingerprint
 
     def guard(self, slot: int, value: np.ndarray) -> None:
-        """Make an array read-only until the call ends; where others could still write to its memory, note what is in it."""
-        if id(value) in self._checksums:
-            return
-        is_small = value.nbytes <= _ALWAYS_COMPARED
-        if is_small or value.base is not None and _is_writable(value.base):
-            self._checksums[id(value)] = value, slot, checksum(value)
-        self.tape.freeze(value)
+        """Make an array read-only until the call ends, and note what is in it: others may write through a view of it."""
+        if id(value) not in self._guarded:
+            self._guarded[id(value)] = value, slot, fingerprint(value)
+            self.tape.freeze(value)
 
     def check(self) -> None:
         """Raise `ChangedError` if an array is not what it was when the program took it."""
-        for value, slot, before in self._checksums.values():
-            if checksum(value) != before:
+        for value, slot, before in self._guarded.values():
+            if fingerprint(value) != before:
                 raise ChangedError(self._changed(slot, value))
 
     def _changed(self, slot: int, value: np.ndarray) -> str:
@@ -110,14 +104,6 @@ class Captures:
                 return False
             frontier = found
         return False
-
-
-def _is_writable(base: Any) -> bool:
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable:
-            return True
-        base = base.base
-    return base is not None
 
 
 def weighed(tape: Tape, passed_in: Iterable[Any], roots: Iterable[Any]) -> Captures:

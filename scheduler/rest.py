@@ -8,15 +8,22 @@ from ..checkpoint.residency import Residency
 from ..checkpoint.steps import Step
 from .known import Known
 
+# Steps (to compute, to drop) for each value, after which going on is given up: with so little memory left, as at the end of
+# a long chain, one step after the other would be made from the start again, where a plan of the whole takes a few each.
+_MOST_STEPS = 32
+
 
 def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:
-    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where it does not fit."""
+    """Return the plan of the reverse sweep from what is in memory, next uses being known now; None where that does not fit.
+
+    What takes very many steps counts as not fitting.
+    """
     program = new.program
-    residency.program = program
     position, start = program.forward, frozenset(residency.resident())
     steps: list[Step] = []
+    residency.most = residency.taken + _MOST_STEPS * len(program)
     try:
-        steps += residency.reveal(program.outputs)
+        steps += residency.reveal(program)
         for v in range(position, len(program)):
             steps += residency.make(v)
         for v in program.outputs:

@@ -116,6 +116,16 @@ def lstm(steps: int = 60, width: int = 100) -> Program:
     return sketch.joint()
 
 
+def shared_weight(steps: int = 100, width: int = 100) -> Program:
+    """A loop whose steps all read the state before them and one weight that was computed first."""
+    sketch = Sketch()
+    weight, x = sketch.op(width, cost=1.0), sketch.op(width, cost=1.0)
+    for _ in range(steps):
+        x = sketch.op(width, [x, weight], cost=1.0)
+    sketch.op(8, [x], cost=1.0)
+    return sketch.joint()
+
+
 def densenet(blocks: int = 3, layers: int = 8, growth: int = 40) -> Program:
     """Blocks in which every layer reads all layers before it, joined."""
     sketch = Sketch()

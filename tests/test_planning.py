@@ -95,6 +95,18 @@ def test_planning_takes_few_steps_a_value():
     assert residency.taken < 3 * len(program)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_deciding_what_stays_takes_no_longer_in_a_longer_loop_whose_steps_all_read_one_value(share):
+    """Counted, not timed: values looked at for each step of the plan."""
+    looked_at = []
+    for steps in (250, 1000):
+        program = graphs.shared_weight(steps)
+        residency = Residency(program, int(share * peak_of(program)), knows_future=True)
+        run_through(residency)
+        looked_at.append(residency.seen / residency.taken)
+    assert looked_at[1] < 1.5 * looked_at[0] < 60
+
+
 def slow_next_use(program: Program, resident: set[int], position: int, v: int) -> float:
     """The first position from `position` on that uses `v`, directly or through evicted descendants, by plain search."""
     found, stack, seen = math.inf, [v], {v}

@@ -12,7 +12,7 @@ import pytest
 import retape as rt
 from retape.runtime.parameters import is_same
 from retape.runtime.tape import Tape
-from retape.scheduler import lowering
+from retape.scheduler import lowering, rest
 from retape.scheduler.events import Planned
 from retape.scheduler.follower import Follower
 
@@ -262,6 +262,18 @@ def test_the_records_of_the_reverse_sweep_displace_values_rather_than_pass_the_b
     assert report.peak_bytes <= report.projected_bytes <= 3 * 2**20
 
 
+def test_a_reverse_sweep_that_would_start_over_step_after_step_is_planned_as_a_whole(monkeypatch):
+    x = np.linspace(0.1, 1.0, 4000)
+    reports = []
+    for most in (rest._MOST_STEPS, 0):
+        monkeypatch.setattr(rest, "_MOST_STEPS", most)
+        step = rt.grad(chain, memory_budget=12 * x.nbytes)
+        assert same_bits(step(x), rt.grad(chain)(x))
+        reports.append(report_of(step))
+        assert reports[-1].peak_bytes <= reports[-1].projected_bytes <= 12 * x.nbytes
+    assert [report.planner == "online" for report in reports] == [True, False]
+
+
 def count_warnings(call):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
@@ -378,6 +390,40 @@ def test_a_captured_array_that_is_overwritten_behind_the_program_s_back_is_named
     for _ in range(3):
         with pytest.raises(rt.ChangedError, match=message):
             step(x)
+
+
+large = np.arange(200_000.0)
+through = large[:]  # a view that was there before: it stays writable
+
+
+def one_place(view):
+    view[77_777] += 1e-9
+
+
+def another_order(view):
+    view[:] = view[::-1].copy()
+
+
+def a_shift(view):
+    view[:] = np.roll(view, 1)
+
+
+def two_places_of_a_column(view):
+    view[[5, 1024 * 8 + 5]] = view[[1024 * 8 + 5, 5]]
+
+
+@pytest.mark.parametrize("write", [one_place, another_order, a_shift, two_places_of_a_column])
+@pytest.mark.parametrize("is_argument", [False, True])
+def test_a_large_array_that_is_written_to_through_an_older_view_of_it_is_named(write, is_argument):
+    def f(x):
+        y = np.sum(np.sin(x) * large)
+        write(through)
+        return y
+
+    step = rt.grad(f, memory_budget="16MiB")
+    for _ in range(2):
+        with pytest.raises(rt.ChangedError, match=r"\(200000,\).*test_running.py:\d+.*copy"):
+            step(large if is_argument else np.ones(200_000))
 
 
 def test_an_argument_is_read_only_while_its_gradient_is_computed():
