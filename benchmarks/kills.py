@@ -225,6 +225,7 @@ def _arm(orders: Path, struck: Path) -> None:
     from retape.cluster.comm.group import Group
     from retape.cluster.gradients import Gradients
     from retape.cluster.snapshot.writer import Writer
+    from retape.cluster.training import Training
 
     worker: Any = import_module("retape.cluster.worker")
 
@@ -298,10 +299,10 @@ def _arm(orders: Path, struck: Path) -> None:
         (Gradients, "compute", "gradients"),
         (Gradients, "reduce", "reducing"),
         (Group, "finish", "meeting"),
-        (worker.Worker, "_save", "saving"),
+        (Training, "_save", "saving"),
         (Writer, "_write", "writing"),
-        (worker.Worker, "_validate", "validating"),
-        (worker, "State", "giving"),
+        (Training, "_validate", "validating"),
+        (import_module("retape.cluster.replica"), "State", "giving"),
     ):
         setattr(owner, name, spied(getattr(owner, name), phase))
     worker.Worker.here, worker.Worker.spied = here, staticmethod(spied)
