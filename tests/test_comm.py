@@ -357,7 +357,8 @@ def test_every_byte_of_a_header_is_guarded():
 def test_a_formation_removes_the_memory_that_older_ones_have_left():
     formation = replace(formed(1, (1,)), generation=7)
     left, later = (arena_path(formation.token, node, generation) for node, generation in ((3, 6), (0, 8)))
-    left.touch(), later.touch()
+    for path in (left, later):
+        path.touch()
     Group(formation, 0, Layout.of([np.zeros(3)])).close()
     found = left.exists(), later.exists()
     remove_arenas(formation.token)
