@@ -92,8 +92,9 @@ def _run(folder: Path, count: int) -> tuple[list[dict[str, Any]], bool, int]:
         draw = random.Random(0)
         while not steps and not over.wait(0.1):
             pass
-        for number in range(count):
-            phase = _PHASES[number % len(_PHASES)]
+        number = 0
+        while len(list(struck.glob("[0-9]*"))) < count:
+            phase, number = _PHASES[number % len(_PHASES)], number + 1
             _give_order(orders, number, phase, draw)
             until = time.monotonic() + _PATIENCE_SECONDS
             while list(orders.iterdir()) and time.monotonic() < until and not over.wait(0.05):
