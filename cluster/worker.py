@@ -76,7 +76,9 @@ class Worker:
         """
         formation = replace(formation, addresses=addresses)
         generation, replica, config = formation.generation, self.replica, self.replica.config
-        group = gradients = self._training = None
+        group: Group | None = None
+        gradients: Gradients | None = None
+        training: Training | None = None
         status = "failed"
         try:
             if generation <= self._generation:
@@ -97,15 +99,15 @@ class Worker:
             )
             gradients = Gradients(step, group, seed=config.seed)
             means = {"rows": self._rows, "saver": self._saver, "stop": lambda: self._stop}
-            self._training = Training(self.job, replica, group, gradients, **means)
-            status = self._training.run()
+            self._training = training = Training(self.job, replica, group, gradients, **means)
+            status = training.run()
             return Outcome(rank, status, replica.step)
         except Exception as error:
             if group is not None:
                 group.abort()
             # A message that was damaged on its way, or that is none of this run's, costs a new formation and no more.
             status = "aborted" if isinstance(error, AbortedError | DeadlineError | MessageError) else "failed"
-            if self._training is not None and self._training.shares_state:
+            if training is not None and training.shares_state:
                 replica.is_whole = False  # the others' parts of the optimizer state may be gone
             return Outcome(rank, status, replica.step, Failure.of(error, traceback.format_exc()), replica.is_whole)
         finally:
@@ -116,8 +118,8 @@ class Worker:
                 gradients.close()
             if group is not None:
                 group.close()
-            if self._training is not None:
-                self._training.close()
+            if training is not None:
+                training.close()
                 self._training = None
 
     def rows(self, step: int) -> tuple[Row, ...]:
