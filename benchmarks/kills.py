@@ -92,8 +92,9 @@ def _run(folder: Path, count: int) -> tuple[list[dict[str, Any]], bool, int]:
         draw = random.Random(0)
         while not steps and not over.wait(0.1):
             pass
-        for number in range(count):
-            phase = _PHASES[number % len(_PHASES)]
+        number = 0
+        while len(list(struck.glob("[0-9]*"))) < count:
+            phase, number = _PHASES[number % len(_PHASES)], number + 1
             _give_order(orders, number, phase, draw)
             until = time.monotonic() + _PATIENCE_SECONDS
             while list(orders.iterdir()) and time.monotonic() < until and not over.wait(0.05):
@@ -225,6 +226,7 @@ def _arm(orders: Path, struck: Path) -> None:
     from retape.cluster.comm.group import Group
     from retape.cluster.gradients import Gradients
     from retape.cluster.snapshot.writer import Writer
+    from retape.cluster.training import Training
 
     worker: Any = import_module("retape.cluster.worker")
 
@@ -298,10 +300,10 @@ def _arm(orders: Path, struck: Path) -> None:
         (Gradients, "compute", "gradients"),
         (Gradients, "reduce", "reducing"),
         (Group, "finish", "meeting"),
-        (worker.Worker, "_save", "saving"),
+        (Training, "_save", "saving"),
         (Writer, "_write", "writing"),
-        (worker.Worker, "_validate", "validating"),
-        (worker, "State", "giving"),
+        (Training, "_validate", "validating"),
+        (import_module("retape.cluster.replica"), "State", "giving"),
     ):
         setattr(owner, name, spied(getattr(owner, name), phase))
     worker.Worker.here, worker.Worker.spied = here, staticmethod(spied)

@@ -174,16 +174,16 @@ def _meet(meeting: Any, worker: Worker, ready: Ready, rank: int, world: int, tok
 
 def _train(worker: Worker, formation: Formation, rank: int, job: Job) -> None:
     """Trains to the end, with the reports that are due on the way."""
-    reported = worker.step
+    reported = worker.replica.step
     every, last = job.config.snapshot_every, job.config.steps
-    due = [*range(worker.step - worker.step % every + every, last, every), last]
+    due = [*range(worker.replica.step - worker.replica.step % every + every, last, every), last]
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(worker.run, formation, rank, False, *formation.addresses)
         try:
             for step in due:
-                while worker.after_step < step and not training.done():
+                while worker.replica.after_step < step and not training.done():
                     time.sleep(_POLL_SECONDS)
-                if worker.after_step < step:
+                if worker.replica.after_step < step:
                     break
                 _report(worker, step, rank, job, training)
                 reported = step

@@ -5,6 +5,7 @@ import os
 import secrets
 import socket
 import threading
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -351,6 +352,17 @@ def test_every_byte_of_a_header_is_guarded():
         spoiled[place] ^= 0x40
         with pytest.raises(MessageError):
             frames.unpack(spoiled, KEY, generation=3, operation=7)
+
+
+def test_a_formation_removes_the_memory_that_older_ones_have_left():
+    formation = replace(formed(1, (1,)), generation=7)
+    left, later = (arena_path(formation.token, node, generation) for node, generation in ((3, 6), (0, 8)))
+    for path in (left, later):
+        path.touch()
+    Group(formation, 0, Layout.of([np.zeros(3)])).close()
+    found = left.exists(), later.exists()
+    remove_arenas(formation.token)
+    assert found == (False, True) and not later.exists()
 
 
 def test_strangers_on_the_port_are_refused_and_do_not_disturb_the_run(monkeypatch):

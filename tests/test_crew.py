@@ -156,7 +156,7 @@ def test_a_crew_brings_a_run_to_its_end(hired):
     state, heard = played(crew, 2)
     assert (state.status, state.failure, state.step) == ("finished", None, 3)
     assert not any(isinstance(event, Lost) for event in heard)
-    assert actors[0].made.params["w"].tobytes() == actors[1].made.params["w"].tobytes()
+    assert actors[0].made.replica.params["w"].tobytes() == actors[1].made.replica.params["w"].tobytes()
 
 
 @pytest.mark.parametrize("is_at_work", [True, False])

@@ -38,11 +38,12 @@ def test_a_run_stops_when_the_figure_has_not_become_better_for_long_enough(tmp_p
     workers = crew(count, made)
     assert {outcome.status for outcome in together(workers)} == {"stopped early"}
     # The figures of steps 5, 10 and 15 become better; those of 20, 25 and 30 stay as they are.
-    assert {worker.step for worker in workers} == {30} and len({str(bits(worker)) for worker in workers}) == 1
+    assert {worker.replica.step for worker in workers} == {30} and len({str(bits(worker)) for worker in workers}) == 1
     newest, _ = latest_snapshot(tmp_path / "snapshots")
-    best = load_snapshot(tmp_path / "snapshots" / "best.snapshot", params_like=workers[0].params, state_like=workers[0].state)
+    like = {"params_like": workers[0].replica.params, "state_like": workers[0].replica.state}
+    best = load_snapshot(tmp_path / "snapshots" / "best.snapshot", **like)
     assert newest.name == "step-000000030.snapshot" and best.step == 15
-    np.testing.assert_array_equal(best.params["a"], workers[0].params["a"])
+    np.testing.assert_array_equal(best.params["a"], workers[0].replica.params["a"])
 
 
 def test_a_resumed_run_stops_where_one_that_was_never_interrupted_does(tmp_path):
@@ -52,18 +53,18 @@ def test_a_resumed_run_stops_where_one_that_was_never_interrupted_does(tmp_path)
         (tmp_path / str(step)).mkdir()
         halfway = tmp_path / "snapshots" / f"step-{step:09d}.snapshot"
         [again] = crew(1, replace(made, resume=halfway, out=tmp_path / str(step)))
-        assert together([again])[0].status == "stopped early" and again.step == 30
+        assert together([again])[0].status == "stopped early" and again.replica.step == 30
 
 
 def test_who_takes_over_knows_how_long_nothing_became_better(tmp_path):
     made = replace(job(tmp_path, **SETTINGS), rate=lambda step: 0.05 if step < 12 else 0.0)
     workers = crew(2, made)
-    workers[0].config = replace(workers[0].config, steps=22)
+    workers[0].replica.config = replace(workers[0].replica.config, steps=22)
     assert together(workers[:1])[0].status == "finished"
-    workers[0].config = workers[1].config
+    workers[0].replica.config = workers[1].replica.config
     workers[1].take_over(workers[0].hand_over())
     assert {outcome.status for outcome in together(workers, 2)} == {"stopped early"}
-    assert workers[1].step == 30
+    assert workers[1].replica.step == 30
 
 
 @pytest.mark.parametrize(

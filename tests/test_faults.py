@@ -140,9 +140,18 @@ def test_a_worker_that_holds_pythons_lock_is_replaced_unless_it_works(ray, tmp_p
     assert result.step == 4 and any("was lost after step" in sentence for sentence in told) == is_lost, told
 
 
+def listening():
+    """How many ports this process listens on, and those that it has started."""
+    found = 0
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            found += sum(each.status == psutil.CONN_LISTEN for each in process.net_connections("tcp"))
+    return found
+
+
 def test_after_50_runs_half_of_which_lose_a_worker_nothing_is_left(ray, tmp_path):
     (tmp_path / "pids").mkdir()
-    handles = 0
+    handles = ports = 0
     for number in range(50):
 
         def loss(params, batch, number=number):
@@ -164,7 +173,8 @@ def test_after_50_runs_half_of_which_lose_a_worker_nothing_is_left(ray, tmp_path
         assert not [name for name in os.listdir("/dev/shm") if name.startswith("retape-")]
         pids = [int(path.name) for path in (tmp_path / "pids").iterdir()]
         assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
-        handles = handles or len(os.listdir("/proc/self/fd"))
+        handles, ports = handles or len(os.listdir("/proc/self/fd")), ports or listening()
     assert len(pids) >= 100
-    # Ray keeps a few connections; a run that left one would have left fifty.
+    # Ray keeps a few connections and idle processes; a run that left one would have left fifty.
     assert len(os.listdir("/proc/self/fd")) < handles + 25
+    assert 0 < listening() < ports + 25

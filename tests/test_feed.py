@@ -124,11 +124,11 @@ def test_an_epochs_last_batch_can_be_kept_and_is_the_mean_over_its_own_examples(
     statuses = [outcome.status for outcome in [*together(workers[:1]), *together(workers[1:], 2)]]
     assert statuses == ["finished"] * 4 and all(bits(worker) == bits(workers[0]) for worker in workers)
     assert facts(workers[0]) == facts(workers[1])
-    assert workers[0].order == Order(0, 2, 62)  # 31 + 31 + 2 examples an epoch, and 4 shards for the 2
+    assert workers[0].replica.order == Order(0, 2, 62)  # 31 + 31 + 2 examples an epoch, and 4 shards for the 2
     other = crew(1, replace(made, config=replace(made.config, steps=2)))[0]
     together([other], 3)
     indices, _ = take(Order(0, 0, 62), 31, 64, last="keep")
     [row] = [row for row in workers[0].rows(0) if row["step"] == 3 and "loss" in row]
     assert len(indices) == 2 and row["loss"] == pytest.approx(
-        float(made.loss(other.params, made.data.batch(indices))), rel=1e-6
+        float(made.loss(other.replica.params, made.data.batch(indices))), rel=1e-6
     )

@@ -11,6 +11,7 @@ from retape.cluster.data import as_source
 from retape.cluster.errors import ConfigError
 from retape.cluster.host import automatic, fair_budget, held
 from retape.cluster.tables import Tables
+from retape.cluster.training import Training
 
 
 def config(workers, **settings):
@@ -34,13 +35,11 @@ def free(monkeypatch):
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 @pytest.mark.parametrize("is_sharded", [False, True])
-def test_what_the_workers_hold_is_foreseen_as_it_is(tmp_path, workers, is_sharded):
+def test_what_the_workers_hold_is_foreseen_as_it_is(tmp_path, monkeypatch, workers, is_sharded):
     made = job(tmp_path, "adamw", steps=1, workers=workers, shard_optimizer=is_sharded, memory_budget=2**22, ahead_bytes=0)
-    arenas = []
+    arenas, run = [], Training.run
+    monkeypatch.setattr(Training, "run", lambda training: (arenas.append(training._group.arena), run(training))[1])
     workers_made = crew(workers, made)
-    for worker in workers_made:
-        train = worker._train
-        worker._train = lambda group, gradients, train=train: (arenas.append(group.arena), train(group, gradients))[1]
     assert {outcome.status for outcome in together(workers_made)} == {"finished"}
     found = held(made.config, *replica())
     assert {arena.total_bytes - arena._control_bytes for arena in arenas} == {found.arena}

@@ -53,10 +53,12 @@ def test_a_job_whose_worker_fails_in_the_middle_has_the_bits_of_an_undisturbed_o
     # Each reads two shards in a step, and with rows the global batch besides; a batch or two are read ahead.
     workers[1].job = replace(job, data=_Failing(job.data, 8))
     assert [outcome.status for outcome in together(workers)] == ["aborted", "failed"]
-    assert 0 < workers[0].step < 4
+    assert 0 < workers[0].replica.step < 4
     assert together(workers[:1], generation=2)[0].status == "finished"
     for made, expected in zip(
-        flatten((workers[0].params, workers[0].state))[0], flatten((alone.params, alone.state))[0], strict=True
+        flatten((workers[0].replica.params, workers[0].replica.state))[0],
+        flatten((alone.replica.params, alone.replica.state))[0],
+        strict=True,
     ):
         assert np.asarray(made).tobytes() == np.asarray(expected).tobytes()
 

@@ -29,6 +29,7 @@ from retape.cluster.data import as_source
 from retape.cluster.errors import ConfigError, RunError
 from retape.cluster.job import Job
 from retape.cluster.optimizers import block_sums, root
+from retape.cluster.training import Training
 from retape.cluster.worker import Worker
 from retape.runtime.trees import flatten
 
@@ -163,20 +164,18 @@ def test_the_norm_of_what_is_too_large_or_no_number_is_that():
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])
-def test_each_worker_holds_its_share_of_the_state_and_five_percent(tmp_path, world):
-    held = []
+def test_each_worker_holds_its_share_of_the_state_and_five_percent(tmp_path, monkeypatch, world):
+    held, step = [], Training._one_step
 
-    class Large(Worker):
-        def _one_step(self, group, gradients, feed):
-            assert self.state is None and self._shards is not None
-            held.append(self._shards.state_bytes)
-            return super()._one_step(group, gradients, feed)
+    def measured(training, feed):
+        assert training.replica.state is None and training._shards is not None
+        held.append(training._shards.state_bytes)
+        return step(training, feed)
 
+    monkeypatch.setattr(Training, "_one_step", measured)
     made = job(tmp_path, "adamw", steps=2)
     made = replace(made, init=lambda seed: {**init(seed), "large": np.zeros((500, 401), np.float32)})
-    workers = [Large(made) for _ in range(world)]
-    for worker in workers:
-        worker.prepare()
+    workers = crew(world, made)
     assert {outcome.status for outcome in together(workers)} == {"finished"}
     whole = sum(leaf.nbytes for leaf in flatten(made.optimizer.init(made.init(0)))[0])
     assert len(held) == 2 * world and max(held) <= whole * (1 / world + 0.05)

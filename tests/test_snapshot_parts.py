@@ -269,7 +269,7 @@ def test_a_run_saves_into_an_object_store_and_resumes_from_it_with_the_same_bits
     set_aside_newer(tmp_path, store, halfway)
     assert find_snapshot(store, store) == (halfway, [])
     [again] = crew(1, replace(made, resume=halfway))
-    assert again.step == 4 and together([again])[0].status == "finished"
+    assert again.replica.step == 4 and together([again])[0].status == "finished"
     assert bits(again) == bits(worker) and not (tmp_path / "snapshots").exists()
     set_aside(tmp_path, store)
     assert open_place(store).names() == ["earlier-1", "earlier-2"]

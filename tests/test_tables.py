@@ -105,9 +105,9 @@ def test_rows_that_a_step_does_not_use_stay_as_they_are_with_their_state(tmp_pat
     assert together([worker])[0].status == "finished"
     words, _ = made.data.batch(np.arange(70))
     before = init(0)["words"]
-    changed = np.flatnonzero((worker.params["words"] != before).any(axis=1))
-    assert worker.state is not None
-    held = np.flatnonzero(worker.state["square"]["words"].any(axis=1))
+    changed = np.flatnonzero((worker.replica.params["words"] != before).any(axis=1))
+    assert worker.replica.state is not None
+    held = np.flatnonzero(worker.replica.state["square"]["words"].any(axis=1))
     assert set(changed) == set(held) and set(held) <= set(words.reshape(-1)) and 20 < len(held) <= 40
 
 
@@ -148,7 +148,7 @@ def test_a_run_that_grows_loses_a_worker_and_is_resumed_has_the_same_bits(alone,
     outcomes = together(workers, generation=2)
     assert [outcome.status for outcome in outcomes] == ["aborted", "failed", "aborted"]
     assert all(outcome.is_whole for outcome in outcomes)
-    newest = max(workers, key=lambda worker: worker.step)
+    newest = max(workers, key=lambda worker: worker.replica.step)
     for worker in workers:
         worker.take_over(newest.hand_over())
     assert {outcome.status for outcome in together([workers[2], workers[0]], generation=3)} == {"finished"}
@@ -198,7 +198,7 @@ def test_workers_that_find_other_rows_do_not_update(tmp_path):
     workers = [*crew(1, made), *crew(1, replace(made, used_rows=one_more))]
     kinds = {outcome.failure.kind for outcome in together(workers)}
     assert MismatchError in kinds and kinds <= {MismatchError, AbortedError}
-    assert workers[0].step == 0 and workers[0].params["words"].tobytes() == init(0)["words"].tobytes()
+    assert workers[0].replica.step == 0 and workers[0].replica.params["words"].tobytes() == init(0)["words"].tobytes()
 
 
 TABLE = RowTable(np.zeros((2, 3)), np.array([4, 7]), "words", (9, 3))

@@ -81,8 +81,8 @@ def together(workers, generation=1, meanwhile=lambda: None, **settings):
 
 
 def bits(worker):
-    return {name: leaf.tobytes() for name, leaf in worker.params.items()} | {
-        f"{part}.{name}": worker.state[part][name].tobytes() for part in ("mean", "square") for name in "ab"
+    return {name: leaf.tobytes() for name, leaf in worker.replica.params.items()} | {
+        f"{part}.{name}": worker.replica.state[part][name].tobytes() for part in ("mean", "square") for name in "ab"
     }
 
 
@@ -147,9 +147,9 @@ def test_a_called_off_formation_leaves_every_worker_whole_and_the_next_one_goes_
     outcomes = together(workers)
     assert [outcome.status for outcome in outcomes] == ["aborted", "failed", "aborted"]
     assert all(outcome.is_whole for outcome in outcomes)
-    newest = max(workers, key=lambda worker: worker.step)
+    newest = max(workers, key=lambda worker: worker.replica.step)
     for worker in workers:
-        if worker.step != newest.step:
+        if worker.replica.step != newest.replica.step:
             worker.take_over(newest.hand_over())
     assert {outcome.status for outcome in together([workers[2], workers[0]], 2)} == {"finished"}
     assert bits(workers[0]) == bits(alone) and facts(workers[0]) == facts(alone)
@@ -252,7 +252,7 @@ def test_a_full_disk_is_told_of_and_the_snapshot_comes_when_there_is_space(alone
     sync, failed, told = os.fsync, [], []
 
     def fsync(descriptor):
-        if worker.step > 0 and not told:
+        if worker.replica.step > 0 and not told:
             failed.append(descriptor)
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(descriptor)
@@ -267,7 +267,7 @@ def test_a_full_disk_is_told_of_and_the_snapshot_comes_when_there_is_space(alone
     folder = tmp_path / "snapshots"
     newest, damaged = latest_snapshot(folder)
     assert newest.name == "step-000000200.snapshot" and not damaged
-    best = load_snapshot(folder / "best.snapshot", params_like=worker.params, state_like=worker.state)
+    best = load_snapshot(folder / "best.snapshot", params_like=worker.replica.params, state_like=worker.replica.state)
     losses = {row["step"]: row["val_loss"] for row in worker.rows(0) if "val_loss" in row}
     assert best.scores["val_loss"] == losses[best.step] == min(losses[int(p.name[5:14])] for p in folder.glob("step-*[1-9]*"))
 
@@ -289,7 +289,7 @@ def test_data_that_changes_its_length_ends_the_run_with_both_lengths(tmp_path):
     [worker] = crew(1, replace(made, data=Growing()))
     [outcome] = together([worker])
     assert outcome.status == "failed" and "held 64 examples" in str(outcome.failure.rebuild())
-    assert "holds 65 now" in str(outcome.failure.rebuild()) and worker.step == 1
+    assert "holds 65 now" in str(outcome.failure.rebuild()) and worker.replica.step == 1
 
 
 def test_workers_that_see_different_data_do_not_start(tmp_path):
@@ -297,7 +297,7 @@ def test_workers_that_see_different_data_do_not_start(tmp_path):
     shorter = as_source(tuple(leaf[:-1] for leaf in made.data.tree))
     workers = crew(1, made) + crew(1, replace(made, data=shorter))
     outcomes = together(workers)
-    assert all(worker.step == 0 for worker in workers)
+    assert all(worker.replica.step == 0 for worker in workers)
     assert any("[64, 63] examples" in str(outcome.failure.rebuild()) for outcome in outcomes)
 
 

@@ -18,7 +18,7 @@ from .feed import Feed
 from .layout import Layout, Span
 from .mesh import Address, Waiting
 from .net import Net
-from .shm import Arena, arena_path
+from .shm import Arena, arena_path, remove_arenas
 from .sums import Run, Split, balanced, even_runs, expression, puts, slot_count, subtrees
 
 
@@ -100,6 +100,9 @@ class Group:
         local_runs = formation.runs[first : first + local_world]
         slots = slot_count(local_runs, shards, split)
         trees = node_trees[self.node]
+        if self.local == 0:
+            # A formation whose first rank died before all had met has left its memory to the next one.
+            remove_arenas(formation.token, before=formation.generation)
         # Behind the ranks' slots: the result, which a worker alone has in its only slot, then this node's partial sums where
         # other nodes want them.
         is_alone = formation.world == 1

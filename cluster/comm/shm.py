@@ -281,10 +281,14 @@ def arena_path(token: str, node: int = 0, generation: int = 0) -> Path:
     return _folder() / f"retape-{token[:_SHOWN]}-{node}-{generation}"
 
 
-def remove_arenas(token: str) -> None:
-    """Removes the files of a job's arenas from this machine: those of formations whose first rank died before all had met."""
+def remove_arenas(token: str, before: int | None = None) -> None:
+    """Removes the files of a job's arenas from this machine: those of formations whose first rank died before all had met.
+
+    With ``before``, only those of generations before that.
+    """
     for path in _folder().glob(f"retape-{token[:_SHOWN]}-*"):
-        path.unlink(missing_ok=True)
+        if before is None or int(path.name.rpartition("-")[2]) < before:
+            path.unlink(missing_ok=True)
 
 
 def _folder() -> Path:
