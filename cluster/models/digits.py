@@ -82,7 +82,7 @@ def classifier(options: ModelOptions, *, name: str, init: Callable[[int], Any], 
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ConfigError("the digits come with scikit-learn: pip install 'retape[cluster]'") from error
-    pixels, targets = load_digits(return_X_y=True)
+    pixels, targets = map(np.asarray, load_digits(return_X_y=True))
     order = np.random.Generator(np.random.Philox(0)).permutation(len(targets))
     images = (pixels[order] / 16.0).astype(np.float32)
     labels = targets[order].astype(np.int64)
