@@ -163,3 +163,8 @@ def test_a_traced_value_in_the_closure_of_a_right_hand_side_is_refused():
 
     with pytest.raises(Exception):  # noqa: B017
         gradient(solved, np.array(0.3))
+
+
+def test_no_module_stands_before_a_function_of_scipy_special_of_its_name():
+    for name in plain.__all__:
+        assert callable(getattr(special, name)) or not callable(getattr(plain, name)), name

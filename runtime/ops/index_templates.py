@@ -27,10 +27,13 @@ def filled(index: tuple, arrays: tuple) -> tuple:
 
 
 _BOUNDS = frozenset((int, type(None)))
+_ONE_ARRAY = (Slot(0),)
 
 
 def template_of(index: Any, shape: tuple[int, ...]) -> tuple[tuple, list]:
     """Return the template of `index` and its arrays; masks become integer arrays. Raises `IndexError` as NumPy does."""
+    if type(index) is np.ndarray and index.ndim and index.dtype.kind in "iu":
+        return _ONE_ARRAY, [index]
     given = index if type(index) is tuple else (index,)
     for item in given:
         kind = type(item)

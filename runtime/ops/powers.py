@@ -24,7 +24,7 @@ def _base_rule(g: Any, a: Any, b: Any, divided: Callable) -> Any:
         return product(g, b * np.power(a, lower))
     pole = np.logical_and(np.equal(a, 0), np.less(lower, 0))
     slope = b * np.power(np.where(pole, 1, a), lower)
-    return divided(product(g, slope), np.where(pole, a, 1).astype(slope.dtype))
+    return divided(product(g, slope), np.where(pole, a + 0.0, 1).astype(slope.dtype))
 
 
 def _exponent_rule(g: Any, a: Any, y: Any) -> Any:

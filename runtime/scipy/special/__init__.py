@@ -13,9 +13,19 @@ from typing import Any
 from scipy import special as _original
 
 from ..replace import PATCHES
-from . import bessel, distributions, elliptic, error_functions, functions, gamma, hypergeometric, information, integrals
+from . import (
+    bessel,
+    distributions,
+    elliptic,
+    error_functions,
+    functions,
+    gamma_functions,
+    hypergeometric,
+    information,
+    integrals,
+)
 
-ROOMS = (bessel, distributions, elliptic, error_functions, functions, gamma, hypergeometric, information, integrals)
+ROOMS = (bessel, distributions, elliptic, error_functions, functions, gamma_functions, hypergeometric, information, integrals)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from .gamma import beta_density, gamma_density
+from .gamma_functions import beta_density, gamma_density
 from .table import no_rule, singular
 
 

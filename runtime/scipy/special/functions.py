@@ -12,7 +12,7 @@ from ...array import Array, apply
 from ...ops import softmax as soft
 from ...ops.elementwise import stop_gradient
 from ..replace import refuse, replaces
-from . import gamma as gammas
+from . import gamma_functions as gammas
 from .integrals import LAMBERTW
 from .table import is_complex
 
