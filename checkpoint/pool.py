@@ -15,13 +15,14 @@ from .rules import NEVER, Rule
 
 _MANY = 4096
 _LISTED = 64
+_MOST_LISTED = 1024  # with what has changed since
 _CHOICES_OF_A_LIST = 32
 
 
 class Pool:
     """Members with a price (cost x weight / bytes) and an age: a position, of the next use or of the last one.
 
-    A member that is pinned cannot be chosen. `passes` counts what was looked at for all choices, in members.
+    A member that is pinned cannot be chosen. `passes` counts the members that were looked at for all choices.
     """
 
     def __init__(self, rule: Rule, *, has_holds: bool) -> None:
@@ -116,7 +117,7 @@ class Pool:
         found = -1
         if len(self._members) <= _MANY:
             self._listed = None
-        elif self._listed is not None and self._choices_left:
+        elif self._listed is not None and self._choices_left and len(self._listed) < _MOST_LISTED:
             self._choices_left -= 1
             members = [v for v in self._listed if v in self._place]
             places = np.array([self._place[v] for v in members], np.intp)

@@ -12,7 +12,6 @@ from heapq import heapify, heappop, heappush, heapreplace
 from .program import Program
 from .rules import NEVER, Hold
 
-_SOME_DAY = 2.0**62  # the next use, online, of a value that the program may still use
 _DEEP = 256  # values that one eviction tells of a nearer use: those further up are used through these anyway
 _MANY = 32
 
@@ -108,12 +107,8 @@ class Uses:
                     break
             else:
                 del self._through[v]
-        if best == NEVER:
-            if not self.knows_future:
-                if self.wanted[v]:
-                    best = _SOME_DAY
-            elif v in self.outputs:
-                best = float(self.count)
+        if best == NEVER and (v in self.outputs or (self.wanted[v] and not self.knows_future)):
+            best = float(self.count)
         if self._holds and v in self._holds and position <= self._holds[v].until < best:
             best = self._holds[v].until
         return best

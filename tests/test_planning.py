@@ -7,6 +7,7 @@ import graphs
 import pytest
 
 import retape as rt
+from retape.checkpoint import pool
 from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
 from retape.checkpoint.planners.search import essential, search, variations
@@ -105,6 +106,22 @@ def test_deciding_what_stays_takes_no_longer_in_a_longer_loop_whose_steps_all_re
         run_through(residency)
         looked_at.append(residency.seen / residency.taken)
     assert looked_at[1] < 1.5 * looked_at[0] < 60
+
+
+def test_a_choice_among_very_many_looks_at_few_and_is_as_good(monkeypatch):
+    """A short list of the best, taken now and then, against a look at all of them each time."""
+    program = graphs.lstm(60)
+    budget = int(0.4 * peak_of(program))
+    looked_at, work = [], []
+    for many in (10**9, 64):
+        monkeypatch.setattr(pool, "_MANY", many)
+        monkeypatch.setattr(pool, "_LISTED", 32)
+        residency = Residency(program, budget, knows_future=True)
+        steps = run_through(residency)
+        looked_at.append(residency._pool.passes)
+        work.append(sum(program.costs[step.value] for step in steps if isinstance(step, Compute)))
+    assert looked_at[1] < 0.6 * looked_at[0]
+    assert work[1] < 1.03 * work[0]
 
 
 def slow_next_use(program: Program, resident: set[int], position: int, v: int) -> float:
