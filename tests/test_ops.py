@@ -263,8 +263,8 @@ def test_every_op_with_a_rule_is_reached_by_some_case():
 
     for program in (
         lambda a: rt.vjp(slope_of_det, a)[1](a)[0],
-        rt.hessian(lambda a: np.sum(np.sqrt(a) + np.nanstd(a))),
-        rt.jacobian(np.nanstd, mode="forward"),
+        rt.hessian(lambda a: np.sum(np.sqrt(a) + np.linalg.vector_norm(a, ord=3))),
+        rt.jacobian(lambda a: np.linalg.vector_norm(a, ord=3), mode="forward"),
     ):
         reached |= {op.name for op, *_ in rt.record(program, np.eye(3) + 1).calls}
     with_rules = {name for name, op in OPS.items() if any(op.rules)} - NOT_DIFFERENTIATED - REFUSED - IN_LOOPS

@@ -34,7 +34,7 @@ def template_of(index: Any, shape: tuple[int, ...]) -> tuple[tuple, list]:
     """Return the template of `index` and its arrays; masks become integer arrays. Raises `IndexError` as NumPy does."""
     if type(index) is np.ndarray and index.ndim and index.dtype.kind in "iu":
         return _ONE_ARRAY, [index]
-    given = index if type(index) is tuple else (index,)
+    given: tuple[Any, ...] = index if type(index) is tuple else (index,)
     for item in given:
         kind = type(item)
         if kind is slice:
