@@ -37,6 +37,7 @@ from .uniform import uniform
 _EFFORT = 100_000
 _MOST_EFFORT_PER_VALUE = 200
 _LEAST_EFFORT_PER_VALUE = 15
+_FUTILE = 30_000
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
 _STEPS_OF_AN_EXCHANGE = 15
 _SHARES = (0.999, 0.96, 0.9, 0.82)
@@ -114,7 +115,8 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
     """Return the best plan found with about `effort` simulated steps, or None when no rule finds a way within `budget`.
 
     Ten thousand steps take about a tenth of a second; 100,000 are spent by default, fewer on programs of less than 500
-    values, more on those of more than 6,700. However small the effort, the essential rules are tried until one fits.
+    values, more on those of more than 6,700. However small the effort, the essential rules are tried until one fits, or
+    30,000 steps have led nowhere.
     Where hoisting helps (see `hoisting`), the search is made in that order of values, and the program's own only compared.
 
     >>> program = Program(outputs=(3,), forward=2)
@@ -143,10 +145,10 @@ def _searched(program: Program, budget: float, effort: int | None) -> Plan | Non
     tried: list[tuple[float, int, Attempt]] = []
     for attempt in essential(program):
         tried.append((state.try_out(attempt), len(tried), attempt))
-        if state.is_done():
+        if state.is_done() or state.order is None and effort - state.effort > _FUTILE:
             break
     for attempt in variations(program):
-        if state.effort <= 0 or state.is_done():
+        if state.effort <= 0 or state.is_done() or state.order is None and effort - state.effort > _FUTILE:
             break
         tried.append((state.try_out(attempt), len(tried), attempt))
     if state.order is None:
