@@ -12,11 +12,12 @@ from .errors import MemoryBudgetError
 from .plan import Plan
 from .planners import best
 from .program import Program
-from .steps import Compute, Drop, Step
+from .steps import Compute, Drop, Load, Spill, Step
 from .units import format_bytes
 
 _FORMAT = "retape plan"
-_VERSION = 2
+_VERSION = 3
+_SPILL, _LOAD = -1, -2
 
 
 class PlanMismatchError(ValueError):
@@ -27,8 +28,9 @@ class PlanMismatchError(ValueError):
 class SavedPlan:
     """The steps of a plan and the fingerprint of its program; give it to `grad(f, memory_budget=..., planner=saved)`.
 
-    `numbers` is the order of steps: v for computing value v, -1 - v for dropping it, and (v, u) for computing v in the
-    buffer of u. `shares` are those of its loops, by their places on their ladders.
+    `numbers` is the order of steps: v for computing value v, -1 - v for dropping it, (v, u) for computing v in the buffer
+    of u, (v, -1) for writing v to disk and (v, -2) for reading it back. `shares` are those of its loops, by their places on
+    their ladders.
     """
 
     fingerprint: str
@@ -36,6 +38,11 @@ class SavedPlan:
     planner: str
     source: str = ""
     shares: tuple[int, ...] = ()
+
+    @property
+    def is_spilling(self) -> bool:
+        """Whether the plan writes values to disk, so that it needs a folder to spill into."""
+        return any(isinstance(number, tuple) and number[1] == _SPILL for number in self.numbers)
 
     def plan(self, program: Program, budget: int) -> Plan:
         """Return the plan of `program`, which must be the one that it was made for; it is checked step by step.
@@ -48,24 +55,25 @@ class SavedPlan:
         found = fingerprint(program)
         if found != self.fingerprint:
             raise PlanMismatchError(
-                f"the plan{self._where()} was made for another program: its fingerprint is {self.fingerprint[:12]}, that of "
+                f"the plan{self.where()} was made for another program: its fingerprint is {self.fingerprint[:12]}, that of "
                 f"this program, of {len(program)} values, is {found[:12]}. Shapes, dtypes, operations and their order "
                 "must be those of rt.plan(f, *args); make a new plan and save it"
             )
         plan = Plan(program, tuple(map(_step, self.numbers)), self.planner, budget)
         if not is_sound(plan):
-            raise PlanMismatchError(f"the plan{self._where()} is damaged: it reads what is not in memory. Make a new one")
+            raise PlanMismatchError(f"the plan{self.where()} is damaged: it reads what is not in memory. Make a new one")
         needed = plan.projected_peak_bytes
         if needed > budget:
             raise MemoryBudgetError(
-                f"the plan{self._where()} needs {format_bytes(needed)} ({needed} bytes), the budget is "
+                f"the plan{self.where()} needs {format_bytes(needed)} ({needed} bytes), the budget is "
                 f"{format_bytes(budget)} ({budget} bytes): raise the budget, or make a plan for this one",
                 needed_bytes=needed,
                 budget_bytes=budget,
             )
         return plan
 
-    def _where(self) -> str:
+    def where(self) -> str:
+        """Return where the plan was read from, in words."""
         return f" of {self.source}" if self.source else ""
 
 
@@ -79,12 +87,13 @@ def fingerprint(program: Program) -> str:
 def save_plan(plan: Plan, path: Any) -> None:
     """Write a plan into the file `path` (JSON), to be read by `load_plan`; an existing file is replaced at once.
 
-    Raises `FileNotFoundError` for a missing folder, `ValueError` for a plan that goes on from the middle of a run or spills.
+    Raises `FileNotFoundError` for a missing folder, `ValueError` for a plan that goes on from the middle of a run, or whose
+    loops keep states on disk.
     """
     if plan.start_position:
         raise ValueError("only whole plans are saved: this one goes on from the middle of a run")
-    if plan.spilled_bytes or plan.program.loops_on_disk_bytes():
-        raise ValueError("a plan that spills holds for one disk, and is not saved")
+    if plan.program.loops_on_disk_bytes():
+        raise ValueError("a plan whose loops keep states on disk holds for one disk, and is not saved")
     target = Path(path)
     record = {
         "format": _FORMAT,
@@ -130,41 +139,51 @@ def make_plan(program: Program, budget: int, planner: str | SavedPlan, *, effort
 
 
 def is_sound(plan: Plan) -> bool:
-    """Tell whether every step of a plan finds what it needs in memory, and all outputs are there at the end."""
+    """Tell whether every step of a plan finds what it needs in memory or on disk, and all outputs are there at the end."""
     program = plan.program
     live: set[int] = set()
+    on_disk: set[int] = set()
     for step in plan.steps:
-        if not 0 <= step.value < len(program):
+        v = step.value
+        if not 0 <= v < len(program):
             return False
-        if isinstance(step, Drop):
-            if step.value not in live:
+        if isinstance(step, Compute):
+            victim = step.overwrites
+            if v in live or not live.issuperset(program.inputs[v]):
                 return False
-            live.discard(step.value)
-            continue
-        if not isinstance(step, Compute):
-            return False
-        victim = step.overwrites
-        if step.value in live or not live.issuperset(program.inputs[step.value]):
-            return False
-        if victim >= 0:
-            if victim != program.overwrites[step.value] or victim in program.outputs:
+            if victim >= 0:
+                if victim != program.overwrites[v] or victim in program.outputs:
+                    return False
+                live.discard(victim)
+            live.add(v)
+        elif isinstance(step, Load):
+            if v in live or v not in on_disk:
                 return False
-            live.discard(victim)
-        live.add(step.value)
+            live.add(v)
+        elif v not in live:
+            return False
+        elif isinstance(step, Drop):
+            live.discard(v)
+        elif v in on_disk:
+            return False
+        else:
+            on_disk.add(v)
     return live.issuperset(program.outputs)
 
 
-def _number(step: Step) -> Any:
+def _number(step: Step) -> int | tuple[int, int]:
+    if isinstance(step, Compute):
+        return step.value if step.overwrites < 0 else (step.value, step.overwrites)
     if isinstance(step, Drop):
         return -1 - step.value
-    assert isinstance(step, Compute)
-    return step.value if step.overwrites < 0 else (step.value, step.overwrites)
+    return step.value, _SPILL if isinstance(step, Spill) else _LOAD
 
 
-def _step(number: Any) -> Step:
-    if isinstance(number, tuple):
-        return Compute(*number)
-    return Compute(number) if number >= 0 else Drop(-1 - number)
+def _step(number: int | tuple[int, int]) -> Step:
+    if isinstance(number, int):
+        return Compute(number) if number >= 0 else Drop(-1 - number)
+    value, other = number
+    return Spill(value) if other == _SPILL else Load(value) if other == _LOAD else Compute(value, other)
 
 
 def _checked(number: Any) -> Any:

@@ -13,9 +13,10 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS, refusal, with_best_shares
 from ..checkpoint.program import Program
-from ..checkpoint.saved import SavedPlan, make_plan
-from ..checkpoint.spilling import spilling
-from ..checkpoint.steps import Compute, Step
+from ..checkpoint.saved import PlanMismatchError, SavedPlan, make_plan
+from ..checkpoint.spilling import elapsed_seconds, spilling
+from ..checkpoint.steps import Compute, Spill, Step
+from ..checkpoint.units import format_bytes
 from ..runtime.loops.on_tape import LOOP
 from ..runtime.op import Op
 from ..runtime.primitives import is_opaque
@@ -96,7 +97,9 @@ class Known:
 
     def _planned(self, options: Options) -> Plan:
         budget, folder = options.budget_bytes, options.spill
-        if folder is None or isinstance(options.planner, SavedPlan):
+        if isinstance(options.planner, SavedPlan):
+            return self._given(options.planner, options)
+        if folder is None:
             return self._recomputing(options)
         program = with_best_shares(self.program, budget)
         plan = PLANNERS["keep_all"](program, budget)
@@ -123,6 +126,26 @@ class Known:
             return other
         return plan
 
+    def _given(self, saved: SavedPlan, options: Options) -> Plan:
+        """Return a saved plan. Raises `PlanMismatchError` where it spills what the disk has no room for."""
+        plan, folder = self._recomputing(options), options.spill
+        if not plan.spilled_bytes:
+            return plan
+        assert folder is not None, "checked when the options were read"
+        disk, may_spill = folder.disk(), self.lowering.may_spill()
+        if not all(may_spill[step.value] for step in plan.steps if type(step) is Spill):
+            raise PlanMismatchError(
+                f"the plan{saved.where()} spills values that do not lie in one piece here: it was made for arrays of "
+                "another layout. Make a new plan and save it"
+            )
+        if plan.spilled_bytes > disk.capacity_bytes:
+            raise PlanMismatchError(
+                f"the plan{saved.where()} spills {format_bytes(plan.spilled_bytes)}, and {folder.path} takes "
+                f"{format_bytes(disk.capacity_bytes)}: raise spill_budget, or name a folder with more room"
+            )
+        waiting = elapsed_seconds(plan.program, plan.steps, disk) - plan.work_seconds
+        return replace(plan, waiting_seconds=max(waiting, 0.0))
+
     def _recomputing(self, options: Options) -> Plan:
         budget = options.budget_bytes
         plan = make_plan(self.program, budget, options.planner, effort=options.planning_effort)
@@ -146,7 +169,8 @@ class Known:
         except SpillError as error:
             self.plan = None
             try:
-                self.settle(replace(options, spill=None))
+                planner = "best" if isinstance(options.planner, SavedPlan) else options.planner
+                self.settle(replace(options, spill=None, planner=planner))
             except MemoryBudgetError as refused:
                 refused.add_note(f"Nor can values be spilled: {error}")
                 raise

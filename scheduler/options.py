@@ -76,6 +76,8 @@ def read_options(name: str, budget: Budget) -> Options | None:
         raise ValueError("spill_budget= bounds what spill= writes: name a folder with spill= too")
     if memory_budget is None:
         return None
+    if spill is None and isinstance(planner, SavedPlan) and planner.is_spilling:
+        raise ValueError(f"the plan{planner.where()} writes values to disk: name a folder with spill= too")
     most_bytes = None if spill_budget is None else parse_bytes(spill_budget, name="spill_budget")
     folder = None if spill is None else spill_folder(spill, most_bytes)
     return Options(budget_bytes(memory_budget), planner, budget.get("planning_effort"), folder, subscriber)

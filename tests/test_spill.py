@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import retape as rt
+from retape.checkpoint import saved
 from retape.checkpoint.disk import Disk
+from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS
 from retape.checkpoint.program import Program
 from retape.checkpoint.spilling import elapsed_seconds, spilling
@@ -167,6 +169,48 @@ def test_spilled_values_come_back_with_the_same_bits_and_no_file_is_left(name, t
     report = report_of(step)
     assert report.spilled_bytes > 0 and report.planner == "spilling"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("fast")
+def test_a_plan_that_spills_is_saved_loaded_and_followed_to_the_same_bits(tmp_path, monkeypatch):
+    plan = rt.plan(layers, PARAMS, X, memory_budget="2MiB", spill=tmp_path)
+    assert plan.spilled_bytes > 0
+    path = tmp_path / "layers.plan"
+    plan.save(path)
+    loaded = rt.load_plan(path)
+    assert loaded.plan(plan.program, 2 * 2**20).steps == plan.steps
+    again = rt.plan(layers, PARAMS, X, memory_budget="2MiB", spill=tmp_path, planner=loaded)
+    assert (again.steps, again.waiting_seconds) == (plan.steps, plan.waiting_seconds)
+    step = rt.grad(layers, memory_budget="2MiB", spill=tmp_path, planner=loaded)
+    for _ in range(2):
+        assert same_bits(step(PARAMS, X), rt.grad(layers)(PARAMS, X))
+    assert report_of(step).spilled_bytes == plan.spilled_bytes
+    assert report_of(step).peak_bytes <= plan.projected_peak_bytes
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match="name a folder with spill="):
+        rt.grad(layers, memory_budget="2MiB", planner=loaded)
+    with pytest.raises(rt.PlanMismatchError, match="raise spill_budget"):
+        rt.grad(layers, memory_budget="2MiB", spill=tmp_path, spill_budget="64KiB", planner=loaded)(PARAMS, X)
+    # A disk that fills up meanwhile: the program is computed all the same.
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert same_bits(step(PARAMS, X), rt.grad(layers)(PARAMS, X)) and report_of(step).spilled_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_sound"),
+    [
+        ([Compute(0), Spill(0), Drop(0), Load(0), Compute(1)], True),
+        ([Compute(0), Drop(0), Load(0), Compute(1)], False),
+        ([Compute(0), Drop(0), Spill(0), Load(0), Compute(1)], False),
+        ([Compute(0), Spill(0), Load(0), Compute(1)], False),
+        ([Compute(0), Spill(0), Spill(0), Compute(1)], False),
+    ],
+)
+def test_a_plan_that_reads_what_was_never_written_is_not_sound(steps, is_sound):
+    program = Program(outputs=(1,), forward=1)
+    program.add(10)
+    program.add(10, (0,))
+    assert saved.is_sound(Plan(program, tuple(steps), "by hand")) is is_sound
 
 
 @pytest.mark.usefixtures("fast")
