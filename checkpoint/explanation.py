@@ -69,7 +69,7 @@ def _figures(plan: Plan) -> list[str]:
             what += ", and steps of loops run again"
         lines.append(f"  extra work  {100 * plan.extra_work:.1f} % ({what}); {proof}")
     if plan.projected_seconds is not None:
-        lines.append(f"  time        {plan.projected_seconds:.3g} s, by times of its operations measured on this machine")
+        lines.append(f"  time        {plan.projected_seconds:.3g} s a call, as measured on this machine")
     least = plan.least_budget_bytes
     lines.append(f"  at least    {format_bytes(least)} ({least} bytes) is the smallest budget that works")
     return lines

@@ -51,8 +51,10 @@ def weigh(program: Program, points: int, planner: str = "best") -> Tradeoff:
     kept = PLANNERS["keep_all"](program, float("inf"))
     assert kept is not None
     most = kept.projected_peak_bytes
-    least, cheapest = smallest_budget(program)
-    plans = [replace(cheapest, budget_bytes=least)]
+    least, found = smallest_budget(program)
+    if not found.is_optimal:
+        found = min(found, best(program, least), key=lambda plan: plan.work_seconds)
+    plans = [replace(found, budget_bytes=least)]
     for k in range(1, points):
         budget = least + (most - least) * k // (points - 1)
         if budget == plans[-1].budget_bytes:

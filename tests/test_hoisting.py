@@ -1,4 +1,4 @@
-"""Masks instead of activations: small values of the reverse sweep made early, so that the large ones they read can go."""
+"""What is kept instead of activations: masks, made early so that the large values they read can go; inputs, or outputs."""
 
 import math
 
@@ -9,7 +9,7 @@ import retape as rt
 from retape.checkpoint.hoisting import hoisted_values, hoisting
 from retape.checkpoint.planners import PLANNERS, best
 from retape.checkpoint.program import Program
-from retape.checkpoint.steps import Compute
+from retape.checkpoint.steps import Compute, Drop
 from retape.runtime import trees
 
 GENERATOR = np.random.default_rng(5)
@@ -105,3 +105,35 @@ def test_a_hoisted_program_is_the_same_one_in_another_order_and_its_values_are_f
     plan = best(program, 180)
     made = [{step.value for step in plan.steps[:stop] if isinstance(step, Compute)} for stop in plan.stops]
     assert plan.extra_work == 0 and all(v in values for v, values in enumerate(made))
+
+
+def forward_counts(plan, op):
+    """Return how often each value of an op in the forward sweep is computed."""
+    return [plan.computed[v] for v in range(plan.program.forward) if plan.program.labels[v] == op]
+
+
+@pytest.mark.parametrize("bend", [np.tanh, np.exp], ids=lambda bend: bend.__name__)
+def test_what_reads_its_output_in_reverse_is_made_again_from_its_input_where_that_is_cheaper(bend):
+    def gated(weights, x):
+        for weight in weights:
+            h = x @ weight
+            x = bend(h) * np.sin(h)  # the reverse reads bend(h), sin(h) and h: the last one gives the others
+        return np.sum(x * x)
+
+    whole = rt.plan(gated, WEIGHTS, ROWS)
+    plan = rt.plan(gated, WEIGHTS, ROWS, memory_budget=int(0.5 * whole.projected_peak_bytes), planning_effort=5_000)
+    products, bent = forward_counts(plan, "matmul"), forward_counts(plan, bend.__name__)
+    assert sum(1 for product, output in zip(products, bent, strict=True) if output > product == 1) >= 3
+
+
+def test_the_output_alone_is_kept_where_nothing_else_reads_the_input():
+    def layers(weights, x):
+        for weight in weights:
+            x = np.tanh(x @ weight)
+        return np.sum(x * x)
+
+    plan = rt.plan(layers, WEIGHTS, ROWS)
+    steps = plan.steps[: plan.turn]
+    held = {step.value for step in steps if isinstance(step, Compute)} - {s.value for s in steps if isinstance(s, Drop)}
+    labels = [plan.program.labels[v] for v in held if plan.program.sizes[v] == ROWS.nbytes]
+    assert labels.count("tanh") == len(WEIGHTS) and "matmul" not in labels and plan.extra_work == 0
