@@ -7,7 +7,6 @@ ends: a plan is found for exactly this number of bytes, and, where the effort al
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ..errors import DoesNotFit
 from ..hoisting import hoisting
@@ -64,15 +63,11 @@ def _any_plan(program: Program, budget: int) -> Plan | None:
     return search(program, budget, effort=0) or exact(program, budget)
 
 
-@dataclass(slots=True, eq=False)
 class _Descent:
-    """A plan, `found`, that takes less and less memory, as long as there are `left` steps to simulate."""
+    """A plan, `found`, that takes less and less memory, as long as there are `left` steps to simulate.
 
-    program: Program
-    found: Plan
-    left: int
-    ahead: Program  # with values hoisted
-    order: tuple[int, ...]
+    `ahead` is the program with its values hoisted, `order` tells which value of the given one each is.
+    """
 
     def __init__(self, program: Program, found: Plan) -> None:
         self.program, self.found = program, found
