@@ -66,15 +66,11 @@ def _any_plan(program: Program, budget: int) -> Plan | None:
     return search(program, budget, effort=None if len(program) <= _VERY_FEW_VALUES else 0) or exact(program, budget)
 
 
-@dataclass(slots=True, eq=False)
 class _Descent:
-    """A plan, `found`, that takes less and less memory, as long as there are `left` steps to simulate."""
+    """A plan, `found`, that takes less and less memory, as long as there are `left` steps to simulate.
 
-    program: Program
-    found: Plan
-    left: int
-    ahead: Program  # with values hoisted
-    order: tuple[int, ...]
+    `ahead` is the program with its values hoisted, `order` tells which value of the given one each is.
+    """
 
     def __init__(self, program: Program, found: Plan) -> None:
         self.program, self.found = program, found
