@@ -140,11 +140,10 @@ class Crew:
         """Ends all workers and waits until their processes on this machine are gone."""
         processes = [process for number in list(self._actors) if (process := self._dismiss(number)) is not None]
         self._lookouts.staff(set())
-        deadline = time.monotonic() + seconds
-        while any(process.is_alive for process in processes) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        for process in processes:
-            process.kill()
+        if not _have_ended(processes, seconds):
+            for process in processes:
+                process.kill()
+            _have_ended(processes, seconds)
 
     def last_rows(self) -> None:
         """Fetches the rows that the workers have and the driver has not seen."""
@@ -279,15 +278,25 @@ class Crew:
         actor = self._actors.pop(number)
         if number in self._bundles:
             self._free_bundles.append(self._bundles.pop(number))
-        self._ready.pop(number, None)
+        ready, pulse = self._ready.pop(number, None), self._pulses.pop(number, None)
+        known = pulse or ready  # a short run may be over before the first sign of life
         self._signs.pop(number, None)
-        pulse = self._pulses.pop(number, None)
         self._calls = {ref: call for ref, call in self._calls.items() if call[1] != number}
         self._ray.kill(actor, no_restart=True)
-        return pulse.process if pulse is not None and pulse.node == self._node else None
+        return known.process if known is not None and known.node == self._node else None
 
     def _newest_snapshot(self) -> snapshots.Where | None:
         try:
             return snapshots.latest(self._job.snapshot_folder)[0]
         except SnapshotError:
             return self._job.resume
+
+
+def _have_ended(processes: Sequence[Process], seconds: float) -> bool:
+    """Whether all of them have ended after at most so many seconds."""
+    deadline = time.monotonic() + seconds
+    while any(process.is_alive for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
