@@ -36,7 +36,7 @@ from .instructions import (
 )
 from .job import Job, Pulse, Ready
 from .lookout import Lookout, Lookouts
-from .processes import Process
+from .processes import Process, have_ended
 from .rows import Row
 from .vigil import Signs
 from .worker import Worker
@@ -140,10 +140,10 @@ class Crew:
         """Ends all workers and waits until their processes on this machine are gone."""
         processes = [process for number in list(self._actors) if (process := self._dismiss(number)) is not None]
         self._lookouts.staff(set())
-        if not _have_ended(processes, seconds):
+        if not have_ended(processes, seconds):
             for process in processes:
                 process.kill()
-            _have_ended(processes, seconds)
+            have_ended(processes, seconds)
 
     def last_rows(self) -> None:
         """Fetches the rows that the workers have and the driver has not seen."""
@@ -290,13 +290,3 @@ class Crew:
             return snapshots.latest(self._job.snapshot_folder)[0]
         except SnapshotError:
             return self._job.resume
-
-
-def _have_ended(processes: Sequence[Process], seconds: float) -> bool:
-    """Whether all of them have ended after at most so many seconds."""
-    deadline = time.monotonic() + seconds
-    while any(process.is_alive for process in processes):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
