@@ -36,7 +36,7 @@ from .instructions import (
 )
 from .job import Job, Pulse, Ready
 from .lookout import Lookout, Lookouts
-from .processes import Process
+from .processes import Process, have_ended
 from .rows import Row
 from .vigil import Signs
 from .worker import Worker
@@ -140,11 +140,10 @@ class Crew:
         """Ends all workers and waits until their processes on this machine are gone."""
         processes = [process for number in list(self._actors) if (process := self._dismiss(number)) is not None]
         self._lookouts.staff(set())
-        deadline = time.monotonic() + seconds
-        while any(process.is_alive for process in processes) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        for process in processes:
-            process.kill()
+        if not have_ended(processes, seconds):
+            for process in processes:
+                process.kill()
+            have_ended(processes, seconds)
 
     def last_rows(self) -> None:
         """Fetches the rows that the workers have and the driver has not seen."""
@@ -279,12 +278,12 @@ class Crew:
         actor = self._actors.pop(number)
         if number in self._bundles:
             self._free_bundles.append(self._bundles.pop(number))
-        self._ready.pop(number, None)
+        ready, pulse = self._ready.pop(number, None), self._pulses.pop(number, None)
+        known = pulse or ready  # a short run may be over before the first sign of life
         self._signs.pop(number, None)
-        pulse = self._pulses.pop(number, None)
         self._calls = {ref: call for ref, call in self._calls.items() if call[1] != number}
         self._ray.kill(actor, no_restart=True)
-        return pulse.process if pulse is not None and pulse.node == self._node else None
+        return known.process if known is not None and known.node == self._node else None
 
     def _newest_snapshot(self) -> snapshots.Where | None:
         try:

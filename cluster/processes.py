@@ -3,6 +3,8 @@ them."""
 
 import os
 import signal
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob
@@ -52,6 +54,16 @@ def own_process() -> Process:
     """This process."""
     fields = _look(os.getpid())
     return Process(os.getpid(), int(fields[19]) if fields else 0)
+
+
+def have_ended(processes: Sequence[Process], seconds: float) -> bool:
+    """Whether all of them have ended after at most so many seconds."""
+    deadline = time.monotonic() + seconds
+    while any(process.is_alive for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _look(number: int) -> list[str]:

@@ -38,7 +38,7 @@ from .job import Failure, Outcome, Ready
 # A run whose formations fail this often without one finished step, or that loses each of its workers so often while they
 # start, has a cause that replacing them does not cure. What is lost with one formation counts once, for a node may take
 # many workers with it.
-BARREN_FORMATIONS, BARREN_STARTS = 5, 3
+BARREN_FORMATIONS, BARREN_STARTS = 10, 5
 
 
 @dataclass(frozen=True)

@@ -185,12 +185,12 @@ def test_out_of_memory_makes_microbatches_smaller_once_a_formation():
 
 def test_losses_without_a_finished_step_end_the_run():
     state = running(2)
-    for number in range(1, 10):
+    for number in range(1, 20):
         state, made = play(state, Lost(number, "killed"), ended(0, "aborted", 10), Prepared(number + 1, ready(number + 1)))
         if state.failure is not None:
             break
         state, _ = play(state, ended(0, "regrouped", 10), TookOver(number + 1, 10))
-    assert isinstance(state.failure, WorkerDiedError) and number == 6
+    assert isinstance(state.failure, WorkerDiedError) and number == 11
 
 
 def test_workers_that_are_lost_while_they_start_end_the_run_when_each_has_had_its_tries():
@@ -199,7 +199,7 @@ def test_workers_that_are_lost_while_they_start_end_the_run_when_each_has_had_it
         state, _ = play(state, Lost(number, "killed"))
         if state.failure is not None:
             break
-    assert isinstance(state.failure, WorkerDiedError) and number == 3 * 4
+    assert isinstance(state.failure, WorkerDiedError) and number == 5 * 4
 
 
 def test_a_node_that_takes_all_its_workers_and_spares_with_it_is_one_loss():
