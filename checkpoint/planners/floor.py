@@ -7,7 +7,6 @@ ends: a plan is found for exactly this number of bytes, and, where the effort al
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ..errors import DoesNotFit
 from ..hoisting import hoisting
