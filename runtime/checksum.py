@@ -15,7 +15,7 @@ from .errors import ChangedError
 
 _COPIED = 64 * 1024
 _SUMMED = 256 * 1024
-_WORDS_A_ROW = 1024
+_WORDS_A_ROW = 1021  # odd: one change of all words, as of a sign or an exponent, cannot add up to 0 in 64 bits
 
 
 def checksum(array: np.ndarray, before: int = 0) -> int:
