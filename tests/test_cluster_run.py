@@ -204,6 +204,7 @@ def test_a_step_that_is_not_finite_can_be_skipped(ray, tmp_path):
     assert all(np.isfinite(result.params[name]).all() for name in "ab")
 
 
+@pytest.mark.slow
 def test_a_snapshot_of_another_model_is_refused(ray, tmp_path):
     train(**problem(), steps=1, out=tmp_path)
     smaller = {**problem(), "init": lambda seed: {"a": np.zeros((5, 3), np.float32)}}
@@ -211,6 +212,7 @@ def test_a_snapshot_of_another_model_is_refused(ray, tmp_path):
         train(**smaller, steps=2, out=tmp_path, resume=True)
 
 
+@pytest.mark.slow
 def test_a_damaged_snapshot_is_named_and_the_one_before_is_used(ray, tmp_path):
     train(**problem(), steps=2, snapshot_every=1, out=tmp_path)
     newest = tmp_path / "snapshots" / "step-000000002.snapshot"
@@ -221,6 +223,7 @@ def test_a_damaged_snapshot_is_named_and_the_one_before_is_used(ray, tmp_path):
     assert [row["step"] for row in rows_of(tmp_path)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_new_run_sets_the_files_of_an_earlier_one_aside(ray, tmp_path):
     for _ in range(2):
         train(**problem(), steps=1, out=tmp_path)

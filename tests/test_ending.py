@@ -60,7 +60,9 @@ def test_a_failed_runs_result_names_the_error_and_the_last_good_snapshot(ray, tm
     assert found["snapshot"].endswith("step-000000000.snapshot")
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "preempted")])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, "preempted"), pytest.param(signal.SIGINT, "interrupted", marks=pytest.mark.slow)]
+)
 def test_a_signal_in_the_middle_of_a_run_ends_it_after_a_step_with_a_snapshot(ray, tmp_path, number, status):
     def on_row(row):
         if row["step"] == 2:

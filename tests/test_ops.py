@@ -244,6 +244,7 @@ def test_first_and_second_derivatives_agree_with_finite_differences(name, f, arg
     rt.check_grads(f, *args, order=2, tolerance=1e-5)
 
 
+@pytest.mark.slow
 def test_every_op_with_a_rule_is_reached_by_some_case():
     reached = set()
     for _, f, args in [*CASES, *((form.text, form.f, form.args) for form in FORMS)]:

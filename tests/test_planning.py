@@ -53,7 +53,9 @@ def test_no_published_rule_finds_a_plan_with_less_work(name, share):
         assert plan is None or work <= plan.work_seconds + 1e-9, rule
 
 
-@pytest.mark.parametrize("name", ["transformer", "U-Net", "DenseNet", "Inception"])
+@pytest.mark.parametrize(
+    "name", ["transformer", "DenseNet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("U-Net", "Inception"))]
+)
 def test_extra_work_never_rises_with_the_budget(name):
     program = SMALL[name]()
     whole = peak_of(program)

@@ -105,13 +105,16 @@ CASES = {
 }
 
 
+SLOW = pytest.mark.slow
+
+
 def same_bits(a, b):
     left, right = trees.flatten(a)[0], trees.flatten(b)[0]
     return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in zip(left, right, strict=True))
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("share", [1.0, 0.7, 0.5, 0.35, 0.25])
+@pytest.mark.parametrize("share", [1.0, pytest.param(0.7, marks=SLOW), 0.5, pytest.param(0.35, marks=SLOW), 0.25])
 def test_measured_projected_and_budget_stand_in_order_and_the_bits_are_those_without_a_budget(name, share):
     f, arguments, argnums = CASES[name]
     value, gradient = rt.value_and_grad(f, argnums)(*arguments)
