@@ -7,9 +7,12 @@ operands, only earlier, so the bits are the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .order import steps_of
 from .program import Program
+from .steps import Compute, Step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,6 +21,10 @@ class Hoisting:
 
     program: Program
     order: tuple[int, ...]
+
+    def steps_for(self, given: Program, steps: Iterable[Step]) -> tuple[Step, ...]:
+        """Return the steps of the program that was `given` which compute what `steps` of this one do, in that order."""
+        return steps_of(given, [self.order[step.value] for step in steps if type(step) is Compute])
 
 
 def hoisted_values(program: Program) -> dict[int, int]:

@@ -19,7 +19,7 @@ from .lines import definition
 from .op import HOOKS, OPS, Op, compile_rule
 from .python_numbers import is_python_number, value_of
 from .region import Region, step_back_result
-from .rules import is_coarser
+from .rules import require_digits
 from .tape import Tape
 from .trail import Trail
 from .transforms import pulled_back, transposed
@@ -319,10 +319,7 @@ def _checked(found: Sequence, primals: list, function: Any, what: str, of: str) 
         dtype = _dtype(primal)
         if g.dtype.kind not in "fc" and g.dtype.kind not in "iub" or g.dtype.kind == "c" and dtype.kind != "c":
             raise RuleError(f"the rule of {name} returned a {what} of dtype {g.dtype} for {of} {number} of dtype {dtype}")
-        if is_coarser(g.dtype, dtype) and not is_python_number(primal):
-            raise RuleError(
-                f"the rule of {name} returned a {what} of dtype {g.dtype} for {of} {number} of dtype {dtype}, with fewer "
-                f"digits: compute it in {dtype}, or say .astype({str(dtype)!r}) if so few are meant"
-            )
+        if not is_python_number(primal):
+            require_digits(g.dtype, dtype, f"the rule of {name} returned a {what} of dtype {g.dtype} for {of} {number}")
         made.append(g if g.dtype == dtype else g.astype(dtype))
     return made

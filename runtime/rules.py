@@ -111,14 +111,14 @@ def _checked(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
         raise RuleError(f"a rule{where} returned a cotangent of shape {share.shape} for an input of shape {shape}")
     if share.dtype.kind not in "fc" or share.dtype.kind == "c" and dtype.kind != "c":
         raise RuleError(f"a rule{where} returned a cotangent of dtype {share.dtype} for an input of dtype {dtype}")
-    if is_coarser(share.dtype, dtype):
-        raise RuleError(
-            f"a rule{where} returned a cotangent of dtype {share.dtype} for an input of dtype {dtype}, with fewer digits: "
-            f"compute it in {dtype}, or say .astype({str(dtype)!r}) if so few are meant"
-        )
+    require_digits(share.dtype, dtype, f"a rule{where} returned a cotangent of dtype {share.dtype} for an input")
     return share
 
 
-def is_coarser(dtype: Any, wanted: Any) -> bool:
-    """Tell whether floating numbers of `dtype` have fewer digits than those `wanted`."""
-    return dtype != wanted and dtype.kind in "fc" and bool(np.finfo(dtype).eps > np.finfo(wanted).eps)
+def require_digits(dtype: Any, wanted: Any, what: str) -> None:
+    """Raise `RuleError` where numbers of `dtype` have fewer digits than those `wanted`; `what` begins its sentence."""
+    if dtype != wanted and dtype.kind in "fc" and np.finfo(dtype).eps > np.finfo(wanted).eps:
+        raise RuleError(
+            f"{what} of dtype {wanted}, with fewer digits: compute it in {wanted}, or say .astype({str(wanted)!r}) if so few "
+            "are meant"
+        )

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 
 from ..errors import DoesNotFit
-from ..hoisting import hoisting
-from ..order import steps_of
+from ..hoisting import Hoisting, hoisting
 from ..plan import Plan
 from ..program import Program
 from ..residency import Residency
 from ..shares import least_shares
 from ..simulation import MOST_STEPS, run_through
-from ..steps import Compute
 from .exact import exact, least_budget
 from .keep_all import keep_all
 from .search import Attempt, essential, search
@@ -43,7 +41,7 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     if least is not None:
         return least, exact(program, least) or kept
     descent = _Descent(program, kept)
-    for attempt in essential(descent.ahead):
+    for attempt in essential(descent.ahead.program):
         descent.go_down(attempt)
     high, found = descent.found.projected_peak_bytes, descent.found
     while len(program) <= _FEW_VALUES and (lower := _any_plan(program, high - 1)) is not None:
@@ -57,7 +55,7 @@ def small_plan(program: Program) -> Plan:
     kept = keep_all(program, math.inf)
     assert kept is not None
     descent = _Descent(program, kept)
-    descent.go_down(next(essential(descent.ahead)))
+    descent.go_down(next(essential(descent.ahead.program)))
     return descent.found
 
 
@@ -68,15 +66,13 @@ def _any_plan(program: Program, budget: int) -> Plan | None:
 class _Descent:
     """A plan, `found`, that takes less and less memory, as long as there are `left` steps to simulate.
 
-    `ahead` is the program with its values hoisted, `order` tells which value of the given one each is.
+    `ahead` is the program in the order in which its values are looked at, hoisted ones early.
     """
 
     def __init__(self, program: Program, found: Plan) -> None:
         self.program, self.found = program, found
         self.left = max(_STEPS, _STEPS_PER_VALUE * len(program))
-        hoisted = hoisting(program)
-        self.ahead = program if hoisted is None else hoisted.program
-        self.order = tuple(range(len(program))) if hoisted is None else hoisted.order
+        self.ahead = hoisting(program) or Hoisting(program, tuple(range(len(program))))
 
     def go_down(self, attempt: Attempt) -> None:
         """Look for the least budget for which an attempt makes a plan, between what is proved and what is found."""
@@ -93,13 +89,13 @@ class _Descent:
             middle = min(int(math.sqrt(low * high)), high - 1)
 
     def _plan(self, attempt: Attempt, budget: int) -> Plan | None:
-        most = MOST_STEPS * len(self.ahead) + 200
-        residency = Residency(self.ahead, budget, knows_future=True, rule=attempt.rule, holds=attempt.holds, most=most)
+        program = self.ahead.program
+        most = MOST_STEPS * len(program) + 200
+        residency = Residency(program, budget, knows_future=True, rule=attempt.rule, holds=attempt.holds, most=most)
         try:
             steps = run_through(residency)
         except DoesNotFit:
             return None
         finally:
             self.left -= residency.taken
-        order = [self.order[step.value] for step in steps if type(step) is Compute]
-        return Plan(self.program, steps_of(self.program, order), "search", budget)
+        return Plan(self.program, self.ahead.steps_for(self.program, steps), "search", budget)

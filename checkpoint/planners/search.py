@@ -71,6 +71,10 @@ class Search:
         """Tell whether a plan is found that cannot be bettered, or one is found and the effort is spent."""
         return self.order is not None and (self.effort <= 0 or len(self.order) == len(set(self.order)))
 
+    def is_futile(self, given: int) -> bool:
+        """Tell whether no plan is found though so much of the effort that was `given` is spent that none is likely."""
+        return self.order is None and given - self.effort > _FUTILE
+
     def try_out(self, attempt: Attempt) -> float:
         """Return the cost of the attempt's plan, filled up to the budget; infinity where it does not fit."""
         # A plan of several times the best one's steps is not going to be better.
@@ -133,8 +137,7 @@ def search(program: Program, budget: float, *, effort: int | None = None) -> Pla
     other = _searched(program, budget, effort if found is None else 0)
     if found is None or other is not None and other.work_seconds < found.work_seconds:
         return other
-    order = [ahead.order[step.value] for step in found.steps if type(step) is Compute]
-    return Plan(program, steps_of(program, order), "search", found.budget_bytes)
+    return Plan(program, ahead.steps_for(program, found.steps), "search", found.budget_bytes)
 
 
 def _searched(program: Program, budget: float, effort: int | None) -> Plan | None:
@@ -145,10 +148,10 @@ def _searched(program: Program, budget: float, effort: int | None) -> Plan | Non
     tried: list[tuple[float, int, Attempt]] = []
     for attempt in essential(program):
         tried.append((state.try_out(attempt), len(tried), attempt))
-        if state.is_done() or state.order is None and effort - state.effort > _FUTILE:
+        if state.is_done() or state.is_futile(effort):
             break
     for attempt in variations(program):
-        if state.effort <= 0 or state.is_done() or state.order is None and effort - state.effort > _FUTILE:
+        if state.effort <= 0 or state.is_done() or state.is_futile(effort):
             break
         tried.append((state.try_out(attempt), len(tried), attempt))
     if state.order is None:
