@@ -171,7 +171,7 @@ class Residency:
                     raise DoesNotFit(u, self._need(u, inputs))
                 # The dearest ancestor first: what it needs is gone again before the others come.
                 if len(missing) > 1:
-                    missing.sort(key=self._prices.cost)
+                    missing.sort(key=self._prices.near_cost)
                 stack.extend(missing)
                 continue
             self._compute(u, inputs, is_target=u == v)
@@ -280,9 +280,8 @@ class Residency:
         pinned = [p for p in inputs if pool.pin(p)]
         try:
             while self.live + need > self.budget:
-                for v in self._prices.fallen():
-                    if v in pool:
-                        pool.set_price(v, self._prices.now(v))
+                for v, by in self._prices.fallen():
+                    pool.lower_price(v, by, self._prices.least(v))
                 victim = pool.cheapest(self._uses.position, self.taken, self._prices.now)
                 if victim < 0:
                     # What outer computations wait for may go too, as a last resort, the outermost's first: they ask again.

@@ -12,7 +12,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from .program import Program
 from .rules import NEVER, Hold
 
-_DEEP = 256  # values that one eviction tells of a nearer use: those further up are used through these anyway
+_DEEP = 64  # values that one eviction tells of a nearer use: those further up are used through these anyway
 _MANY = 32
 
 
