@@ -38,6 +38,7 @@ _EFFORT = 100_000
 _MOST_EFFORT_PER_VALUE = 200
 _LEAST_EFFORT_PER_VALUE = 15
 _FUTILE = 30_000
+_LONG = 4_000  # values: one attempt that leads nowhere is futile by then
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
 _STEPS_OF_AN_EXCHANGE = 15
 _SHARES = (0.999, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82)
@@ -185,12 +186,16 @@ def _plan(state: Search) -> Plan:
 
 
 def essential(program: Program) -> Iterator[Attempt]:
-    """Yield the attempts that decide whether a budget is feasible at all."""
-    yield Attempt(NEXT_USE)
-    yield Attempt(PER_BYTE)
-    yield Attempt(_HALF)
+    """Yield the attempts that decide whether a budget is feasible at all, those first that long programs need."""
+    rules = [Attempt(NEXT_USE), Attempt(PER_BYTE), Attempt(_HALF)]
+    # Value by value, a long chain is computed from its start again and again; to find that out takes longer than all cuts.
+    is_long = len(program) > _LONG
+    if not is_long:
+        yield from rules
     for holds in boundary_sets(program):
         yield Attempt(NEXT_USE, holds=holds)
+    if is_long:
+        yield from rules
 
 
 def variations(program: Program) -> Iterator[Attempt]:
