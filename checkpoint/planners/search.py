@@ -78,6 +78,11 @@ class Search:
 
     def try_out(self, attempt: Attempt) -> float:
         """Return the cost of the attempt's plan, filled up to the budget; infinity where it does not fit."""
+        order = self._order(attempt)
+        return math.inf if order is None else self.take(order)
+
+    def _order(self, attempt: Attempt) -> list[int] | None:
+        """Return the order of computations that an attempt leads to, or None where it does not fit."""
         # A plan of several times the best one's steps is not going to be better.
         most = MOST_STEPS * len(self.program) if self.order is None else 4 * len(self.order)
         residency = Residency(
@@ -90,12 +95,11 @@ class Search:
             most=most + 200,
         )
         try:
-            steps = run_through(residency)
+            return [step.value for step in run_through(residency) if type(step) is Compute]
         except DoesNotFit:
-            return math.inf
+            return None
         finally:
             self.effort -= residency.taken
-        return self.take([step.value for step in steps if type(step) is Compute])
 
     def take(self, order: list[int]) -> float:
         """Fill up an order of computations that fits, keep it if it is the best, and return its cost."""
