@@ -44,9 +44,14 @@ class MaskProgram:
     goal: int
 
 
-def masked(program: Program) -> MaskProgram:
-    """Return `program` as masks, without the values that nothing of its outputs depends on."""
+def masked(program: Program, most: int) -> MaskProgram | None:
+    """Return `program` as masks, without the values that nothing of its outputs depends on.
+
+    None where more than `most` are left: the masks of 50,000 values would take 300 MiB.
+    """
     values = tuple(v for v, is_needed in enumerate(needed_values(program)) if is_needed)
+    if len(values) > most:
+        return None
     bit = {v: 1 << k for k, v in enumerate(values)}
     whole = sum(program.costs[v] for v in values) or 1.0
     return MaskProgram(

@@ -3,6 +3,7 @@
 import importlib
 import math
 import random
+import tracemalloc
 
 import pytest
 from oracle import least_peak, least_work
@@ -128,3 +129,16 @@ def test_an_order_that_reads_what_was_never_computed_is_refused():
     program.add(10, (0,))
     with pytest.raises(ValueError, match=r"v0 \(tanh\)"):
         steps_of(program, [1])
+
+
+def test_that_a_program_is_too_large_is_seen_before_memory_is_taken_for_it():
+    program = Program(outputs=(9_999,), forward=9_999)
+    for v in range(10_000):
+        program.add(8, (v - 1,) if v else ())
+    tracemalloc.start()
+    try:
+        assert exact(program, 1e9) is None and least_budget(program, 10**9) is None
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20  # a mask of ten thousand bits for each value would take 12 MiB

@@ -36,9 +36,11 @@ def exact(program: Program, budget: float) -> Plan | None:
     >>> plan.work_seconds, plan.projected_peak_bytes, exact(program, 29)
     (4.0, 30, None)
     """
-    small = masked(program)
+    small = masked(program, _MOST_VALUES)
+    if small is None:
+        return None
     room = int(min(budget, program.held_bytes + sum(small.needs))) - program.held_bytes
-    if room < 0 or len(small.values) > _MOST_VALUES:
+    if room < 0:
         return None
     order = _search(small, room, lambda live: _must_be_computed(small, live), _MOST_REACHED)
     is_optimal = order is not None
@@ -52,8 +54,8 @@ def exact(program: Program, budget: float) -> Plan | None:
 
 def least_budget(program: Program, enough: int) -> int | None:
     """Return the least budget in bytes under which any plan exists, given one that is `enough`; None for large programs."""
-    small = masked(program)
-    if len(small.values) > MOST_VALUES:
+    small = masked(program, MOST_VALUES)
+    if small is None:
         return None
     unit = math.gcd(*small.sizes, *small.needs) or 1  # all sums of bytes, and so the answer, are multiples of it
     low, high = (-(-(bound - program.held_bytes) // unit) for bound in (program.lower_bound_bytes(), enough))
