@@ -36,9 +36,6 @@ class Pool:
         self._listed: dict[int, None] | None = None
         self._choices_left = 0
 
-    def __contains__(self, v: int) -> bool:
-        return v in self._place
-
     def put(self, v: int, price: float, age: float) -> None:
         """Take in a value, or give a member another price and age."""
         place = self._place.setdefault(v, len(self._members))

@@ -26,7 +26,7 @@ def fill(timeline: Timeline, budget: float) -> int:
         timeline.remove(slot)
         if timeline.peak() > budget:
             timeline.undo(mark)
-        timeline.settle()  # each time: of a long program, what it takes to undo all moves would take very much memory
+    timeline.settle()
     return looked_at
 
 
@@ -60,7 +60,7 @@ def exchange(timeline: Timeline, budget: float) -> int:
                 break
         if timeline.peak() > budget or timeline.cost >= before * (1 - 1e-12):
             timeline.undo(mark)
-        timeline.settle()
+    timeline.settle()
     return looked_at
 
 
