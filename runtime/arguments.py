@@ -51,6 +51,8 @@ def _check_leaf(leaf: Any, what: str, allow_int: bool) -> None:
         return
     name = f"{type(leaf).__name__} of dtype {kind}" if kind is not None else type(leaf).__name__
     cure = f"convert it to float, leave it out with argnums=, or say allow_int=True; {_HINT}" if is_integer else _HINT
+    if what.rpartition(".")[2].isidentifier():  # a field of a dataclass
+        cure += '; a field that is no parameter may be marked static: dataclasses.field(metadata={"static": True})'
     raise InputError(f"{what} is {name}, which has no derivative: {cure}")
 
 
