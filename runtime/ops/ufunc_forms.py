@@ -26,8 +26,6 @@ NOT_APPLICABLE: dict[str, str] = {
     "nextafter": "it steps to the neighbouring number of a dtype, which is no function of real numbers",
     "isnat": "it asks about dates",
     "_ones_like": "it makes ones: use np.ones_like",
-    "real": "NumPy offers np.real, which is a function",  # the ufunc is new in NumPy 2.5
-    "imag": "NumPy offers np.imag, which is a function",
 } | dict.fromkeys(
     (
         "_center", "_expandtabs", "_expandtabs_length", "_ljust", "_lstrip_chars", "_lstrip_whitespace", "_partition",
@@ -38,6 +36,8 @@ NOT_APPLICABLE: dict[str, str] = {
     ),
     _TEXT,
 )  # fmt: skip
+if np.lib.NumpyVersion(np.__version__) >= "2.5.0":
+    NOT_APPLICABLE |= dict.fromkeys(("real", "imag"), "NumPy offers a function of this name that is no ufunc")
 _METHODS = {"reduce": reduce, "accumulate": accumulate, "reduceat": reduceat, "at": at}
 
 

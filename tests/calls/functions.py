@@ -5,7 +5,7 @@ from forms import positive, real
 
 from . import MASK, Absent, D, Each, M, N, P, V, With, X, Z, submodules
 
-_ORDER = {"order": Absent, "kind": Each(("stable", "quicksort")), "stable": True, "descending": True}
+_ORDER = {"order": Absent, "kind": Each(("stable", "quicksort")), "stable": True}
 _PARTITION = {"order": Absent, "kind": "introselect"}
 _METHODS = Each((
     "inverted_cdf", "averaged_inverted_cdf", "closest_observation", "interpolated_inverted_cdf", "hazen", "weibull", "linear",

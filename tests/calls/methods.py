@@ -15,7 +15,7 @@ _EXTREMUM = {
 }
 _STATISTIC = {"keepdims": True, "where": MASK}
 _REDUCTION = _STATISTIC | {"initial": np.float64(1.5)}
-_ORDER = {"order": Absent, "kind": Each(("stable", "quicksort")), "stable": True, "descending": True}
+_ORDER = {"order": Absent, "kind": Each(("stable", "quicksort")), "stable": True}
 _PARTITION = {"order": Absent, "kind": "introselect"}
 
 # By name: the arguments, the array first, and what each keyword is tried with.
