@@ -80,7 +80,7 @@ def _partition_order(x: np.ndarray, axis: int, kth: Any, kind: str) -> np.ndarra
 
 
 def _order(x: np.ndarray, axis: int, kind: Any, descending: bool) -> np.ndarray:
-    further = {"descending": True} if descending else {}
+    further: dict[str, Any] = {"descending": True} if descending else {}
     return np.ascontiguousarray(np.argsort(x, axis=axis, kind=kind, **further))
 
 
@@ -111,7 +111,7 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable:
     """
     if order is not None:
         raise ValueError("Cannot specify order when the array has no fields.")
-    further = {} if descending is None else {"descending": descending}
+    further: dict[str, Any] = {} if descending is None else {"descending": descending}
     np.sort(np.empty(0), kind=kind, stable=stable, **further)  # raises as NumPy does for what it does not know
     a, axis = _line(a, axis)
     # Equal values look alike in any order, so the kind is only that of who is who among them.
