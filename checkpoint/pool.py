@@ -70,14 +70,19 @@ class Pool:
             self._prices[place] = self._prices[end]
             self._ages[place] = self._ages[end]
 
-    def set_price(self, v: int, price: float) -> None:
-        """Give a member another price."""
+    def _set_price(self, v: int, price: float) -> None:
+        self._prices[self._place[v]] = price
+        if self._listed is not None:
+            self._listed[v] = None
+
+    def lower_price(self, v: int, by: float, least: float) -> None:
+        """Make a value cheaper, if it is a member, but not cheaper than `least`: what is too low is set right by a choice."""
         if v in self._pinned:
-            self._pinned[v] = price
-        else:
-            self._prices[self._place[v]] = price
-            if self._listed is not None:
-                self._listed[v] = None
+            before = self._pinned[v]
+            if before is not None:
+                self._pinned[v] = max(before - by, least)
+        elif v in self._place:
+            self._set_price(v, max(float(self._prices[self._place[v]]) - by, least))
 
     def set_age(self, v: int, age: float) -> None:
         """Give a value another age, if it is a member."""
@@ -103,7 +108,7 @@ class Pool:
         """Let a pinned value be chosen again."""
         price = self._pinned.pop(v)
         if price is not None:
-            self.set_price(v, price)
+            self._set_price(v, price)
 
     def pinned(self) -> Iterable[int]:
         """Return the members that are pinned, those first that have been for longest."""

@@ -12,7 +12,8 @@ from .rules import Hold, Rule
 from .uses import Uses
 
 _DEEP = 256  # evicted ancestors that are counted
-_WIDE = 32  # evicted descendants through which a return is told
+_NEAR = 32  # of them, where costs are only compared with each other
+_WIDE = 12  # evicted descendants through which a return is told
 
 
 class Prices:
@@ -31,7 +32,8 @@ class Prices:
         self._weights = weights
         self._holds = holds
         self._scale: list[float] = []  # by value: weight / bytes
-        self._stale: set[int] = set()  # values in memory whose price may have fallen
+        self._deep: dict[int, float] = {}  # costs of values in memory of which only the nearest part is counted: they last
+        self._fallen: dict[int, float] = {}  # values in memory whose cost may have fallen, and by how many seconds at most
 
     def extend(self) -> None:
         """Take in the values that were added to the program since the last call."""
@@ -48,10 +50,16 @@ class Prices:
 
     def now(self, v: int) -> float:
         """Return the price of `v`."""
-        return self.cost(v) * self._scale[v]
+        cost = self._deep.get(v)
+        if cost is None:
+            looked = self.seen
+            cost = self.cost(v)
+            if self.seen - looked > _DEEP:
+                self._deep[v] = cost
+        return cost * self._scale[v]
 
-    def cost(self, v: int) -> float:
-        """Return the seconds of computing `v` from what is in memory."""
+    def cost(self, v: int, deep: int = _DEEP) -> float:
+        """Return the seconds of computing `v` from what is in memory; of its evicted ancestors `deep` are counted."""
         there = self._uses.is_there
         if self._classes is not None:
             return self._classes.cost(v, there, self._uses.made, self._uses.consumers[v])
@@ -66,21 +74,30 @@ class Prices:
                     if not there[q] and q not in seen:
                         seen.add(q)
                         stack.append(q)
-                if len(stack) > _DEEP:
+                if len(stack) > deep:
                     break
             self.seen += len(stack)
         return cost
 
+    def near_cost(self, v: int) -> float:
+        """Return the cost of `v` with its nearest evicted ancestors alone: enough to tell which of two values is dearer."""
+        return self.cost(v, _NEAR)
+
     def note_eviction(self, v: int) -> None:
         """Take note that `v` is no longer in memory."""
+        self._deep.pop(v, None)
         if self._classes is not None:
             self._classes.enter(v, self._uses.is_there, self._uses.made, self._uses.consumers[v])
 
     def note_return(self, v: int) -> None:
-        """Take note that `v` is in memory again: mark the descendants in memory that have become cheaper by that."""
+        """Take note that `v` is in memory again: the descendants in memory that counted its cost have become cheaper by it.
+
+        What `v` is made from is there by then, and has been told of before.
+        """
         there, made, consumers = self._uses.is_there, self._uses.made, self._uses.consumers
         if self._classes is not None:
             self._classes.leave(v)
+        fallen, deep, cost = self._fallen, self._deep, self.program.costs[v]
         queue = [v]
         seen = {v}
         looked = 0
@@ -90,7 +107,8 @@ class Prices:
                 if not made[c] or looked > _DEEP:
                     break
                 if there[c]:
-                    self._stale.add(c)
+                    fallen[c] = fallen.get(c, 0.0) + cost
+                    deep.pop(c, None)
                 elif c not in seen:
                     seen.add(c)
                     queue.append(c)
@@ -98,7 +116,9 @@ class Prices:
                 break
         self.seen += looked
 
-    def fallen(self) -> Iterator[int]:
-        """Yield the values whose price may have fallen since the last time, and forget them."""
-        stale, self._stale = self._stale, set()
-        yield from stale
+    def fallen(self) -> Iterator[tuple[int, float]]:
+        """Yield the values whose price may have fallen since the last time, and by how much at most; and forget them."""
+        fallen, self._fallen = self._fallen, {}
+        scale = self._scale
+        for v, seconds in fallen.items():
+            yield v, seconds * scale[v]

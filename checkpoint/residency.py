@@ -51,7 +51,7 @@ class Residency:
         self.taken = 0
         self._steps: list[Step] = []
         self._holds = dict(holds or {})
-        self._uses = Uses(program, knows_future=knows_future, holds=self._holds, changed=self._note_use)
+        self._uses = Uses(program, knows_future=knows_future, holds=self._holds)
         self._pool = Pool(rule, has_holds=bool(holds))
         self._prices = Prices(program, self._uses, rule, weights, self._holds)
         self.extend()
@@ -65,6 +65,7 @@ class Residency:
         """Take in the values that were added to the program since the last call."""
         self._prices.extend()
         self._uses.extend()
+        self._note_changes()
 
     @property
     def seen(self) -> int:
@@ -118,7 +119,7 @@ class Residency:
         """Online: note whether the program may still use `v`; a value nobody wants is dropped."""
         self._uses.wanted[v] = wanted
         self._steps = []
-        self._uses.renew(v)
+        self._renew(v)
         return self._steps
 
     def expect(self, v: int) -> None:
@@ -170,7 +171,7 @@ class Residency:
                     raise DoesNotFit(u, self._need(u, inputs))
                 # The dearest ancestor first: what it needs is gone again before the others come.
                 if len(missing) > 1:
-                    missing.sort(key=self._prices.cost)
+                    missing.sort(key=self._prices.near_cost)
                 stack.extend(missing)
                 continue
             self._compute(u, inputs, is_target=u == v)
@@ -224,7 +225,7 @@ class Residency:
             self._drop(u)
         if first and self._holds:  # not before: what is read here has no later use
             for v in uses.expired():
-                uses.renew(v)
+                self._renew(v)
 
     def evict(self, v: int) -> list[Step]:
         """Drop a value that is needed again, by a planner's own decision (see `simulate`)."""
@@ -244,7 +245,19 @@ class Residency:
         self._pool.take_out(v)
         if uses.next[v] != NEVER:
             uses.lend(v)
+            self._note_changes()
         self._prices.note_eviction(v)
+
+    def _renew(self, v: int) -> None:
+        self._uses.renew(v)
+        self._note_changes()
+
+    def _note_changes(self) -> None:
+        changed = self._uses.changed
+        for v in changed:
+            if self._uses.is_there[v]:
+                self._note_use(v)
+        changed.clear()
 
     def _note_use(self, v: int) -> None:
         """Note the next use of a value in memory, or drop it where there is none any more."""
@@ -267,9 +280,8 @@ class Residency:
         pinned = [p for p in inputs if pool.pin(p)]
         try:
             while self.live + need > self.budget:
-                for v in self._prices.fallen():
-                    if v in pool:
-                        pool.set_price(v, self._prices.now(v))
+                for v, by in self._prices.fallen():
+                    pool.lower_price(v, by, self._prices.least(v))
                 victim = pool.cheapest(self._uses.position, self.taken, self._prices.now)
                 if victim < 0:
                     # What outer computations wait for may go too, as a last resort, the outermost's first: they ask again.

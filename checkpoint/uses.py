@@ -6,26 +6,26 @@ evicted values as these are evicted and made again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
 
 from .program import Program
 from .rules import NEVER, Hold
 
-_DEEP = 256  # values that one eviction tells of a nearer use: those further up are used through these anyway
+_DEEP = 64  # values that one eviction tells of a nearer use: those further up are used through these anyway
 _MANY = 32
 
 
 class Uses:
     """What is made, what is in memory, and the next use by value (`next`; `NEVER` where there is none).
 
-    `position` is where the program stands: the first value that is not asked for yet. `changed(v)` is called when the next
-    use of a value in memory has changed. Online, a value that the program may still use is `wanted`.
+    `position` is where the program stands: the first value that is not asked for yet. `changed` lists the values in memory
+    whose next use has changed, for the owner to take note of and empty: called back instead, it and this would hold each
+    other, and the memory of both would wait for the garbage collector. Online, a value that the program may still use is
+    `wanted`.
     """
 
-    def __init__(
-        self, program: Program, *, knows_future: bool, holds: Mapping[int, Hold], changed: Callable[[int], None]
-    ) -> None:
+    def __init__(self, program: Program, *, knows_future: bool, holds: Mapping[int, Hold]) -> None:
         self.knows_future = knows_future
         self.position = 0
         self.count = 0
@@ -38,7 +38,7 @@ class Uses:
         self.consumers: list[list[int]] = []
         self._inputs = program.inputs
         self._holds = holds
-        self._changed = changed
+        self.changed: list[int] = []
         self._pointers: list[int] = []  # by value: the first of its consumers that is not made for the first time yet
         # By value, where some of its consumers are evicted: their next uses and numbers, the nearest first. Those that are
         # in memory again, and uses that have changed, are only noticed when they come up.
@@ -63,7 +63,7 @@ class Uses:
                 if v < next_uses[u]:
                     next_uses[u] = v
                     if self.is_there[u]:
-                        self._changed(u)
+                        self.changed.append(u)
                     elif self.made[u]:
                         self.lend(u)
         self.count = count
@@ -130,7 +130,7 @@ class Uses:
                 if use < next_uses[p]:
                     next_uses[p] = use
                     if there[p]:
-                        self._changed(p)
+                        self.changed.append(p)
                     elif len(stack) < _DEEP:
                         stack.append(p)
         self.seen += len(stack)
@@ -158,7 +158,7 @@ class Uses:
                 continue
             self.next[u] = use
             if self.is_there[u]:
-                self._changed(u)
+                self.changed.append(u)
             elif self.made[u]:
                 for p in self._inputs[u]:
                     if use != NEVER:

@@ -20,13 +20,13 @@ _SECONDS_PER_CALL = 2e-6
 _BLAS = frozenset(["matmul", "solve", "inv"])
 _MOST_KINDS = 4096
 _RECORD_BYTES = 1024
-_UNCOUNTED_BYTES = 16 * 2**20
+_UNCOUNTED_BYTES = 8 * 2**20
 
 
 def record_bytes(calls: int) -> int:
     """Return the bytes that the records of a program of so many calls count for: tape, lowering, policy, plan and script.
 
-    The first 16 MiB are not counted: about as much is the resident set's own noise, and less than that matters to nobody.
+    The first 8 MiB are not counted: with what is loaded, and planning's own lists, they stay within the resident set's noise.
     """
     return max(0, calls * _RECORD_BYTES - _UNCOUNTED_BYTES)
 

@@ -10,7 +10,7 @@ from .known import Known
 
 # Steps (to compute, to drop) for each value, after which going on is given up: with so little memory left, as at the end of
 # a long chain, one step after the other would be made from the start again, where a plan of the whole takes a few each.
-_MOST_STEPS = 32
+_MOST_STEPS = 12
 
 
 def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:

@@ -200,16 +200,16 @@ class _Call:
             if keeper.hold(new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes):
                 rest = going_on(new, keeper.residency, budget)
             keeper.close()
+        layout, peak_bytes = keeper.layout, keeper.peak_bytes
+        del keeper  # what the online policy knows takes as much memory as the records, and has served its purpose
         plan = self._cheaper(new, rest)
-        if rest is not None and plan is rest:
-            layout = keeper.layout
-        else:
+        if plan is not rest:
             self.executor.drop_all(new.program.held_bytes)
             new.adopt()
             new.lowering.share_out(self.tape.values)
-            layout = Layout(new.lowering, keeper.layout.runs)
+            layout = Layout(new.lowering, layout.runs)
         layout.lowering = new.lowering
-        projected = max(keeper.peak_bytes, plan.projected_peak_bytes)
+        projected = max(peak_bytes, plan.projected_peak_bytes)
         self.executor.perform(layout.actions(plan.steps, new.gradients), projected)
         report = Report(
             budget,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..checkpoint.plan import Plan
@@ -57,7 +57,7 @@ class Schedule:
     """Actions in order, for one plan. `print` reads them out as sentences."""
 
     plan: Plan
-    actions: tuple[Action, ...]
+    actions: Iterable[Action]
 
     def __str__(self) -> str:
         program = self.plan.program
@@ -81,16 +81,31 @@ _KINDS = {Drop: Free, Spill: Write, Load: Read}
 
 def schedule(plan: Plan, call_of: Sequence[int]) -> Schedule:
     """Return the schedule of `plan`; `call_of[value]` is the tape's call that makes a value."""
-    seen = set(plan.start) | {v for v in range(min(plan.start_position, len(plan.program)))}
-    actions: list[Action] = []
-    for step in plan.steps:
-        if isinstance(step, Compute):
-            kind = Rerun if step.value in seen else Run
-            seen.add(step.value)
-            actions.append(kind(step.value, call_of[step.value], step.overwrites))
-        else:
-            actions.append(_KINDS[type(step)](step.value))
-    return Schedule(plan, tuple(actions))
+    return Schedule(plan, _Actions(plan, call_of))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Actions:
+    """The actions of a plan, made when they are walked through: all at once they would take more memory than the tape."""
+
+    plan: Plan
+    call_of: Sequence[int]
+
+    def __iter__(self) -> Iterator[Action]:
+        plan = self.plan
+        seen = _made_before(plan)
+        for step in plan.steps:
+            v = step.value
+            if isinstance(step, Compute):
+                yield (Rerun if seen[v] else Run)(v, self.call_of[v], step.overwrites)
+                seen[v] = 1
+            else:
+                yield _KINDS[type(step)](v)
+
+
+def _made_before(plan: Plan) -> bytearray:
+    """Return marks, by value, of those that were made before the plan begins."""
+    return bytearray(b"\1") * plan.start_position + bytes(len(plan.program) - plan.start_position)
 
 
 def replay(made: Schedule) -> int:
@@ -104,7 +119,7 @@ def replay(made: Schedule) -> int:
     there = set(plan.start)
     live = program.held_bytes + sum(program.sizes[v] for v in there)
     peak = live
-    seen = set(range(plan.start_position))
+    seen = _made_before(plan)
     on_disk: set[int] = set()
     for action in made.actions:
         v = action.value
@@ -126,8 +141,8 @@ def replay(made: Schedule) -> int:
             continue
         for u in program.inputs[v]:
             assert u in there, f"v{v} reads v{u}, which is not in memory"
-        assert isinstance(action, Run) is (v not in seen), f"v{v} is run first, or again, where it is said otherwise"
-        seen.add(v)
+        assert isinstance(action, Run) is not bool(seen[v]), f"v{v} is run first, or again, where it is said otherwise"
+        seen[v] = 1
         saved = 0
         if action.overwrites >= 0:
             assert action.overwrites in there, f"v{v} overwrites v{action.overwrites}, which is not in memory"

@@ -38,6 +38,7 @@ _EFFORT = 100_000
 _MOST_EFFORT_PER_VALUE = 200
 _LEAST_EFFORT_PER_VALUE = 15
 _FUTILE = 30_000
+_LONG = 4_000  # values: one attempt that leads nowhere is futile by then
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
 _STEPS_OF_AN_EXCHANGE = 15
 _SHARES = (0.999, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82)
@@ -77,6 +78,11 @@ class Search:
 
     def try_out(self, attempt: Attempt) -> float:
         """Return the cost of the attempt's plan, filled up to the budget; infinity where it does not fit."""
+        order = self._order(attempt)
+        return math.inf if order is None else self.take(order)
+
+    def _order(self, attempt: Attempt) -> list[int] | None:
+        """Return the order of computations that an attempt leads to, or None where it does not fit."""
         # A plan of several times the best one's steps is not going to be better.
         most = MOST_STEPS * len(self.program) if self.order is None else 4 * len(self.order)
         residency = Residency(
@@ -89,12 +95,11 @@ class Search:
             most=most + 200,
         )
         try:
-            steps = run_through(residency)
+            return [step.value for step in run_through(residency) if type(step) is Compute]
         except DoesNotFit:
-            return math.inf
+            return None
         finally:
             self.effort -= residency.taken
-        return self.take([step.value for step in steps if type(step) is Compute])
 
     def take(self, order: list[int]) -> float:
         """Fill up an order of computations that fits, keep it if it is the best, and return its cost."""
@@ -185,12 +190,16 @@ def _plan(state: Search) -> Plan:
 
 
 def essential(program: Program) -> Iterator[Attempt]:
-    """Yield the attempts that decide whether a budget is feasible at all."""
-    yield Attempt(NEXT_USE)
-    yield Attempt(PER_BYTE)
-    yield Attempt(_HALF)
+    """Yield the attempts that decide whether a budget is feasible at all, those first that long programs need."""
+    rules = [Attempt(NEXT_USE), Attempt(PER_BYTE), Attempt(_HALF)]
+    # Value by value, a long chain is computed from its start again and again; to find that out takes longer than all cuts.
+    is_long = len(program) > _LONG
+    if not is_long:
+        yield from rules
     for holds in boundary_sets(program):
         yield Attempt(NEXT_USE, holds=holds)
+    if is_long:
+        yield from rules
 
 
 def variations(program: Program) -> Iterator[Attempt]:
