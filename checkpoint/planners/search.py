@@ -27,6 +27,7 @@ from ..simulation import MOST_STEPS, run_through
 from ..steps import Compute
 from ..timeline import Timeline
 from .ancestors import RULE as PER_BYTE
+from .bisection import bisection
 from .boundaries import boundary_sets
 from .chain import chain
 from .moves import exchange, fill
@@ -97,7 +98,7 @@ class Search:
         return self.take([step.value for step in steps if type(step) is Compute])
 
     def take(self, order: list[int]) -> float:
-        """Fill up an order of computations that fits; if it is the best, better it by exchanges and keep it. Return its cost."""
+        """Fill up an order that fits; if it is the best, better it by exchanges and keep it. Return its cost."""
         timeline = Timeline(self.program, order)
         self.effort -= _STEPS_OF_A_REMOVAL * fill(timeline, self.budget)
         while timeline.cost < self.cost and self.effort >= _STEPS_OF_AN_EXCHANGE * len(timeline.repeated()) > 0:
@@ -150,13 +151,16 @@ def _searched(program: Program, budget: float, effort: int | None) -> Plan | Non
         if state.effort <= 0 or state.is_done() or state.is_futile(effort):
             break
         tried.append((state.try_out(attempt), len(tried), attempt))
+    cuts = [bisection]
+    if state.order is not None:
+        cuts = [uniform, chain, bisection] if state.effort > 0 and not state.is_done() else []
+    for planner in cuts:
+        state.effort -= 4 * len(program)
+        cut = planner(program, budget)
+        if cut is not None:
+            state.take([step.value for step in cut.steps if type(step) is Compute])
     if state.order is None:
         return None
-    if state.effort > 0 and not state.is_done():
-        for cut in (uniform(program, budget), chain(program, budget)):
-            state.effort -= 4 * len(program)
-            if cut is not None:
-                state.take([step.value for step in cut.steps if type(step) is Compute])
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
     return _plan(state)
 
