@@ -78,16 +78,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.show_config:
         print(settings_text(options), end="")
         return 0
+    sizes = {name: value for name in ("layers", "width", "heads", "context") if (value := getattr(options, name)) is not None}
     model = build(
         options.model,
-        ModelOptions(
-            layers=options.layers,
-            width=options.width,
-            heads=options.heads,
-            context=options.context,
-            data=options.data,
-            data_limit_bytes=options.data_limit,
-        ),
+        ModelOptions(**sizes, data=options.data, data_limit_bytes=options.data_limit),
     )
     print(f"{model.name}: {options.workers} workers, {options.steps} steps of {options.global_batch} examples")
     for name, fact in model.facts.items():

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,25 +119,32 @@ def placement(ray: Any, workers: int, *, threads: int) -> Iterator[Any]:
         remove_placement_group(group)
 
 
-def spawn(ray: Any, group: Any, bundle: int | None, worker_class: type, *values: Any, threads: int, local: bool) -> Any:
-    """An actor of ``worker_class``, on the CPUs of bundle ``bundle`` of ``group``, or on any that are free.
+def spawn(group: Any, worker_class: type, *values: Any, threads: int, local: bool) -> Any:
+    """An actor of ``worker_class``, on CPUs that the placement group ``group`` holds, or without one on any that are free.
 
-    It has ``threads`` BLAS threads. With ``local``, it looks for modules where this process does.
+    It has ``threads`` BLAS threads. With ``local``, it looks for modules where this process does. Where a node is lost, Ray
+    moves its part of the group to another one that has room, or waits until there is one; the actor comes there.
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    place = "DEFAULT" if bundle is None else PlacementGroupSchedulingStrategy(group, bundle)
+    place = "DEFAULT" if group is None else PlacementGroupSchedulingStrategy(group)
     options = {"num_cpus": threads, "max_restarts": 0, "max_concurrency": 4, "scheduling_strategy": place}
-    return ray.remote(worker_class).options(**options, runtime_env=_environment(threads, local)).remote(*values)
+    return _actor_class(worker_class).options(**options, runtime_env=_environment(threads, local)).remote(*values)
 
 
-def spawn_beside(ray: Any, node: str, helper_class: type, *, local: bool) -> Any:
+def spawn_beside(node: str, helper_class: type, *, local: bool) -> Any:
     """An actor of ``helper_class`` on ``node``, beside its workers: it takes none of the CPUs, and is restarted there."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     place = NodeAffinitySchedulingStrategy(node, soft=False)
     options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": place}
-    return ray.remote(helper_class).options(**options, runtime_env=_environment(1, local)).remote()
+    return _actor_class(helper_class).options(**options, runtime_env=_environment(1, local)).remote()
+
+
+@cache
+def _actor_class(plain: type) -> Any:
+    """Ray's class for ``plain``, made once: Ray disassembles all the code of one that it has not seen, which takes long."""
+    return import_ray().remote(plain)
 
 
 def _environment(threads: int, local: bool) -> dict[str, Any]:

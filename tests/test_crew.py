@@ -93,7 +93,7 @@ def hired(tmp_path, monkeypatch):
     monkeypatch.setattr(crew_module, "whereabouts", lambda: ("here", "127.0.0.1"))
     actors, beside = [], Beside()
 
-    def spawn(ray, group, bundle, kind, *values, threads, local):
+    def spawn(group, kind, *values, threads, local):
         actors.append(Actor(kind(*values)))
         return actors[-1]
 
@@ -108,7 +108,7 @@ def hired(tmp_path, monkeypatch):
             ray_of_threads(),
             job,
             group=None,
-            bundles=config.workers,
+            places=config.workers,
             threads=1,
             local=True,
             token="f" * 64,
@@ -181,7 +181,7 @@ def test_a_worker_that_does_not_answer_is_lost_unless_its_node_sees_it_at_work(h
     if is_at_work:
         assert not lost and crew.pulses()[0][1] > 3.0
     else:
-        assert [event.number for event in lost] == [0] and lost[0].is_silent
+        assert [event.number for event in lost] == [0] and "silent" in lost[0].reason
 
 
 def test_workers_of_other_versions_are_named_and_the_run_does_not_begin(hired, monkeypatch):
