@@ -30,7 +30,7 @@ def silence(work, patience=300.0):
         (lambda now: Work(100 + 0.01 * now), 10.0),  # hangs: only the threads of Ray run
         (lambda now: Work(100.0), 10.0),
         (lambda now: Work(100 + min(now, 6.0)), 4.0),
-        (lambda now: Work(100.0, waits_for_disk=True), 0.0),
+        (lambda now: Work(100.0, is_waiting=True), 0.0),  # for a disk, or for a core that many share
         (lambda now: Work(100 + now, is_stopped=now > 7), 3.0),
     ],
 )
