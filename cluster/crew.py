@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import snapshot as snapshots
-from .comm.group import Formation
+from .comm.formation import Formation
 from .engine import spawn, spawn_beside, whereabouts
 from .errors import MismatchError, SnapshotError
 from .fingerprint import check_same, check_same_parameters

@@ -1,7 +1,8 @@
 """Decides whether a worker is alive, from its own answers and from what its node's system says of its process.
 
 A worker whose loss holds Python's global lock cannot answer, nor can one that many others keep from the processor. They are
-not to be replaced for that: their processes use it, or wait for it or for a disk. One that stands still does neither. Pure data: clocks and processes are elsewhere.
+not to be replaced for that: their processes use it, or wait for it or for a disk. One that stands still does neither. Pure
+data: clocks and processes are elsewhere.
 """
 
 from dataclasses import dataclass, replace

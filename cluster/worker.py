@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from ..scheduler.microbatch import accumulate
 from . import snapshot as snapshots
-from .comm.group import Formation, Group
+from .comm.formation import Formation
+from .comm.group import Group
 from .comm.mesh import Address, listen
 from .engine import end_when_told, whereabouts
 from .errors import AbortedError, DeadlineError, MessageError

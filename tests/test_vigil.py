@@ -54,7 +54,7 @@ def test_the_system_tells_a_process_that_computes_from_one_that_stands_still():
         born = int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19])
         process = Process(child.pid, born)
         first = work = process.work()
-        assert first is not None and not first.is_stopped
+        assert first is not None and work is not None and not first.is_stopped
         while work.cpu_seconds <= first.cpu_seconds:
             time.sleep(0.01)
             work = process.work()
