@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -161,12 +162,14 @@ def whereabouts() -> tuple[str, str]:
 
 
 def end_when_told() -> None:
-    """Has SIGTERM end this process at once where it is a Ray actor's; called while the actor is made, in the main thread.
+    """Has SIGTERM end this process at once where it is a Ray actor's; called while the actor is made.
 
-    Ray's own handler lets calls in progress end first, and a worker's is the run.
+    Ray's own handler lets calls in progress end first, and a worker's is the run. In a thread of somebody else's actor, such
+    as Ray Train's, signals are that one's affair.
     """
     ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
+    is_ours = threading.current_thread() is threading.main_thread()
+    if is_ours and ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
