@@ -72,7 +72,13 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
             )
         else:
             with tempfile.TemporaryDirectory(prefix="retape-") as place:
-                ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
+                try:
+                    ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
+                except ConnectionError as error:
+                    raise RunError(
+                        f"no Ray cluster answers at {address} ({error}): start one (ray start --head, or ray up), or leave "
+                        "the address out to start Ray on this machine"
+                    ) from error
         yield ray
     finally:
         ray.shutdown()
