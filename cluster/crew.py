@@ -13,6 +13,7 @@ from .comm.formation import Formation
 from .engine import spawn, spawn_beside, whereabouts
 from .errors import MismatchError, SnapshotError
 from .fingerprint import check_same, check_same_parameters
+from .host import shortage
 from .instructions import (
     CallOff,
     Ended,
@@ -196,6 +197,10 @@ class Crew:
                 check_same_parameters([other.parameters, ready.parameters], names)
         except MismatchError as error:
             return Unfit(number, error)
+        if self._writer is None:  # nobody has taken memory for gradients yet
+            beside = [each for each in self._ready.values() if each.node == ready.node]
+            if short := shortage(beside, self._job.config.memory_budget):
+                self._say(short)
         return Prepared(number, ready)
 
     def _take_rows(self, rows: Sequence[Row]) -> None:

@@ -19,6 +19,7 @@ from .engine import end_when_told, whereabouts
 from .errors import AbortedError, DeadlineError, MessageError
 from .fingerprint import fingerprint
 from .gradients import Gradients
+from .host import free_bytes
 from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .processes import own_process
 from .replica import Replica
@@ -60,7 +61,8 @@ class Worker:
         replica = self._replica = Replica.of(self.job, resume or self.job.resume)
         self._rows.keep_until(replica.step)
         shards = replica.config.shard_count
-        return Ready(self._process, self._node, self._host, fingerprint(), replica.step, shards, replica.made)
+        place = self._process, self._node, self._host
+        return Ready(*place, fingerprint(), replica.step, shards, replica.made, free_bytes())
 
     def listen(self) -> Address:
         """Where other nodes reach this worker when it is the first of its node."""
