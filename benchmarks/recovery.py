@@ -50,8 +50,8 @@ def table(*, quick: bool) -> dict[str, Any]:
         rows,
         notes=[
             "without a spare, the survivor goes on alone until the replacement has joined",
-            f"peers start both workers again, and do steps after the last snapshot once more; of {_PEER_FAULTS} faults those are "
-            "left out after which there was no step within 90 s",
+            "peers start both workers again, and do the steps after the last snapshot once more; where fewer than "
+            f"{_PEER_FAULTS} faults are counted, there was no step within 90 s after the next one",
         ],
     )
     return figures
