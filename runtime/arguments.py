@@ -24,6 +24,12 @@ def is_differentiable_leaf(leaf: Any) -> bool:
     return isinstance(leaf, (float, complex))
 
 
+def check_function(f: Any) -> None:
+    """Raise `InputError` for what cannot be called, and so has no gradient."""
+    if not callable(f):
+        raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
+
+
 def check_leaves(tree: Any, what: str, *, allow_int: bool = False) -> tuple[list, Any]:
     """Return the leaves of an argument to differentiate and its definition.
 

@@ -151,14 +151,13 @@ def test_uniform_needs_about_the_square_root_of_a_chain():
 @pytest.mark.parametrize("make", [chain, two_state_recurrence], ids=["chain", "two states"])
 def test_bisection_holds_a_few_states_more_of_a_loop_that_is_twice_as_long(make):
     peaks = []
-    for n in (128, 256, 512):
+    for n in (64, 128, 256):
         program = make(n)
         least = min(plan.projected_peak_bytes for plan in bisections(program))
         plan = PLANNERS["bisection"](program, least)
         assert plan is not None
         assert replay(schedule(plan, list(range(len(program))))) == least
         assert plan.extra_work <= math.log2(n) / 2  # half of the forward sweep a level, and that is half of the work
-        assert smallest_budget(program)[0] <= least
         peaks.append(least)
     state = 100 if make is chain else 200
     assert all(longer - shorter <= 2 * state for shorter, longer in zip(peaks[:-1], peaks[1:], strict=True))
