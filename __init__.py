@@ -4,7 +4,7 @@ from .checkpoint.errors import MemoryBudgetError
 from .checkpoint.plan import Plan
 from .checkpoint.saved import PlanMismatchError, SavedPlan, load_plan
 from .checkpoint.tradeoff import Tradeoff
-from .runtime import random
+from .runtime import aliases, random
 from .runtime.batching.vmap import vmap
 from .runtime.check import GradientMismatch, check_grads
 from .runtime.custom import custom_jvp, custom_vjp
@@ -100,3 +100,5 @@ __all__ = [
     "vmap",
     "while_loop",
 ]
+
+aliases.install()

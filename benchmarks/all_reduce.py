@@ -63,7 +63,8 @@ def _measure(world: int, quick: bool) -> list[dict[str, Any]]:
 
 def _rank(options: argparse.Namespace) -> None:
     """One worker: all methods take turns, each call begins when all ranks are there."""
-    from retape.cluster.comm.group import Formation, Group
+    from retape.cluster.comm.formation import Formation
+    from retape.cluster.comm.group import Group
     from retape.cluster.comm.layout import Layout
     from retape.cluster.comm.sums import in_turn
 

@@ -14,35 +14,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tables
+from strikes import MOMENTS, PHASES, SIGNALS, arm, give_order, spied
 
 _PARAMETERS = 250_000
 _WORKERS, _SPARES = 3, 1
-# Half are plain kills; a stopped process is one that swaps, or whose machine hangs; SIGTERM is what a preempted node sends.
-_SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM)
-_PHASES = (
-    "gradients",
-    "reducing",
-    "meeting",
-    "updating",
-    "saving",
-    "writing",
-    "validating",
-    "forming",
-    "giving",
-    "taking over",
-    "starting",
-    "waiting",
-)
-_MOMENTS = ("before", "in", "after")
-# Phases of workers that have no rank then.
-_WITHOUT_RANK = ("writing", "giving", "taking over", "starting", "waiting")
 _PATIENCE_SECONDS = 20.0
 
 
@@ -52,7 +32,7 @@ def table(*, quick: bool) -> dict[str, Any]:
         strikes, same, steps = _run(Path(folder), 8 if quick else 100)
     figures = {"same bits": same, "steps": steps, "strikes": strikes}
     rows = []
-    for key, known in (("signal", [each.name for each in dict.fromkeys(_SIGNALS)]), ("moment", _MOMENTS), ("phase", _PHASES)):
+    for key, known in (("signal", [each.name for each in dict.fromkeys(SIGNALS)]), ("moment", MOMENTS), ("phase", PHASES)):
         for name in known:
             mine = [strike for strike in strikes if strike[key] == name]
             if mine:
@@ -94,8 +74,8 @@ def _run(folder: Path, count: int) -> tuple[list[dict[str, Any]], bool, int]:
             pass
         number = 0
         while len(list(struck.glob("[0-9]*"))) < count:
-            phase, number = _PHASES[number % len(_PHASES)], number + 1
-            _give_order(orders, number, phase, draw)
+            phase, number = PHASES[number % len(PHASES)], number + 1
+            give_order(orders, number, phase, draw)
             until = time.monotonic() + _PATIENCE_SECONDS
             while list(orders.iterdir()) and time.monotonic() < until and not over.wait(0.05):
                 pass
@@ -108,7 +88,7 @@ def _run(folder: Path, count: int) -> tuple[list[dict[str, Any]], bool, int]:
         over.set()
 
     threading.Thread(target=saboteur, daemon=True).start()
-    problem = _problem(lambda: _arm(orders, struck), pause=0.01)
+    problem = _problem(lambda: arm(orders, struck), pause=0.01)
     try:
         result = train(
             **problem,
@@ -131,23 +111,6 @@ def _run(folder: Path, count: int) -> tuple[list[dict[str, Any]], bool, int]:
     numbers = [row["step"] for row in written if "loss" in row]
     same = _bits(result) == _bits(whole) and numbers == list(range(1, result.step + 1))
     return _timed(struck, notices, steps), same, result.step
-
-
-def _give_order(orders: Path, number: int, phase: str, draw: random.Random) -> None:
-    def write(name: str, phase: str) -> None:
-        order = {
-            "phase": phase,
-            "moment": draw.choice(_MOMENTS),
-            "signal": draw.choice(_SIGNALS).name,
-            "rank": None if phase in _WITHOUT_RANK else draw.choice((0, 0, 1, 2)),
-            "delay": draw.random(),
-        }
-        (orders / f".{name}").write_text(json.dumps(order))
-        os.replace(orders / f".{name}", orders / name)
-
-    write(f"{number:03d}", phase)
-    if phase in ("forming", "giving", "taking over", "starting"):
-        write(f"{number:03d}-first", "gradients")  # what brings such a phase about
 
 
 def _timed(struck: Path, notices: list[tuple[float, str]], steps: list[tuple[float, int]]) -> list[dict[str, Any]]:
@@ -179,14 +142,10 @@ def _stop() -> int:
 
 def _problem(arm: Callable[[], None], *, pause: float) -> dict[str, Any]:
     from retape.cluster import adamw
-    from retape.cluster.worker import Worker
 
     rule = adamw()
     draw = np.random.default_rng(0)
     x = draw.standard_normal((64, 5), np.float32)
-
-    def spied(function: Any, phase: str) -> Any:
-        return getattr(Worker, "spied", lambda function, phase: function)(function, phase)
 
     def init(seed: int) -> Any:
         arm()
@@ -219,96 +178,6 @@ def _problem(arm: Callable[[], None], *, pause: float) -> dict[str, Any]:
         "validate_every": 15,
         "check_every": 5,
     }
-
-
-def _arm(orders: Path, struck: Path) -> None:
-    """Lets this process, a worker, carry out the orders to strike itself: at the calls that make up a phase."""
-    from retape.cluster.comm.group import Group
-    from retape.cluster.gradients import Gradients
-    from retape.cluster.snapshot.writer import Writer
-    from retape.cluster.training import Training
-
-    worker: Any = import_module("retape.cluster.worker")
-
-    if hasattr(worker.Worker, "here"):
-        worker.Worker.here["is prepared"] = False
-        return
-    here: dict[str, Any] = {"rank": None, "is prepared": False, "is waiting": True}
-    last: dict[str, float] = {}
-
-    def strike(phase: str, moment: str) -> None:
-        for path in sorted(orders.glob("[0-9]*")):
-            try:
-                order = json.loads(path.read_text())
-            except OSError:
-                continue
-            if (order["phase"], order["moment"]) != (phase, moment) or order["rank"] not in (None, here["rank"]):
-                continue
-            try:
-                path.rename(struck / f".{path.name}")
-            except OSError:
-                continue  # another worker was faster
-            if moment == "in":
-                threading.Timer(order["delay"] * last.get(phase, 0.005), blow, (path.name, order)).start()
-            else:
-                blow(path.name, order)
-
-    def blow(name: str, order: dict[str, Any]) -> None:
-        done = {**order, "rank": here["rank"], "at": time.monotonic()}
-        (struck / f".{name}-done").write_text(json.dumps(done))
-        (struck / f".{name}-done").rename(struck / name)
-        os.kill(os.getpid(), signal.Signals[order["signal"]])
-
-    def spied(original: Any, phase: str) -> Any:
-        @wraps(original)
-        def call(*values: Any, **named: Any) -> Any:
-            if phase == "taking over" and not here["is prepared"]:
-                return original(*values, **named)
-            strike(phase, "before")
-            strike(phase, "in")
-            began = time.monotonic()
-            try:
-                return original(*values, **named)
-            finally:
-                last[phase] = time.monotonic() - began
-                strike(phase, "after")
-
-        return call
-
-    def form(self: Any, formation: Any, rank: int, *values: Any, **named: Any) -> None:
-        here["rank"], here["is waiting"] = rank, False
-        join(self, formation, rank, *values, **named)
-
-    def close(self: Any) -> None:
-        leave(self)
-        here["rank"] = None
-
-    def pulse(*values: Any) -> Any:
-        if here["is waiting"] and here["is prepared"]:
-            for moment in _MOMENTS:
-                strike("waiting", moment)
-        return Pulse(*values)
-
-    def ready(*values: Any) -> Any:
-        here["is prepared"] = True
-        return Ready(*values)
-
-    # Ray has looked the methods of Worker up already: what they call is spied on.
-    join, leave, Pulse, Ready = spied(Group.__init__, "forming"), Group.close, worker.Pulse, worker.Ready
-    Group.__init__, Group.close, worker.Pulse, worker.Ready = form, close, pulse, ready
-    for owner, name, phase in (
-        (Gradients, "compute", "gradients"),
-        (Gradients, "reduce", "reducing"),
-        (Group, "finish", "meeting"),
-        (Training, "_save", "saving"),
-        (Writer, "_write", "writing"),
-        (Training, "_validate", "validating"),
-        (import_module("retape.cluster.replica"), "State", "giving"),
-    ):
-        setattr(owner, name, spied(getattr(owner, name), phase))
-    worker.Worker.here, worker.Worker.spied = here, staticmethod(spied)
-    for moment in _MOMENTS:
-        strike("starting", moment)
 
 
 if __name__ == "__main__":

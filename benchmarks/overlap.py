@@ -53,7 +53,8 @@ def _ratio(name: str, seconds: list[float], after: float) -> str:
 def _rank(options: argparse.Namespace) -> None:
     from retape import value_and_grad
     from retape.cluster.comm.buckets import buckets
-    from retape.cluster.comm.group import Formation, Group
+    from retape.cluster.comm.formation import Formation
+    from retape.cluster.comm.group import Group
     from retape.cluster.comm.layout import Layout
     from retape.cluster.comm.mesh import listen
     from retape.cluster.comm.overlap import Overlap

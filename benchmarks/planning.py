@@ -1,4 +1,4 @@
-"""Makes the tables of planning: extra work by graph, budget and rule, ours beside them; and seconds of planning by size.
+"""Makes the tables of planning: work by graph, budget and rule, ours beside them; the smallest budgets; seconds by size.
 
 `python benchmarks/planning.py [--logs FOLDER] [--budgets 50,35,20] [--effort STEPS]`. A dash: no plan within the budget.
 """
@@ -17,7 +17,7 @@ import tables
 from operator_logs import read_log
 
 from retape.checkpoint.plan import Plan
-from retape.checkpoint.planners import PLANNERS, best
+from retape.checkpoint.planners import PLANNERS, best, smallest_budget
 from retape.checkpoint.planners.search import search
 from retape.checkpoint.program import Program
 
@@ -47,9 +47,10 @@ def cell(plan: Plan | None) -> str:
 
 
 def table(*, quick: bool = False) -> dict[str, list]:
-    """Print both tables; return their rows."""
+    """Print the tables; return their rows."""
     made = {name: make() for name, make in list(LARGE.items())[: 2 if quick else None]}
-    return {"work": compare(made, [0.5, 0.2] if quick else [0.8, 0.5, 0.35, 0.2], None), "seconds": scale(quick=quick)}
+    work = compare(made, [0.5, 0.2] if quick else [0.8, 0.5, 0.35, 0.2], None)
+    return {"work": work, "floors": floors(made), "seconds": scale(quick=quick)}
 
 
 def compare(programs: dict[str, Program], shares: list[float], effort: int | None) -> list:
@@ -82,6 +83,39 @@ def compare(programs: dict[str, Program], shares: list[float], effort: int | Non
     return rows
 
 
+def floors(programs: dict[str, Program]) -> list:
+    """Print the table of the smallest budgets, what is proved of them, and by which value; return its rows."""
+    rows = []
+    for name, program in programs.items():
+        begun = time.process_time()
+        needed, plan = smallest_budget(program)
+        seconds = time.process_time() - begun
+        proved, outputs = program.lower_bound_bytes(), sum(program.sizes[v] for v in program.outputs) + program.held_bytes
+        by = "all outputs" if proved == outputs else "the largest op"
+        row = (
+            needed,
+            f"{needed / largest_op(program):.2f}",
+            proved,
+            f"{needed / proved:.2f}",
+            by,
+            f"{1 + plan.extra_work:.2f}",
+        )
+        rows.append((name, str(len(program)), *map(str, row), f"{seconds:.1f}"))
+    columns = (
+        "graph",
+        "values",
+        "smallest\nbudget",
+        "over the\nlargest op",
+        "proved",
+        "over the\nproved",
+        "by",
+        "work",
+        "CPU s",
+    )
+    tables.table("The smallest budgets, in bytes", columns, rows)
+    return rows
+
+
 def scale(*, quick: bool = False) -> list:
     """Print the table of seconds of planning by size; return its rows."""
     rows = []
@@ -107,12 +141,14 @@ def main() -> None:
     parser.add_argument("--effort", type=int, help="simulated steps of searching")
     parser.add_argument("--only", default="", help="graphs whose name contains this")
     options = parser.parse_args()
-    shares = [float(text) / 100 for text in options.budgets.split(",")]
+    shares = [float(text) / 100 for text in options.budgets.split(",") if text]
     programs = {name: make() for name, make in LARGE.items() if options.only in name}
     if options.logs:
         logs = sorted(path for path in options.logs.glob("*.log") if options.only in path.name)
         programs = {path.name.split("-")[0]: read_log(path) for path in logs}
-    compare(programs, shares, options.effort)
+    if shares:
+        compare(programs, shares, options.effort)
+    floors(programs)
     if not options.logs and not options.only:
         scale()
 

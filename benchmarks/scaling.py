@@ -74,7 +74,8 @@ def _median(figures: dict[str, list[float]], key: str) -> float | None:
 
 def _rank(options: argparse.Namespace) -> None:
     """One worker: it takes part where it is among the first so many, and waits where it is not."""
-    from retape.cluster.comm.group import Formation, Group
+    from retape.cluster.comm.formation import Formation
+    from retape.cluster.comm.group import Group
     from retape.cluster.comm.layout import Layout
 
     params = [np.random.default_rng(layer).standard_normal((_WIDTH, _WIDTH), np.float32) / 32 for layer in range(_LAYERS)]

@@ -94,7 +94,8 @@ def _ip(*words: str) -> None:
 
 
 def _rank(options: argparse.Namespace) -> None:
-    from retape.cluster.comm.group import Formation, Group
+    from retape.cluster.comm.formation import Formation
+    from retape.cluster.comm.group import Group
     from retape.cluster.comm.layout import Layout
     from retape.cluster.comm.mesh import listen
 

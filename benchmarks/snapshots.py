@@ -48,7 +48,7 @@ def _seconds(megabytes: int, way: str, steps: int) -> tuple[float, float]:
     """The mean seconds of a step, of the clock and of the processor."""
     from retape.cluster import TrainConfig, adamw, constant
     from retape.cluster import snapshot as snapshots
-    from retape.cluster.comm.group import Formation
+    from retape.cluster.comm.formation import Formation
     from retape.cluster.data import as_source
     from retape.cluster.job import Job
     from retape.cluster.worker import Worker

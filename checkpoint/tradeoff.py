@@ -44,7 +44,7 @@ class Tradeoff:
 
 
 def weigh(program: Program, points: int, planner: str = "best") -> Tradeoff:
-    """Return `points` plans of `program`, their budgets spread evenly from the smallest one to the peak without a budget.
+    """Return `points` plans of `program`, from the smallest budget to the peak without one, each the same share more.
 
     A plan for less memory is one for more, so work never rises with the budget.
     """
@@ -56,7 +56,7 @@ def weigh(program: Program, points: int, planner: str = "best") -> Tradeoff:
         found = min(found, best(program, least), key=lambda plan: plan.work_seconds)
     plans = [replace(found, budget_bytes=least)]
     for k in range(1, points):
-        budget = least + (most - least) * k // (points - 1)
+        budget = most if k == points - 1 else int(least * (most / max(least, 1)) ** (k / (points - 1)))
         if budget == plans[-1].budget_bytes:
             continue
         plan = best(program, budget, planner)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -54,16 +55,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     verbose = "--verbose" in words
     try:
-        if words[:1] == ["status"]:
-            return show_status(words[1:])
-        if words[:1] == ["report"]:
-            return show_report(words[1:])
-        return _run(parse_options(words))
+        status = _act(words)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt as error:
         if words[:1] == ["status"]:
             return ENDINGS["interrupted"]
         print(f"retape-train: {status_of(error)} before a step could be finished", file=sys.stderr)
         return ENDINGS[status_of(error)]
+    except BrokenPipeError as error:
+        _let_go(error)
+        return FAILED
     except Exception as error:
         if verbose:
             traceback.print_exc()
@@ -74,20 +76,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD_ARGUMENTS if isinstance(error, ConfigError) else FAILED
 
 
+def _act(words: Sequence[str]) -> int:
+    if words[:1] == ["status"]:
+        return show_status(words[1:])
+    if words[:1] == ["report"]:
+        return show_report(words[1:])
+    return _run(parse_options(words))
+
+
 def _run(options: argparse.Namespace) -> int:
     if options.show_config:
         print(settings_text(options), end="")
         return 0
+    sizes = {name: value for name in ("layers", "width", "heads", "context") if (value := getattr(options, name)) is not None}
     model = build(
         options.model,
-        ModelOptions(
-            layers=options.layers,
-            width=options.width,
-            heads=options.heads,
-            context=options.context,
-            data=options.data,
-            data_limit_bytes=options.data_limit,
-        ),
+        ModelOptions(**sizes, data=options.data, data_limit_bytes=options.data_limit),
     )
     print(f"{model.name}: {options.workers} workers, {options.steps} steps of {options.global_batch} examples")
     for name, fact in model.facts.items():
@@ -140,8 +144,11 @@ def _run(options: argparse.Namespace) -> int:
             conclude=partial(_conclude, options, model, step_plan),
             used_rows=model.used_rows,
         )
-    write_report(result.out)
-    _print_ending(options, result)
+    try:
+        write_report(result.out)
+        _print_ending(options, result)
+    except OSError as error:
+        _let_go(error)
     return ENDINGS[result.status]
 
 
@@ -205,9 +212,12 @@ def _conclude(options: argparse.Namespace, model: Model, step_plan: StepPlan, re
     out = result.out
     rows = read_rows(out / METRICS_NAME)
     name, sense, bar, meaning = model.goal
-    step_plan.microbatch.plot(out / "memory.png")
-    draw_loss(out / "loss.png", rows, goal=model.goal)
-    (out / SAMPLE_NAME).write_text(model.sample(result.params, options.seed), encoding="utf-8")
+    try:
+        step_plan.microbatch.plot(out / "memory.png")
+        draw_loss(out / "loss.png", rows, goal=model.goal)
+        (out / SAMPLE_NAME).write_text(model.sample(result.params, options.seed), encoding="utf-8")
+    except OSError as error:
+        _let_go(error)
     figures: dict[str, Any] = {
         "model": model.name,
         "goal": f"{name} {sense} {bar:.4f}, the {meaning}",
@@ -223,6 +233,15 @@ def _conclude(options: argparse.Namespace, model: Model, step_plan: StepPlan, re
         figures[name] = reached[-1]
         figures["goal_reached"] = reached[-1] < bar if sense == "<" else reached[-1] > bar
     return figures
+
+
+def _let_go(error: OSError) -> None:
+    """Says that something for people to read could not be written, for which a run does not fail; writes no more to a closed
+    output."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    print(f"retape-train: what is there to read of this run is not complete: {error}", file=sys.stderr)
 
 
 def _print_ending(options: argparse.Namespace, result: TrainResult) -> None:
@@ -251,5 +270,6 @@ def _print_ending(options: argparse.Namespace, result: TrainResult) -> None:
         )
     )
     print(
-        f"files in {result.out}: metrics.jsonl, loss.png, memory.png, {SAMPLE_NAME}, result.json, {REPORT_NAME}, snapshots/"
+        f"files in {result.out}: metrics.jsonl, loss.png, memory.png, {SAMPLE_NAME}, result.json, {REPORT_NAME}, snapshots/",
+        flush=True,
     )

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import snapshot as snapshots
-from .comm.group import Formation
+from .comm.formation import Formation
 from .engine import spawn, spawn_beside, whereabouts
 from .errors import MismatchError, SnapshotError
 from .fingerprint import check_same, check_same_parameters
+from .host import shortage
 from .instructions import (
     CallOff,
     Ended,
@@ -47,7 +48,7 @@ _QUIET_SHARE = 0.4
 
 
 class Crew:
-    """The workers of one run, by number. ``bundles`` places of the placement group ``group`` are theirs first."""
+    """The workers of one run, by number. The ``places`` of the placement group ``group`` are theirs first."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Crew:
         job: Job,
         *,
         group: Any,
-        bundles: int,
+        places: int,
         threads: int,
         local: bool,
         token: str,
@@ -65,15 +66,14 @@ class Crew:
     ) -> None:
         """Starts nothing yet. ``source`` is the digest of the code that made the job: workers of other code are refused."""
         self._ray, self._job, self._shared_job = ray, job, ray.put(job)
-        self._group, self._free_bundles = group, list(range(bundles))
+        self._group, self._places, self._placed = group, places, set[int]()
         self._threads, self._local, self._token = threads, local, token
         self._on_rows, self._say, self._source = on_rows, say, source
         self._node = whereabouts()[0]
         self._actors: dict[int, Any] = {}
-        self._bundles: dict[int, int] = {}
         self._ready: dict[int, Ready] = {}
         self._signs: dict[int, Signs] = {}
-        self._lookouts = Lookouts(ray, self._node, lambda node: spawn_beside(ray, node, Lookout, local=local))
+        self._lookouts = Lookouts(ray, self._node, lambda node: spawn_beside(node, Lookout, local=local))
         self._pulses: dict[int, Pulse] = {}
         self._calls: dict[Any, tuple[str, int]] = {}
         self._writer: int | None = None
@@ -84,21 +84,16 @@ class Crew:
         """Carries out one instruction, without waiting for its end."""
         match instruction:
             case Start(number):
-                bundle = self._free_bundles.pop(0) if self._free_bundles else None
-                if bundle is not None:
-                    self._bundles[number] = bundle
-                self._actors[number] = spawn(
-                    self._ray, self._group, bundle, Worker, self._shared_job, threads=self._threads, local=self._local
-                )
+                group = None
+                if len(self._placed) < self._places:
+                    self._placed.add(number)
+                    group = self._group
+                self._actors[number] = spawn(group, Worker, self._shared_job, threads=self._threads, local=self._local)
                 self._call("prepare", number)
             case Reload(number):
                 self._call("prepare", number, self._newest_snapshot())
-            case Kill(number, _, is_silent):
-                has_place = number in self._bundles
+            case Kill(number):
                 process = self._dismiss(number)
-                if process is None and is_silent and has_place:
-                    # Its place may be on a node that is cut off: the replacement goes where there is room.
-                    self._free_bundles.pop()
                 if process is not None:
                     process.kill()  # one that stands still does not answer Ray
             case CallOff(numbers, generation):
@@ -202,6 +197,10 @@ class Crew:
                 check_same_parameters([other.parameters, ready.parameters], names)
         except MismatchError as error:
             return Unfit(number, error)
+        if self._writer is None:  # nobody has taken memory for gradients yet
+            beside = [each for each in self._ready.values() if each.node == ready.node]
+            if short := shortage(beside, self._job.config.memory_budget):
+                self._say(short)
         return Prepared(number, ready)
 
     def _take_rows(self, rows: Sequence[Row]) -> None:
@@ -244,7 +243,7 @@ class Crew:
             self._signs = {number: signs.answer(now) for number, signs in self._signs.items()}
         self._polled = now
         return [
-            Lost(number, f"silent for {silent:.1f} s", is_silent=True)
+            Lost(number, f"silent for {silent:.1f} s")
             for number in self._unanswered() & self._signs.keys()
             if (silent := self._signs[number].silent_seconds(now, patience_seconds=config.deadline_seconds))
             > config.silence_seconds
@@ -276,8 +275,7 @@ class Crew:
     def _dismiss(self, number: int) -> Process | None:
         """Lets Ray end a worker; returns its process where it is on this machine."""
         actor = self._actors.pop(number)
-        if number in self._bundles:
-            self._free_bundles.append(self._bundles.pop(number))
+        self._placed.discard(number)
         ready, pulse = self._ready.pop(number, None), self._pulses.pop(number, None)
         known = pulse or ready  # a short run may be over before the first sign of life
         self._signs.pop(number, None)

@@ -9,8 +9,10 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +72,13 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
             )
         else:
             with tempfile.TemporaryDirectory(prefix="retape-") as place:
-                ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
+                try:
+                    ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
+                except ConnectionError as error:
+                    raise RunError(
+                        f"no Ray cluster answers at {address} ({error}): start one (ray start --head, or ray up), or leave "
+                        "the address out to start Ray on this machine"
+                    ) from error
         yield ray
     finally:
         ray.shutdown()
@@ -118,25 +126,32 @@ def placement(ray: Any, workers: int, *, threads: int) -> Iterator[Any]:
         remove_placement_group(group)
 
 
-def spawn(ray: Any, group: Any, bundle: int | None, worker_class: type, *values: Any, threads: int, local: bool) -> Any:
-    """An actor of ``worker_class``, on the CPUs of bundle ``bundle`` of ``group``, or on any that are free.
+def spawn(group: Any, worker_class: type, *values: Any, threads: int, local: bool) -> Any:
+    """An actor of ``worker_class``, on CPUs that the placement group ``group`` holds, or without one on any that are free.
 
-    It has ``threads`` BLAS threads. With ``local``, it looks for modules where this process does.
+    It has ``threads`` BLAS threads. With ``local``, it looks for modules where this process does. Where a node is lost, Ray
+    moves its part of the group to another one that has room, or waits until there is one; the actor comes there.
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    place = "DEFAULT" if bundle is None else PlacementGroupSchedulingStrategy(group, bundle)
+    place = "DEFAULT" if group is None else PlacementGroupSchedulingStrategy(group)
     options = {"num_cpus": threads, "max_restarts": 0, "max_concurrency": 4, "scheduling_strategy": place}
-    return ray.remote(worker_class).options(**options, runtime_env=_environment(threads, local)).remote(*values)
+    return _actor_class(worker_class).options(**options, runtime_env=_environment(threads, local)).remote(*values)
 
 
-def spawn_beside(ray: Any, node: str, helper_class: type, *, local: bool) -> Any:
+def spawn_beside(node: str, helper_class: type, *, local: bool) -> Any:
     """An actor of ``helper_class`` on ``node``, beside its workers: it takes none of the CPUs, and is restarted there."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     place = NodeAffinitySchedulingStrategy(node, soft=False)
     options = {"num_cpus": 0, "max_restarts": -1, "scheduling_strategy": place}
-    return ray.remote(helper_class).options(**options, runtime_env=_environment(1, local)).remote()
+    return _actor_class(helper_class).options(**options, runtime_env=_environment(1, local)).remote()
+
+
+@cache
+def _actor_class(plain: type) -> Any:
+    """Ray's class for ``plain``, made once: Ray disassembles all the code of one that it has not seen, which takes long."""
+    return import_ray().remote(plain)
 
 
 def _environment(threads: int, local: bool) -> dict[str, Any]:
@@ -153,12 +168,14 @@ def whereabouts() -> tuple[str, str]:
 
 
 def end_when_told() -> None:
-    """Has SIGTERM end this process at once where it is a Ray actor's; called while the actor is made, in the main thread.
+    """Has SIGTERM end this process at once where it is a Ray actor's; called while the actor is made.
 
-    Ray's own handler lets calls in progress end first, and a worker's is the run.
+    Ray's own handler lets calls in progress end first, and a worker's is the run. In a thread of somebody else's actor, such
+    as Ray Train's, signals are that one's affair.
     """
     ray = sys.modules.get("ray")
-    if ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
+    is_ours = threading.current_thread() is threading.main_thread()
+    if is_ours and ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

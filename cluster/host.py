@@ -15,7 +15,7 @@ from .data import Source
 from .data.feed import DEFAULT_BYTES
 from .engine import payload_size
 from .errors import ConfigError
-from .job import TrainConfig
+from .job import Ready, TrainConfig
 from .optimizers import Optimizer
 from .sharding import SHARED_SLOTS
 
@@ -114,6 +114,32 @@ def fair_budget(available: int, found: Held, workers: int) -> int:
             f"gradients they hold {format_bytes(found.total)} ({found}): use fewer workers, or shard_optimizer"
         )
     return left // workers
+
+
+def free_bytes() -> int | None:
+    """What this host has free, or ``None`` where the system does not tell."""
+    try:
+        return available_bytes()
+    except OSError:
+        return None
+
+
+def shortage(workers: Sequence[Ready], budget: int | None) -> str | None:
+    """What to tell of ``workers`` that have begun on one host, when their budgets together are more than it has free.
+
+    >>> from retape.cluster.processes import own_process
+    >>> ready = Ready(own_process(), "node", "10.0.0.7", {}, step=0, shards=4, free_bytes=2**30)
+    >>> shortage([ready, ready], 2**30)
+    '10.0.0.7 has 1.0 GiB free, and 2 workers with a memory budget of 1.0 GiB each: they may be killed for want of memory'
+    """
+    free = workers[-1].free_bytes
+    if budget is None or free is None or len(workers) * budget <= free:
+        return None
+    count = f"{len(workers)} workers" if len(workers) > 1 else "a worker"
+    return (
+        f"{workers[-1].host} has {format_bytes(free)} free, and {count} with a memory budget of {format_bytes(budget)} each: "
+        "they may be killed for want of memory"
+    )
 
 
 def _size(leaves: Sequence[Any]) -> int:

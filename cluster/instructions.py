@@ -20,7 +20,6 @@ class Lost:
     number: int
     reason: str
     is_out_of_memory: bool = False
-    is_silent: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,11 +100,10 @@ class Reload:
 
 @dataclass(frozen=True)
 class Kill:
-    """End a worker's process; why it is lost. One that ``is_silent`` may be on a node that cannot be reached."""
+    """End a worker's process; why it is lost."""
 
     number: int
     reason: str
-    is_silent: bool = False
 
 
 @dataclass(frozen=True)

@@ -219,7 +219,7 @@ class Outcome:
 @dataclass(frozen=True)
 class Ready:
     """What a worker says once it is prepared: its process and node, the fingerprint of its arithmetic, its place in the
-    run, and what ``init`` made there, leaf by leaf."""
+    run, what ``init`` made there, leaf by leaf, and the memory that its host has free, where the system tells."""
 
     process: Process
     node: str
@@ -228,6 +228,7 @@ class Ready:
     step: int
     shards: int
     parameters: dict[str, str] = field(default_factory=dict)
+    free_bytes: int | None = None
 
 
 @dataclass(frozen=True)

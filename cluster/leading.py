@@ -92,7 +92,7 @@ def lead(
                 ray,
                 job,
                 group=group,
-                bundles=staff.workers,
+                places=staff.workers,
                 threads=staff.threads,
                 local=staff.address in (None, "local"),
                 token=token,

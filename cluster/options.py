@@ -44,7 +44,12 @@ def parse_options(argv: Sequence[str] | None = None) -> Namespace:
         for name, value in vars(_from_file(given.config)).items():
             if getattr(given, name) is None:
                 setattr(given, name, value)
-    for name, value in _defaults(given.model or "transformer").items():
+    defaults = _defaults(given.model or "transformer")
+    for name in sorted({name for own in DEFAULTS.values() for name in own} - defaults.keys()):
+        if getattr(given, name) is not None:
+            having = ", ".join(model for model, own in DEFAULTS.items() if name in own)
+            parser.error(f"argument --{name}: {defaults['model']} has no such setting, it is for {having}")
+    for name, value in defaults.items():
         if getattr(given, name) is None:
             setattr(given, name, value)
     if given.warmup is None:
@@ -132,9 +137,9 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
 
     group = parser.add_argument_group("model and data")
     add(group, "--model", "what to train", choices=list(BUILDERS))
-    add(group, "--layers", "layers of the model (not cbow)", type=count, metavar="N")
+    add(group, "--layers", "layers of the model", type=count, metavar="N")
     add(group, "--width", "width of a layer; filters of the first one for convolution", type=count, metavar="N")
-    add(group, "--heads", "attention heads (transformer)", type=count, metavar="N")
+    add(group, "--heads", "attention heads", type=count, metavar="N")
     add(group, "--context", "bytes that the transformer sees; words on each side for cbow", type=count, metavar="BYTES")
     add_plain(group, "--data", "a file or folder of text (default: the source of Python's standard library)", metavar="PATH")
     add(group, "--data-limit", "read at most this much text", type=size, metavar="BYTES")

@@ -14,11 +14,12 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Work:
-    """What the system says of a process: the processor's time that it has used, and whether it stands still."""
+    """What the system says of a process: the processor's time that it has used, whether it was stopped, and whether a
+    thread of it waits for a disk or for its turn on a processor."""
 
     cpu_seconds: float
     is_stopped: bool = False
-    waits_for_disk: bool = False
+    is_waiting: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Process:
             return None
         used = (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
         states = {found[0] for path in glob(f"/proc/{self.number}/task/*/stat") if (found := _fields(path))}
-        return Work(used, is_stopped=fields[0] in ("T", "t", "Z", "X"), waits_for_disk="D" in states)
+        return Work(used, is_stopped=fields[0] in ("T", "t", "Z", "X"), is_waiting=not states.isdisjoint("DR"))
 
     def kill(self) -> None:
         """Ends it at once, stopped or not; does nothing when it is gone already."""

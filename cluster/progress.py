@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -57,8 +58,10 @@ class ProgressLine:
             self._live.stop()
 
     def say(self, sentence: str) -> None:
-        """Prints a sentence above the line."""
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        """Prints a sentence above the line, if anybody reads it and there is room for it."""
+        # rich ends a process whose reader is gone; a run outlives it, and a log on a full disk.
+        with suppress(OSError, SystemExit):
+            self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def row(self, row: dict[str, Any]) -> None:
         """Takes one metrics row: a step's, a validation's, or a warning."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint.units import parse_bytes
-from .comm.group import Formation
+from .comm.formation import Formation
 from .comm.mesh import Address
 from .data import as_source
 from .errors import RunError

@@ -172,7 +172,7 @@ def _lost(state: State, event: Lost) -> tuple[State, list[Instruction]]:
     gone = workers.pop(event.number)
     is_first = gone.status == "running" and all(number in state.workers for number in state.formed)
     state = _counted(state, None, formations=is_first, starts=gone.status in ("starting", "taking over"))
-    made: list[Instruction] = [Kill(event.number, event.reason, event.is_silent)]
+    made: list[Instruction] = [Kill(event.number, event.reason)]
     survivors = tuple(number for number in state.formed if number in workers)
     state = replace(state, workers=workers, shrink=state.shrink or event.is_out_of_memory)
     if event.number not in state.formed:

@@ -7,7 +7,8 @@ import numpy as np
 
 from ..runtime.trees import flatten, map_leaves, unflatten
 from . import snapshot as snapshots
-from .comm.group import Formation, Group
+from .comm.formation import Formation
+from .comm.group import Group
 from .comm.layout import Layout
 from .data import Feed, check_length, take
 from .errors import NonFiniteLossError

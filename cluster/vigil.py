@@ -1,7 +1,8 @@
 """Decides whether a worker is alive, from its own answers and from what its node's system says of its process.
 
-A worker whose loss holds Python's global lock cannot answer, and is not to be replaced for that: its process uses the
-processor, or waits for a disk. One that stands still does neither. Pure data: clocks and processes are elsewhere.
+A worker whose loss holds Python's global lock cannot answer, nor can one that many others keep from the processor. They are
+not to be replaced for that: their processes use it, or wait for it or for a disk. One that stands still does neither. Pure
+data: clocks and processes are elsewhere.
 """
 
 from dataclasses import dataclass, replace
@@ -49,7 +50,7 @@ class Signs:
         if self.cpu_seconds is None:
             return replace(self, since=now, cpu_seconds=work.cpu_seconds)
         used = work.cpu_seconds - self.cpu_seconds
-        if work.is_stopped or not (work.waits_for_disk or used > _BUSY_SHARE * (now - self.since)):
+        if work.is_stopped or not (work.is_waiting or used > _BUSY_SHARE * (now - self.since)):
             return self
         return replace(self, worked=now, since=now, cpu_seconds=work.cpu_seconds)
 

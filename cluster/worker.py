@@ -12,12 +12,14 @@ from dataclasses import replace
 
 from ..scheduler.microbatch import accumulate
 from . import snapshot as snapshots
-from .comm.group import Formation, Group
+from .comm.formation import Formation
+from .comm.group import Group
 from .comm.mesh import Address, listen
 from .engine import end_when_told, whereabouts
 from .errors import AbortedError, DeadlineError, MessageError
 from .fingerprint import fingerprint
 from .gradients import Gradients
+from .host import free_bytes
 from .job import Failure, Job, Outcome, Pulse, Ready, State
 from .processes import own_process
 from .replica import Replica
@@ -59,7 +61,8 @@ class Worker:
         replica = self._replica = Replica.of(self.job, resume or self.job.resume)
         self._rows.keep_until(replica.step)
         shards = replica.config.shard_count
-        return Ready(self._process, self._node, self._host, fingerprint(), replica.step, shards, replica.made)
+        place = self._process, self._node, self._host
+        return Ready(*place, fingerprint(), replica.step, shards, replica.made, free_bytes())
 
     def listen(self) -> Address:
         """Where other nodes reach this worker when it is the first of its node."""

@@ -24,6 +24,12 @@ def is_differentiable_leaf(leaf: Any) -> bool:
     return isinstance(leaf, (float, complex))
 
 
+def check_function(f: Any) -> None:
+    """Raise `InputError` for what cannot be called, and so has no gradient."""
+    if not callable(f):
+        raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
+
+
 def check_leaves(tree: Any, what: str, *, allow_int: bool = False) -> tuple[list, Any]:
     """Return the leaves of an argument to differentiate and its definition.
 
@@ -51,6 +57,8 @@ def _check_leaf(leaf: Any, what: str, allow_int: bool) -> None:
         return
     name = f"{type(leaf).__name__} of dtype {kind}" if kind is not None else type(leaf).__name__
     cure = f"convert it to float, leave it out with argnums=, or say allow_int=True; {_HINT}" if is_integer else _HINT
+    if what.rpartition(".")[2].isidentifier():  # a field of a dataclass
+        cure += '; a field that is no parameter may be marked static: dataclasses.field(metadata={"static": True})'
     raise InputError(f"{what} is {name}, which has no derivative: {cure}")
 
 

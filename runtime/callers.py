@@ -71,6 +71,8 @@ def _callee(code: CodeType, place: int) -> tuple | None:
     for instruction in before:
         if _start(instruction) != start or instruction.opname in _SILENT:
             continue
+        if instruction.opname == "LOAD_CONST" and isinstance(instruction.argval, tuple):
+            continue  # the names of the keywords, from Python 3.13 on
         if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
             if chain is not None:
                 chain.append(instruction.argval)

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from .arguments import Arguments, check_scalar, split_aux
+from .arguments import Arguments, check_function, check_scalar, split_aux
 from .array import Array, apply
 from .errors import InputError
 from .explanation import Explanation, Row
@@ -48,6 +48,7 @@ def explain(
         raise ValueError(f"by={by!r} is none of: 'op', 'line'")
     if rounds < 1:
         raise ValueError(f"rounds={rounds} must be at least 1")
+    check_function(f)
     tick = _seconds_of_the_clock()
     warm = _round(f, args, argnums, has_aux, tick)
     _whole(f, args, argnums, has_aux, warm.has_reverse)

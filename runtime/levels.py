@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from .errors import BatchedValueError, EscapedError, NotDifferentiableError, ThreadError
-from .lines import place, user_line
+from .lines import place, scipy_function, user_line
 from .op import HOOKS, Op
 
 _numbers = itertools.count(1)
@@ -82,10 +82,16 @@ class Level(ABC):
         `purpose` says in words what for. A branch ("bool") loses none.
         """
         if purpose != "bool" and self.is_active(array):
+            cure = (
+                "stay with NumPy functions on arrays, make arrays of it, or to write it into, with retape.numpy (array, "
+                "full, zeros) or under `with retape.patched():`"
+            )
+            function = scipy_function()
+            if function is not None:
+                purpose, cure = f"{function}, as it stands,", HOOKS["cure_for_scipy"](function)
             raise NotDifferentiableError(
-                f"{purpose} of a traced array would lose its gradient ({place(user_line())}): stay with NumPy functions on "
-                "arrays, make arrays of it, or to write it into, with retape.numpy (array, full, zeros) or under `with "
-                "retape.patched():`, or say retape.stop_gradient(x) if no gradient is wanted"
+                f"{purpose} of a traced array would lose its gradient ({place(user_line())}): {cure}, or say "
+                "retape.stop_gradient(x) if no gradient is wanted"
             )
 
     def freeze(self, value: Any) -> None:

@@ -8,7 +8,7 @@ import sys
 from types import CodeType
 from typing import Any
 
-_OWN = (__name__.split(".")[0] + ".runtime", __name__.split(".")[0] + ".scheduler", "numpy.", "optree.")
+_OWN = (__name__.split(".")[0] + ".runtime", __name__.split(".")[0] + ".scheduler", "numpy.", "scipy.", "optree.")
 
 Line = tuple[CodeType, int]
 
@@ -18,7 +18,7 @@ _is_own_name: dict[str, bool] = {}
 
 
 def user_line() -> Line | None:
-    """Return the code object and line of the innermost frame outside retape and NumPy; one object for each place."""
+    """Return the code object and line of the innermost frame outside retape, NumPy and SciPy; one object for each place."""
     frame = sys._getframe(2)
     while frame is not None:
         if not is_own(frame):
@@ -35,11 +35,26 @@ def user_line() -> Line | None:
 
 
 def is_own(frame: Any) -> bool:
-    """Tell whether a frame belongs to retape's floors or to NumPy, and not to the user's program."""
+    """Tell whether a frame belongs to retape's floors, to NumPy or to SciPy, and not to the user's program."""
     name = frame.f_globals.get("__name__", "")
     found = _is_own_name.get(name)
     if found is None:
         found = _is_own_name[name] = name.startswith(_OWN)
+    return found
+
+
+def scipy_function() -> str | None:
+    """Return the function of SciPy's that the user's line has called, as ``scipy.linalg.expm``; None where it has not."""
+    frame, found = sys._getframe(1), None
+    while frame is not None and is_own(frame):
+        home, name = frame.f_globals.get("__name__", ""), frame.f_code.co_name
+        if home.startswith("scipy._lib"):  # a decorator's frame, in which the function is called so
+            function = frame.f_locals.get("f")
+            home, name = getattr(function, "__module__", home), getattr(function, "__name__", name)
+        module = ".".join(home.split(".")[:2])
+        if module.startswith("scipy.") and hasattr(sys.modules.get(module), name):
+            found = f"{module}.{name}"
+        frame = frame.f_back
     return found
 
 

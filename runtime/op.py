@@ -44,7 +44,8 @@ class Rule:
     `OUTPUT`), or a ``(kind, key)`` pair for what costs no memory. A rule that `adds` has the form
     ``rule(total, g, *reads)`` and returns the input's whole cotangent so far with its own share added (a scatter);
     `total` is its to overwrite. A rule that `takes` its cotangent may overwrite that. What a strict rule
-    returns must have the input's shape, or one that the input was broadcast to.
+    returns must have the input's shape, or one that the input was broadcast to, and no fewer digits, unless the rule
+    `fits_any_digits`: that of a Python number, which has no dtype of its own.
     """
 
     function: Callable
@@ -55,6 +56,7 @@ class Rule:
     adds: bool = False
     takes: bool = False
     is_strict: bool = False
+    fits_any_digits: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

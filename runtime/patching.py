@@ -24,6 +24,7 @@ from .array import Array
 from .callers import names
 from .creators import is_library, plain, put_again, takes_traced
 from .levels import innermost
+from .op import HOOKS
 from .ops import creation, likeness
 from .ops.conversion import asarray, holds_traced
 
@@ -100,6 +101,16 @@ def _table() -> Iterator[tuple[Any, str, Callable]]:
             if module in sys.modules:
                 for name, entry in entries.items():
                     yield *owner_of(module, name), functools.partial(_given, entry)
+
+
+def _cure_for_scipy(function: str) -> str:
+    """Return what to do about a function of SciPy's, ``scipy.linalg.expm``, that was given a traced array."""
+    from .scipy import PATCHES
+
+    module, _, name = function.rpartition(".")
+    if name in PATCHES.get(module, ()):
+        return f"call retape.{function} in its place, or it under `with retape.patched():`"
+    return "compose it of functions that have a rule, or make it one that has with retape.primitive"
 
 
 def _given(entry: Any, before: Any) -> Any:
@@ -189,3 +200,5 @@ _MATH: dict[str, Callable] = {
 } | {
     "log": _log, "isnan": _truth(np.isnan), "isinf": _truth(np.isinf), "isfinite": _truth(np.isfinite),
 }  # fmt: skip
+
+HOOKS["cure_for_scipy"] = _cure_for_scipy

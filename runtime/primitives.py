@@ -17,6 +17,7 @@ from .array import Array, apply
 from .errors import RuleError
 from .op import FUNCTIONS, OPS, RECORDERS, UFUNCS, Op, compile_rule, define
 from .operators import install
+from .python_numbers import is_python_number
 
 
 class Primitive:
@@ -33,7 +34,7 @@ class Primitive:
         self.starred = next((p.name for p in known if p.kind is kinds.VAR_POSITIONAL), None)
         names = " ".join([*self.inputs, *([f"{self.starred}*"] if self.starred else [])])
         self.parameters = [p.name for p in known if p.name not in self.inputs and p.kind is not kinds.VAR_POSITIONAL]
-        run = functools.partial(_run, f)
+        run = functools.partial(_run, f, ())
         name = getattr(f, "__qualname__", "primitive")
         if name in OPS:
             name = next(candidate for k in itertools.count(2) if (candidate := f"{name} ({k})") not in OPS)
@@ -44,15 +45,19 @@ class Primitive:
             parameters=self.parameters,
             infer=infer or _trial(run),
         )
+        self._infer = infer
+        self._on_numbers: dict[tuple[int, ...], Op] = {}
 
     def defvjp(self, *rules: Callable | None) -> Primitive:
         """Give the reverse rules, one per input; see `defvjp`."""
         self.op = _with_rules(self.op, rules, self.parameters)
+        self._on_numbers.clear()
         return self
 
     def defjvp(self, *rules: Callable | None) -> Primitive:
         """Give the forward rules, one per input; see `defjvp`."""
         self.op = _with_forward_rules(self.op, rules, self.parameters)
+        self._on_numbers.clear()
         return self
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -73,14 +78,30 @@ class Primitive:
             raise RuleError(f"{self.op.name} has no rule yet: call {self.op.name}.defvjp(rule, ...), one per input")
         bound.apply_defaults()
         parameters = {name: bound.arguments[name] for name in self.parameters}
-        return apply(self.op, operands, parameters or None)
+        numbers = tuple([k for k, a in enumerate(operands) if type(a) is Array and is_python_number(a)])
+        return apply(self._op_on(numbers) if numbers else self.op, operands, parameters or None)
+
+    def _op_on(self, numbers: tuple[int, ...]) -> Op:
+        """Return the op that gives the function Python numbers for the inputs at those places, as a call outside would."""
+        if numbers not in self._on_numbers:
+            run = functools.partial(_run, self.function, numbers)
+            infer = functools.partial(_on_numbers, self._infer, numbers) if self._infer else _trial(run)
+            rules = [
+                dataclasses.replace(rule, fits_any_digits=True) if rule is not None and k in numbers else rule
+                for k, rule in enumerate(self.op.rules)
+            ]
+            self._on_numbers[numbers] = dataclasses.replace(
+                self.op, run=run, rules=tuple(rules), infer=infer, _residuals={}, _steps={}
+            )
+        return self._on_numbers[numbers]
 
 
 def primitive(f: Callable | None = None, *, infer: Callable | None = None) -> Any:
     """Return `f` as one op that the tape does not look into: what it computes with may be anything, C code included.
 
     Parameters without a default are array inputs, the others static. `f` returns one array; under a memory budget its shape
-    is found by a trial on ones, unless ``infer(*phantoms, **parameters)`` returns an array of the right shape and dtype.
+    is found by a trial on ones, unless ``infer(*phantoms, **parameters)`` returns an array of the right shape and dtype. A
+    Python number comes to `f` as one, so that it takes on the dtype of the arrays that it meets there.
 
     >>> import numpy as np, retape as rt
     >>> @rt.primitive
@@ -212,9 +233,12 @@ def is_opaque(op: Op) -> bool:
     return isinstance(op.run, functools.partial) and op.run.func is _run
 
 
-def _run(f: Callable, *args: Any, **parameters: Any) -> Any:
-    """Return ``f(*args)`` as a C-contiguous array of its own. Raises `RuleError` for what is no array."""
-    y = f(*args, **parameters)
+def _run(f: Callable, numbers: tuple[int, ...], *args: Any, **parameters: Any) -> Any:
+    """Return ``f(*args)``, with the arguments at `numbers` as Python numbers, as a C-contiguous array of its own.
+
+    Raises `RuleError` for what is no array.
+    """
+    y = _on_numbers(f, numbers, *args, **parameters)
     if isinstance(y, np.generic):
         return y
     if isinstance(y, (int, float, complex)):
@@ -223,6 +247,10 @@ def _run(f: Callable, *args: Any, **parameters: Any) -> Any:
         raise RuleError(f"{getattr(f, '__name__', f)} returned {type(y).__name__}: a primitive returns one array or number")
     shared = any(isinstance(a, np.ndarray) and np.may_share_memory(a, y) for a in args)
     return np.array(y, order="C") if shared or not y.flags.c_contiguous else y
+
+
+def _on_numbers(f: Callable, numbers: tuple[int, ...], *args: Any, **parameters: Any) -> Any:
+    return f(*[a.item() if k in numbers and a.ndim == 0 else a for k, a in enumerate(args)], **parameters)
 
 
 def _trial(run: Callable) -> Callable:

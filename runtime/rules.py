@@ -111,7 +111,8 @@ def _checked(share: Any, shape: tuple[int, ...], dtype: Any, rule: Rule) -> Any:
         raise RuleError(f"a rule{where} returned a cotangent of shape {share.shape} for an input of shape {shape}")
     if share.dtype.kind not in "fc" or share.dtype.kind == "c" and dtype.kind != "c":
         raise RuleError(f"a rule{where} returned a cotangent of dtype {share.dtype} for an input of dtype {dtype}")
-    require_digits(share.dtype, dtype, f"a rule{where} returned a cotangent of dtype {share.dtype} for an input")
+    if not rule.fits_any_digits:
+        require_digits(share.dtype, dtype, f"a rule{where} returned a cotangent of dtype {share.dtype} for an input")
     return share
 
 

@@ -1,14 +1,19 @@
 """Flat lists of leaves from nested containers (dicts, lists, tuples, named tuples, dataclasses), and back.
 
-A thin layer over `optree`; dataclasses are registered with it when they are first seen.
+A thin layer over `optree`; dataclasses are registered with it when they are first seen. Their texts and functions, and
+fields that are marked static (``field(metadata={"static": True})``, of hashable values), are no leaves: results carry them.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import enum
+import functools
 from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import optree
 
 _NAMESPACE = "retape"
@@ -19,20 +24,32 @@ def _is_unregistered_dataclass(node: Any) -> bool:
 
 
 def _register(cls: type) -> None:
-    names = tuple(field.name for field in dataclasses.fields(cls))
+    fields = dataclasses.fields(cls)
+    children = tuple(field.name for field in fields if not field.metadata.get("static", False))
+    fixed = tuple(field.name for field in fields if field.metadata.get("static", False))
 
-    def flatten_node(node: Any) -> tuple[tuple, None, tuple]:
-        return tuple(getattr(node, name) for name in names), None, names
+    def flatten_node(node: Any) -> tuple[tuple, tuple, tuple]:
+        names, settings = [], [(name, getattr(node, name)) for name in fixed]
+        for name in children:
+            value = getattr(node, name)
+            if isinstance(value, _SETTINGS):
+                settings.append((name, value))
+            else:
+                names.append(name)
+        return tuple(getattr(node, name) for name in names), (tuple(names), tuple(settings)), tuple(names)
 
-    def unflatten_node(_: None, children: tuple) -> Any:
+    def unflatten_node(kind: tuple, children: tuple) -> Any:
         node = object.__new__(cls)
-        for name, child in zip(names, children, strict=True):
-            object.__setattr__(node, name, child)
+        names, settings = kind
+        for name, value in (*zip(names, children, strict=True), *settings):
+            object.__setattr__(node, name, value)
         return node
 
     optree.register_pytree_node(cls, flatten_node, unflatten_node, namespace=_NAMESPACE)  # pyright: ignore
 
 
+# What a dataclass holds beside its parameters: a text or a function has no derivative, and belongs to the definition.
+_SETTINGS = (str, bytes, enum.Enum, type, np.ufunc, FunctionType, BuiltinFunctionType, MethodType, functools.partial)
 LEAF = optree.tree_structure(0, namespace=_NAMESPACE)  # pyright: ignore[reportArgumentType]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 from ..runtime import trees
-from ..runtime.arguments import check_disconnected
+from ..runtime.arguments import check_disconnected, check_function
 from ..runtime.array import Array
 from ..runtime.errors import InputError
 from ..runtime.landing import Landing
@@ -103,8 +103,7 @@ class Gradient:
         with_value: bool,
         options: Options | None,
     ) -> None:
-        if not callable(f):
-            raise InputError(f"a gradient is taken of a function, not of {type(f).__name__}")
+        check_function(f)
         check_disconnected(disconnected)
         functools.update_wrapper(self, f, updated=())
         self.function = f

@@ -12,7 +12,7 @@ import numpy as np
 from ..checkpoint.plan import Plan
 from ..checkpoint.planners import PLANNERS
 from ..runtime import trees
-from ..runtime.arguments import Arguments, check_scalar, split_aux
+from ..runtime.arguments import Arguments, check_function, check_scalar, split_aux
 from ..runtime.array import Array
 from ..runtime.errors import NeedsValueError
 from ..runtime.streams import Rehearsal
@@ -60,6 +60,7 @@ def plan(
 
 def recorded(f: Callable, args: tuple, argnums: int | Sequence[int], has_aux: bool, options: Options | None = None) -> Known:
     """Return the program of a function: by shapes alone where that can be, else run once, inside the budget."""
+    check_function(f)
     try:
         with Rehearsal():
             return known_by_shapes(f, args, argnums, has_aux, options)

@@ -1,3 +1,5 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
@@ -151,9 +153,10 @@ def test_a_loss_that_walks_a_tree_has_the_same_gradient_under_a_budget_whatever_
     assert len(lengths) > 1
 
 
-def test_defaults_are_settings_that_every_model_has():
+def test_every_model_has_its_defaults_of_a_run_and_of_the_sizes_that_it_has():
     assert DEFAULTS.keys() == BUILDERS.keys() == {"transformer", "digits", "convolution", "class-tree", "cbow"}
-    assert len({frozenset(settings) for settings in DEFAULTS.values()}) == 1
+    sizes = {field.name for field in fields(ModelOptions)}
+    assert len({frozenset(settings - sizes) for settings in map(set, DEFAULTS.values())}) == 1
 
 
 def test_bad_models_and_sizes_are_refused(tmp_path):

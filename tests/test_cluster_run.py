@@ -266,10 +266,7 @@ def script(tmp_path, *arguments, **settings):
         [sys.executable, str(root / "train.py"), *arguments],
         cwd=tmp_path,
         env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **settings,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **settings},
     )
 
 
@@ -291,6 +288,13 @@ def test_the_script_refuses_bad_arguments_in_one_paragraph(tmp_path, arguments, 
     output = process.communicate(timeout=120)[0]
     assert process.returncode == status
     assert text in output and "Traceback" not in output
+
+
+def test_the_script_ends_quietly_when_nobody_reads_what_it_prints(tmp_path):
+    process = script(tmp_path, "--show-config", stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(timeout=120)) == ("", 1)
+    process.stderr.close()
 
 
 def until_steps(process, out, steps):

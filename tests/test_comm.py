@@ -16,7 +16,8 @@ import pytest
 from retape.cluster.comm import frames, mesh, shm
 from retape.cluster.comm.adding import BLOCK_BYTES, add_up
 from retape.cluster.comm.bfloat16 import rounded, widened
-from retape.cluster.comm.group import Formation, Group
+from retape.cluster.comm.formation import Formation
+from retape.cluster.comm.group import Group
 from retape.cluster.comm.layout import Layout
 from retape.cluster.comm.mesh import listen
 from retape.cluster.comm.shm import Arena, arena_path, remove_arenas

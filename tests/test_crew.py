@@ -93,7 +93,7 @@ def hired(tmp_path, monkeypatch):
     monkeypatch.setattr(crew_module, "whereabouts", lambda: ("here", "127.0.0.1"))
     actors, beside = [], Beside()
 
-    def spawn(ray, group, bundle, kind, *values, threads, local):
+    def spawn(group, kind, *values, threads, local):
         actors.append(Actor(kind(*values)))
         return actors[-1]
 
@@ -108,7 +108,7 @@ def hired(tmp_path, monkeypatch):
             ray_of_threads(),
             job,
             group=None,
-            bundles=config.workers,
+            places=config.workers,
             threads=1,
             local=True,
             token="f" * 64,
@@ -159,6 +159,18 @@ def test_a_crew_brings_a_run_to_its_end(hired):
     assert actors[0].made.replica.params["w"].tobytes() == actors[1].made.replica.params["w"].tobytes()
 
 
+@pytest.mark.parametrize(
+    ("free", "told"), [(2**21, []), (2**21 - 1, ["127.0.0.1 has 2.0 MiB free, and 2 workers"]), (None, [])]
+)
+def test_workers_whose_budgets_are_more_than_their_host_has_free_are_told_of_at_the_start(hired, monkeypatch, free, told):
+    monkeypatch.setattr(worker_module, "free_bytes", lambda: free)
+    crew, _, _ = hired(loss, memory_budget=2**20)
+    heard = []
+    monkeypatch.setattr(crew, "_say", heard.append)
+    state, _ = played(crew, 2)
+    assert state.status == "finished" and [sentence.partition(" with")[0] for sentence in heard] == told
+
+
 @pytest.mark.parametrize("is_at_work", [True, False])
 def test_a_worker_that_does_not_answer_is_lost_unless_its_node_sees_it_at_work(hired, is_at_work):
     is_over = threading.Event()
@@ -181,7 +193,7 @@ def test_a_worker_that_does_not_answer_is_lost_unless_its_node_sees_it_at_work(h
     if is_at_work:
         assert not lost and crew.pulses()[0][1] > 3.0
     else:
-        assert [event.number for event in lost] == [0] and lost[0].is_silent
+        assert [event.number for event in lost] == [0] and "silent" in lost[0].reason
 
 
 def test_workers_of_other_versions_are_named_and_the_run_does_not_begin(hired, monkeypatch):

@@ -47,6 +47,10 @@ def add_in_place_to_a_plain_array(x):
 
 CASES = [
     ("a loss that is an array", gradient_of(lambda x: x * 2), rt.InputError, r"shape \(3,\).*np\.sum"),
+    ("a number in a function's place", lambda: rt.grad(3), rt.InputError, "a function, not of int"),
+    ("a plan of a number", lambda: rt.plan(3, X), rt.InputError, "a function, not of int"),
+    ("a tradeoff of a number", lambda: rt.tradeoff(3, X), rt.InputError, "a function, not of int"),
+    ("an explanation of a number", lambda: rt.explain(3, X), rt.InputError, "a function, not of int"),
     ("a loss that is a tuple", gradient_of(lambda x: (np.sum(x), x)), rt.InputError, "has_aux=True"),
     ("a loss that is None", gradient_of(lambda x: None), rt.InputError, "NoneType"),
     ("a loss that is a string", gradient_of(lambda x: "loss"), rt.InputError, "str"),

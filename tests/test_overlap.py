@@ -11,7 +11,8 @@ import pytest
 from test_worker import SHARDS, bits, crew, facts, job, together
 
 from retape.cluster.comm.buckets import buckets
-from retape.cluster.comm.group import Formation, Group
+from retape.cluster.comm.formation import Formation
+from retape.cluster.comm.group import Group
 from retape.cluster.comm.layout import Layout
 from retape.cluster.comm.mesh import listen
 from retape.cluster.comm.overlap import Overlap

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,7 +22,6 @@ pytest.importorskip("ray")
 RAY = Path(sys.executable).parent / "ray"
 NETWORK = "10.98.0"
 VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "OMP_NUM_THREADS": "1"}
-STEPS = 3000
 
 
 def settings(pause) -> dict[str, Any]:
@@ -41,7 +41,6 @@ def settings(pause) -> dict[str, Any]:
         "optimizer": adamw(),
         "global_batch": 8,
         "shards": 4,
-        "steps": STEPS,
     }
 
 
@@ -52,12 +51,18 @@ def drive(folder):
         def tell(**facts):
             told.write(json.dumps({"at": time.monotonic(), **facts}) + "\n")
 
+        def row(row):
+            tell(step=row["step"], workers=row["workers"])
+            if (folder / "enough").exists():
+                os.kill(os.getpid(), signal.SIGTERM)
+
         train(
             **settings(0.01),
+            steps=10**6,
             address=f"{NETWORK}.1:6379",
             workers=3,
             out=folder / "three",
-            on_row=lambda row: tell(step=row["step"], workers=row["workers"]),
+            on_row=row,
             on_event=lambda sentence: tell(event=sentence),
         )
 
@@ -110,34 +115,42 @@ def joined(stack, folder, count) -> list[Machine]:
 @pytest.mark.parametrize("fault", ["a link is cut", "a node is lost"])
 def test_a_run_over_three_machines_goes_on_when(tmp_path, fault):
     with ExitStack() as stack:
-        bridge, *nodes = joined(stack, tmp_path, 3)
+        bridge, *nodes = joined(stack, tmp_path, 4)
         start = [RAY, "start", "--num-cpus=1", f"--object-store-memory={80 * 2**20}", "--disable-usage-stats"]
         nodes[0].run(*start, "--head", "--port=6379", "--include-dashboard=false", f"--node-ip-address={NETWORK}.1")
-        for number in (2, 3):
+
+        def join(number):
             nodes[number - 1].run(*start, f"--address={NETWORK}.1:6379", f"--node-ip-address={NETWORK}.{number}")
+
+        join(2)
+        join(3)
         run = nodes[0].start(sys.executable, __file__, tmp_path, folder=tmp_path)
         stack.callback(run.kill)
         told = Told(tmp_path / "told")
         told.until(lambda fact: fact.get("step", 0) >= 50 and fact["workers"] == 3, run)
-        listening = nodes[1].run("ss", "-tlnpH") + nodes[2].run("ss", "-tlnpH")
+        at = time.monotonic()
         if fault == "a node is lost":
             os.kill(nodes[2].pid, 9)
         bridge.run("ip", "link", "set", "port3", "down")
-        at = time.monotonic()
-        notice = told.until(lambda fact: "was lost after step" in fact.get("event", ""), run)
+        # On a busy machine a worker may have been lost before.
+        notice = told.until(lambda fact: fact["at"] > at and "was lost after step" in fact.get("event", ""), run)
         after = told.until(lambda fact: fact["at"] > notice["at"] and fact.get("workers") == 2, run)
         print(f"{fault}: noticed after {notice['at'] - at:.2f} s, next step after {after['at'] - at:.2f} s")
         if fault == "a link is cut":
             time.sleep(2.0)
             bridge.run("ip", "link", "set", "port3", "up")  # what was cut off is back, and has to stay out
-            back = told.until(lambda fact: fact["at"] > after["at"] and fact.get("workers") == 3, run, 120.0)
-            print(f"a worker is there again after {back['at'] - at:.1f} s")
-        output = run.communicate(timeout=400)[0]
+        else:
+            join(4)
+        back = told.until(lambda fact: fact["at"] > after["at"] and fact.get("workers") == 3, run)
+        print(f"three workers are there again after {back['at'] - at:.1f} s")
+        told.until(lambda fact: fact.get("step", 0) >= back["step"] + 50, run)
+        (tmp_path / "enough").touch()
+        output = run.communicate(timeout=100)[0]
         assert run.returncode == 0, output
     print([fact["event"] for fact in told if "event" in fact])
-    print(listening)
-    assert [fact["step"] for fact in told if "step" in fact] == list(range(1, STEPS + 1))
-    whole = train(**settings(0.0), workers=1, out=tmp_path / "one")
+    steps = [fact["step"] for fact in told if "step" in fact]
+    assert steps == list(range(1, steps[-1] + 1))
+    whole = train(**settings(0.0), steps=steps[-1], workers=1, out=tmp_path / "one")
     snapshot = load_snapshot(
         latest_snapshot(tmp_path / "three" / "snapshots")[0], params_like=whole.params, state_like=whole.state
     )

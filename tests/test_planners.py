@@ -10,6 +10,7 @@ import pytest
 from retape.checkpoint.errors import MemoryBudgetError
 from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
+from retape.checkpoint.planners.bisection import bisections
 from retape.checkpoint.planners.search import search
 from retape.checkpoint.program import Program
 from retape.checkpoint.steps import Compute, Drop
@@ -108,7 +109,7 @@ def test_every_plan_that_is_made_replays_within_its_budget(planner, name, share)
     budget = int(whole.projected_peak_bytes * share)
     plan = MAKERS[planner](program, budget)
     if plan is None:
-        is_uncut = planner in ("uniform", "boundaries") and len(program) < 4
+        is_uncut = planner in ("uniform", "boundaries", "bisection") and len(program) < 4
         is_too_large = planner == "exact" and len(program) > 40
         is_no_chain = planner in ("binomial", "chain")
         assert share < 1.0 or is_uncut or is_too_large or is_no_chain, "every planner finds a plan when everything fits"
@@ -145,6 +146,21 @@ def test_uniform_needs_about_the_square_root_of_a_chain():
     assert plan is not None
     assert plan.projected_peak_bytes <= 6000
     assert plan.extra_work <= 0.51  # one more forward sweep is half of the work
+
+
+@pytest.mark.parametrize("make", [chain, two_state_recurrence], ids=["chain", "two states"])
+def test_bisection_holds_a_few_states_more_of_a_loop_that_is_twice_as_long(make):
+    peaks = []
+    for n in (64, 128, 256):
+        program = make(n)
+        least = min(plan.projected_peak_bytes for plan in bisections(program))
+        plan = PLANNERS["bisection"](program, least)
+        assert plan is not None
+        assert replay(schedule(plan, list(range(len(program))))) == least
+        assert plan.extra_work <= math.log2(n) / 2  # half of the forward sweep a level, and that is half of the work
+        peaks.append(least)
+    state = 100 if make is chain else 200
+    assert all(longer - shorter <= 2 * state for shorter, longer in zip(peaks[:-1], peaks[1:], strict=True))
 
 
 def exact_cost(program: Program, budget: int) -> float:
@@ -241,7 +257,8 @@ def test_a_schedule_reads_as_sentences():
 
 def test_an_unknown_planner_lists_the_known_ones():
     with pytest.raises(
-        ValueError, match="keep_all, binomial, exact, chain, uniform, boundaries, next_use, ancestors, staleness, search"
+        ValueError,
+        match="keep_all, binomial, exact, chain, uniform, bisection, boundaries, next_use, ancestors, staleness, search",
     ):
         best(chain(3), 10_000, "magic")
 

@@ -137,6 +137,22 @@ def test_a_function_with_a_rule_of_its_own_is_given_python_numbers():
     assert (value.dtype, ds.dtype, dx.dtype) == (np.float32, np.float64, np.float32)
 
 
+@pytest.mark.parametrize("infer", [None, lambda s, x: np.empty(x.shape, np.result_type(x, s))])
+@pytest.mark.parametrize("budget", [None, "1MiB"])
+def test_a_primitive_is_given_python_numbers(infer, budget):
+    times = rt.primitive(lambda s, x: s * x, infer=infer)
+    times.defvjp(lambda g, x: np.sum(g * x), lambda g, s: g * s)
+    x = np.array([0.5, 1.25], np.float32)
+    value, (ds, dx) = rt.value_and_grad(lambda s, x: np.sum(times(s, x)), (0, 1), memory_budget=budget)(2.0, x)
+    assert (value.dtype, ds.dtype, dx.dtype) == (np.float32, np.float64, np.float32)
+    assert ds == 1.75 and dx.tolist() == [2.0, 2.0]
+    times.defjvp(lambda t, x: t * x, lambda t, s: s * t)
+    value, slope = rt.jvp(lambda s: np.sum(times(s, x)), (2.0,), (1.0,))
+    assert (value.dtype, slope.dtype, slope) == (np.float32, np.float32, 1.75)
+    grown = rt.grad(rt.grad(lambda s: np.sum(times(s, x) ** 2), memory_budget=budget))(2.0)
+    assert grown == 2 * (0.25 + 1.5625)
+
+
 def test_a_numpy_scalar_keeps_a_dtype_of_its_own():
     x = np.array([0.5, 1.25], np.float32)
     value, _ = rt.value_and_grad(lambda s, x: np.sum(x * s), (0, 1))(np.float64(2.0), x)

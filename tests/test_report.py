@@ -108,6 +108,16 @@ def test_plain_progress_says_where_the_time_goes(capsys):
     assert "gradients" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SystemExit(1)])
+def test_progress_goes_on_where_its_lines_cannot_be_written(monkeypatch, error):
+    def refuse(*values, **named):
+        raise error
+
+    with ProgressLine(steps=8, unit="examples", goal="val_loss") as progress:
+        monkeypatch.setattr(progress._console, "print", refuse)
+        progress.say("a spare was lost")
+
+
 def test_the_live_table_has_a_line_for_each_worker(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")

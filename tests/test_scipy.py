@@ -1,5 +1,6 @@
 """SciPy on traced arrays: what is refused is refused aloud, singular points are exact, and SciPy stays optional."""
 
+import importlib
 import subprocess
 import sys
 
@@ -130,6 +131,33 @@ def test_a_product_with_a_sparse_matrix_on_the_right_needs_no_patch():
     for function in (lambda x: x * a, lambda x: x / a, lambda x: x + a, lambda x: x - a):
         with pytest.raises((NotDifferentiableError, TypeError)):
             gradient(function, X)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            lambda x: scipy.linalg.expm(x[:, None] * x),
+            r"scipy.linalg.expm, .*\(test_scipy.py:\d+\): call retape.scipy.linalg.expm",
+        ),
+        (lambda x: plain.logsumexp(x), r"\(test_scipy.py:\d+\): call retape.scipy.special.logsumexp in its place"),
+        (
+            lambda x: scipy.linalg.hadamard(4) @ scipy.linalg.leslie(x, x[1:]),
+            "leslie, .*: compose it of functions that have a rule",
+        ),
+    ],
+)
+def test_a_function_of_scipys_as_it_stands_names_what_to_call_and_the_users_line(function, message):
+    with pytest.raises(NotDifferentiableError, match=message):
+        gradient(function, X)
+
+
+def test_the_short_names_are_those_of_the_same_modules():
+    names = ("numpy", "random", "scipy", "scipy.linalg")
+    assert [importlib.import_module(f"retape.{name}") for name in names] == [rt.numpy, rt.random, offered, linalg]
+    assert linalg.__spec__.name == linalg.__name__
+    with pytest.raises(ModuleNotFoundError, match="retape.scipy.nothing"):
+        importlib.import_module("retape.scipy.nothing")
 
 
 def test_every_patch_names_what_it_replaces():

@@ -57,6 +57,14 @@ def test_an_abbreviated_flag_is_refused_for_a_later_flag_could_take_its_place(ca
     assert caught.value.code == 2 and "--step" in capsys.readouterr().err
 
 
+def test_a_setting_that_the_model_does_not_have_is_refused_with_the_models_that_have_it(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_options(["--model", "cbow", "--heads", "8"])
+    assert caught.value.code == 2
+    assert "argument --heads: cbow has no such setting, it is for transformer" in capsys.readouterr().err
+    assert parse_options(["--model", "cbow"]).heads is None
+
+
 def test_the_settings_that_are_shown_are_a_file_that_gives_the_same_settings(tmp_path):
     flags = ["--model", "digits", "--seed", "0", "--clip", "none", "--out", 'a "b"\\ü\x7f', "--oversubscribe", "--resume"]
     chosen = parse_options([*flags, "--best", "lowest val_loss", "--shards", "6", "--memory-budget", "64MiB"])

@@ -22,7 +22,7 @@ from retape.cluster import (
     train,
     warmup_cosine,
 )
-from retape.cluster.comm.group import Formation
+from retape.cluster.comm.formation import Formation
 from retape.cluster.comm.layout import Layout
 from retape.cluster.comm.pieces import BLOCK, pieces
 from retape.cluster.data import as_source

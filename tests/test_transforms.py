@@ -126,6 +126,46 @@ def test_gradients_in_containers_agree_with_finite_differences():
     rt.check_grads(tree_loss, t, order=2)
 
 
+@dataclasses.dataclass
+class Dense:
+    weight: np.ndarray
+    activation: object = np.tanh
+    name: str = "dense"
+    heads: int = dataclasses.field(default=2, metadata={"static": True})
+
+    def __call__(self, x):
+        return self.activation(self.weight @ x) * self.heads
+
+
+@dataclasses.dataclass
+class Network:
+    inner: list
+    last: Dense
+
+    def __call__(self, x):
+        for layer in self.inner:
+            x = layer(x)
+        return np.sum(self.last(x))
+
+
+@pytest.mark.parametrize("budget", [None, "1MiB"])
+def test_the_texts_functions_and_static_fields_of_a_dataclass_are_carried_along(budget):
+    network = Network([Dense(real(3, 3)), Dense(real(3, 3), np.square, "squares")], Dense(real(2, 3), heads=3))
+    x, gradient = real(3), rt.grad(lambda network, x: network(x), memory_budget=budget)
+    for inner in (network.inner, [network.inner[0], dataclasses.replace(network.inner[1], activation=np.sin)]):
+        changed = dataclasses.replace(network, inner=inner)
+        found = gradient(changed, x)
+        assert [layer.name for layer in found.inner] == ["dense", "squares"]
+        assert (found.last.heads, found.inner[1].activation) == (3, inner[1].activation)
+        rt.check_grads(lambda weight, c=changed: dataclasses.replace(c, last=Dense(weight))(x), network.last.weight)
+        np.testing.assert_array_equal(found.last.weight, rt.grad(lambda n: n(x))(changed).last.weight)
+
+
+def test_a_number_of_a_dataclass_that_is_no_parameter_says_how_to_mark_it():
+    with pytest.raises(rt.InputError, match=r"argument 0.scale is int.*; a field that is no parameter may be marked static"):
+        rt.grad(lambda m: np.sum(m.layers[0].weight))(Model((Layer(real(2), real(2)),), 3))
+
+
 def test_an_array_that_stands_twice_in_a_container_gets_two_gradients_of_its_own():
     w = real(3)
     a, b = rt.grad(lambda p: np.sum(p[0]) + np.sum(p[1]))([w, w])

@@ -30,7 +30,7 @@ def silence(work, patience=300.0):
         (lambda now: Work(100 + 0.01 * now), 10.0),  # hangs: only the threads of Ray run
         (lambda now: Work(100.0), 10.0),
         (lambda now: Work(100 + min(now, 6.0)), 4.0),
-        (lambda now: Work(100.0, waits_for_disk=True), 0.0),
+        (lambda now: Work(100.0, is_waiting=True), 0.0),  # for a disk, or for a core that many share
         (lambda now: Work(100 + now, is_stopped=now > 7), 3.0),
     ],
 )
@@ -54,7 +54,7 @@ def test_the_system_tells_a_process_that_computes_from_one_that_stands_still():
         born = int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19])
         process = Process(child.pid, born)
         first = work = process.work()
-        assert first is not None and not first.is_stopped
+        assert first is not None and work is not None and not first.is_stopped
         while work.cpu_seconds <= first.cpu_seconds:
             time.sleep(0.01)
             work = process.work()

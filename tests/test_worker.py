@@ -23,7 +23,7 @@ from retape.cluster import (
     load_snapshot,
     warmup_cosine,
 )
-from retape.cluster.comm.group import Formation
+from retape.cluster.comm.formation import Formation
 from retape.cluster.data import as_source
 from retape.cluster.errors import AbortedError, SnapshotError
 from retape.cluster.fingerprint import check_same, check_same_parameters, fingerprint, parameters

@@ -11,6 +11,7 @@ from ..shares import least_shares, shared
 from ..units import format_bytes
 from .ancestors import ancestors
 from .binomial import binomial
+from .bisection import bisection
 from .boundaries import boundaries
 from .chain import chain
 from .exact import exact
@@ -29,6 +30,7 @@ PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "exact": exact,
     "chain": chain,
     "uniform": uniform,
+    "bisection": bisection,
     "boundaries": boundaries,
     "next_use": next_use,
     "ancestors": ancestors,
@@ -63,6 +65,8 @@ def best(program: Program, budget: int, planner: str = "best", *, effort: int | 
         if plan is None:
             raise refusal(program, budget, planner)
         return plan
+    if budget < program.lower_bound_bytes():
+        raise refusal(program, budget)
     plan = keep_all(program, budget) or binomial(program, budget) or exact(program, budget)
     if plan is not None and (plan.is_optimal or max(plan.computed, default=0) <= 1):
         return plan

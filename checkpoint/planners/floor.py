@@ -1,6 +1,6 @@
-"""The smallest budget for which a plan is found, and that plan: exact for small programs, a bisection over rules for others.
+"""The smallest budget for which a plan is found, and that plan: exact for small programs, a descent of rules for others.
 
-Rules are not monotone: one may fit into a budget and not into a larger one. So the budget is not merely where a bisection
+Rules are not monotone: one may fit into a budget and not into a larger one. So the budget is not merely where a descent
 ends: a plan is found for exactly this number of bytes, and, where the effort allows it, none for one byte less.
 """
 
@@ -15,13 +15,14 @@ from ..program import Program
 from ..residency import Residency
 from ..shares import least_shares
 from ..simulation import MOST_STEPS, run_through
+from .bisection import bisections
 from .exact import exact, least_budget
 from .keep_all import keep_all
 from .search import Attempt, essential, search
 
 _PRECISION = 1 / 256
-_STEPS = 60_000  # near the least memory a step takes up to a twentieth of a millisecond
-_STEPS_PER_VALUE = 6
+_STEPS = 40_000  # near the least memory a step takes up to a twentieth of a millisecond
+_STEPS_PER_VALUE = 3
 _FEW_VALUES = 1_500
 _VERY_FEW_VALUES = 200
 
@@ -29,10 +30,10 @@ _VERY_FEW_VALUES = 200
 def smallest_budget(program: Program) -> tuple[int, Plan]:
     """Return the least budget in bytes for which a plan is found, and that plan.
 
-    No plan exists below it for programs of few values (see `exact`). For others there may be plans below it that no rule
-    finds, never below `Program.lower_bound_bytes`. Up to 200 values none is found with a byte less, and by rules alone none
-    up to 1,500; for more, the rules are tried for about 60,000 simulated steps, and 6 a value at least. Loops have their
-    smallest shares.
+    No plan exists below it for programs of few values (see `exact`). For others there may be plans below it that are not
+    found, never below `Program.lower_bound_bytes`: it is the least peak of the bisections and of what rules reach. Up to 200
+    values a search finds none with a byte less, and rules alone none up to 1,500; for more, the rules are tried for about
+    40,000 simulated steps, and 3 a value at least. Loops have their smallest shares.
     """
     program = least_shares(program)
     kept = keep_all(program, math.inf)
@@ -41,6 +42,7 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     if least is not None:
         return least, exact(program, least) or kept
     descent = _Descent(program, kept)
+    descent.halve()
     for attempt in essential(descent.ahead.program):
         descent.go_down(attempt)
     high, found = descent.found.projected_peak_bytes, descent.found
@@ -73,6 +75,12 @@ class _Descent:
         self.program, self.found = program, found
         self.left = max(_STEPS, _STEPS_PER_VALUE * len(program))
         self.ahead = hoisting(program) or Hoisting(program, tuple(range(len(program))))
+
+    def halve(self) -> None:
+        """Take the plan of the least memory among the bisections."""
+        for plan in bisections(self.ahead.program):
+            if plan.projected_peak_bytes < self.found.projected_peak_bytes:
+                self.found = Plan(self.program, self.ahead.steps_for(self.program, plan.steps), "bisection")
 
     def go_down(self, attempt: Attempt) -> None:
         """Look for the least budget for which an attempt makes a plan, between what is proved and what is found."""

@@ -3,9 +3,9 @@
 Three devices. (1) An ensemble: no single rule wins everywhere. (2) Moves: a plan that fits still repeats computations that
 its free memory would spare; they are taken out one by one, dearest per byte first, together with all that only served
 them (see `moves`). A plan made for somewhat less memory and filled up is often better than one made for the budget
-itself. The best is bettered by exchanges: dear repetitions for cheap ones. (3) Weights: values are made dearer or cheaper
-at random, a run of neighbours at a time, and what helps is kept. All of it is seeded and its effort is counted in steps:
-the same program and budget give the same plan on any machine, however busy. No optimality guarantee.
+itself. Whatever is best so far is bettered by exchanges: dear repetitions for cheap ones. (3) Weights: values are made
+dearer or cheaper at random, a run of neighbours at a time, and what helps is kept. All of it is seeded and its effort is
+counted in steps: the same program and budget give the same plan on any machine, however busy. No optimality guarantee.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..simulation import MOST_STEPS, run_through
 from ..steps import Compute
 from ..timeline import Timeline
 from .ancestors import RULE as PER_BYTE
+from .bisection import bisection
 from .boundaries import boundary_sets
 from .chain import chain
 from .moves import exchange, fill
@@ -102,22 +103,18 @@ class Search:
             self.effort -= residency.taken
 
     def take(self, order: list[int]) -> float:
-        """Fill up an order of computations that fits, keep it if it is the best, and return its cost."""
+        """Fill up an order that fits; if it is the best, better it by exchanges and keep it. Return its cost."""
         timeline = Timeline(self.program, order)
         self.effort -= _STEPS_OF_A_REMOVAL * fill(timeline, self.budget)
+        while timeline.cost < self.cost and self.effort >= _STEPS_OF_AN_EXCHANGE * len(timeline.repeated()) > 0:
+            before = timeline.cost
+            self.effort -= _STEPS_OF_AN_EXCHANGE * exchange(timeline, self.budget)
+            self.effort -= _STEPS_OF_A_REMOVAL * fill(timeline, self.budget)
+            if timeline.cost >= before:
+                break
         if timeline.cost < self.cost:
             self.cost, self.order = timeline.cost, timeline.computations()
         return timeline.cost
-
-    def exchange(self) -> None:
-        """Better the best order by exchanges, as long as they help."""
-        while self.order is not None and not self.is_done():
-            before = self.cost
-            timeline = Timeline(self.program, self.order)
-            self.effort -= _STEPS_OF_AN_EXCHANGE * exchange(timeline, self.budget)
-            self.take(timeline.computations())
-            if self.cost >= before:
-                break
 
 
 def search(program: Program, budget: float, *, effort: int | None = None) -> Plan | None:
@@ -159,14 +156,16 @@ def _searched(program: Program, budget: float, effort: int | None) -> Plan | Non
         if state.effort <= 0 or state.is_done() or state.is_futile(effort):
             break
         tried.append((state.try_out(attempt), len(tried), attempt))
+    cuts = [bisection]
+    if state.order is not None:
+        cuts = [uniform, chain, bisection] if state.effort > 0 and not state.is_done() else []
+    for planner in cuts:
+        state.effort -= 4 * len(program)
+        cut = planner(program, budget)
+        if cut is not None:
+            state.take([step.value for step in cut.steps if type(step) is Compute])
     if state.order is None:
         return None
-    if state.effort > 0 and not state.is_done():
-        for cut in (uniform(program, budget), chain(program, budget)):
-            state.effort -= 4 * len(program)
-            if cut is not None:
-                state.take([step.value for step in cut.steps if type(step) is Compute])
-    state.exchange()
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
     return _plan(state)
 

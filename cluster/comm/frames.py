@@ -1,7 +1,7 @@
 """Makes the messages between nodes: a greeting that proves the run's token, and frames that carry their origin and checksums.
 
 A frame is a header of 56 bytes and a payload. The header says which generation and which operation it belongs to, so that
-what an older formation of workers sent is refused; a CRC-32 covers the payload and a keyed BLAKE2b digest the header, under
+what an older formation of workers sent is refused; a checksum covers the payload and a keyed BLAKE2b digest the header, under
 a key that both ends made from the job's token and two fresh nonces, so that nobody without the token can forge or replay
 one. Neither hides the content: run on a network that you trust with your gradients.
 """
@@ -13,11 +13,14 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import MessageError
 
 _MAGIC = b"RTP1"
-_HEADER = struct.Struct("<4sIQBBHQII")  # magic, generation, operation, kind, slot, span, offset, payload bytes, CRC-32
+_HEADER = struct.Struct("<4sIQBBHQII")  # magic, generation, operation, kind, slot, span, offset, payload bytes, checksum
 _TAG_BYTES = 20
+_ROW_BYTES = 2048
 HEADER_BYTES = _HEADER.size + _TAG_BYTES
 MAX_PAYLOAD_BYTES = 2**20
 PART, SUM, FIGURES = range(3)
@@ -67,8 +70,17 @@ def unpack(header: bytes | bytearray | memoryview, key: bytes, *, generation: in
 
 
 def checksum(payload: bytes | memoryview) -> int:
-    """The CRC-32 of a payload."""
-    return zlib.crc32(payload)
+    """The CRC-32 of the sums of a payload's rows and columns, laid out as a table of 64-bit words, and of what fills no row.
+
+    A word that was damaged changes both its sums. This is several times as fast as a CRC of all bytes, which took a fifth$
+    of the time of a sum.
+    """
+    rows = len(payload) // _ROW_BYTES
+    table = np.frombuffer(payload, np.uint64, rows * _ROW_BYTES // 8).reshape(rows, _ROW_BYTES // 8)
+    found = zlib.crc32(payload[rows * _ROW_BYTES :])
+    for axis in (0, 1):
+        found = zlib.crc32(np.add.reduce(table, axis=axis).data, found)
+    return found
 
 
 def greeting(generation: int, node: int) -> bytes:

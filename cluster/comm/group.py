@@ -7,64 +7,19 @@ adds up the nodes' subtrees with the other nodes. What is added to what depends 
 
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ...runtime.landing import Landing
 from .adding import add_scaled, add_up
 from .feed import Feed
+from .formation import Formation
 from .layout import Layout, Span
-from .mesh import Address, Waiting
+from .mesh import Waiting
 from .net import Net
 from .shm import Arena, arena_path, remove_arenas
-from .sums import Run, Split, balanced, even_runs, expression, puts, slot_count, subtrees
-
-
-@dataclass(frozen=True)
-class Formation:
-    """Who works together: ``nodes`` holds the number of workers of each node, whose ranks follow one another.
-
-    ``token`` is the job's secret, ``generation`` counts the formations of a job. ``addresses`` is where each node's first
-    rank listens, and empty for one node. ``split`` is the tree that the ``shards`` are added up along.
-    """
-
-    token: str
-    generation: int
-    shards: int
-    nodes: tuple[int, ...] = (1,)
-    addresses: tuple[Address, ...] = ()
-    deadline_seconds: float = 300.0
-    wire: str = "float32"
-    split: Split = balanced
-
-    @property
-    def world(self) -> int:
-        """The number of workers."""
-        return sum(self.nodes)
-
-    @cached_property
-    def runs(self) -> tuple[Run, ...]:
-        """Each worker's run of shards."""
-        return even_runs(self.shards, self.world)
-
-    def place(self, rank: int) -> tuple[int, int]:
-        """The node of a rank, and its number there."""
-        for node, count in enumerate(self.nodes):
-            if rank < count:
-                return node, rank
-            rank -= count
-        raise ValueError(f"rank {rank + self.world} is not among the {self.world} of this formation")
-
-    def first_rank(self, node: int) -> int:
-        """The rank of a node's first worker."""
-        return sum(self.nodes[:node])
-
-    def node_run(self, node: int) -> Run:
-        """The shards of all workers of a node."""
-        first = self.first_rank(node)
-        return self.runs[first][0], self.runs[first + self.nodes[node] - 1][1]
+from .slots import Slots
+from .sums import puts
 
 
 class Group:
@@ -91,50 +46,27 @@ class Group:
         Raises ``RunError`` where there is not enough shared memory, or an older formation is met."""
         self.formation, self.rank, self.layout = formation, rank, layout
         self.node, self.local = formation.place(rank)
-        shards, split = formation.shards, formation.split
-        self.puts = puts(formation.runs[rank], shards, split)
-        node_trees = [subtrees(formation.node_run(node), shards, split) for node in range(len(formation.nodes))]
+        self.puts = puts(formation.runs[rank], formation.shards, formation.split)
         self._several = len(formation.nodes) > 1
-        first = formation.first_rank(self.node)
-        local_world = formation.nodes[self.node]
-        local_runs = formation.runs[first : first + local_world]
-        slots = slot_count(local_runs, shards, split)
-        trees = node_trees[self.node]
+        self._places = Slots.of(formation, self.node, shared=shared)
+        self.shared = self._places.shared
         if self.local == 0:
             # A formation whose first rank died before all had met has left its memory to the next one.
             remove_arenas(formation.token, before=formation.generation)
-        # Behind the ranks' slots: the result, which a worker alone has in its only slot, then this node's partial sums where
-        # other nodes want them.
-        is_alone = formation.world == 1
         self.arena = Arena(
             arena_path(formation.token, self.node, formation.generation),
             self.local,
-            local_world,
+            formation.nodes[self.node],
             layout,
-            slots=slots,
-            extra=(0 if is_alone else 1) + (len(trees) if self._several else 0) + shared,
+            slots=self._places.each,
+            extra=self._places.extra,
             figures=(formation.world, figures),
             generation=formation.generation,
             deadline_seconds=formation.deadline_seconds,
             is_called_off=is_called_off,
         )
-        self._result = self.arena.slot(0) if is_alone else self.arena.extra(0)
-        first_shared = 1 + (len(trees) if self._several else 0)
-        self.shared = [self.arena.extra(first_shared + number) for number in range(shared)]
-        self._sources: list[int] = []
-        at: dict[Run, int] = {}
-        for local, run in enumerate(local_runs):
-            for number, tree in enumerate(subtrees(run, shards, split)):
-                at[tree] = len(self._sources)
-                self._sources.append(self.arena.slot(local, number))
-        self._expressions = [expression(tree, at, split) for tree in trees]
-        # Each subtree's sum over this node: made of the slots behind the ranks' ones, or there as it is.
-        self._partials = [
-            (made, self._sources[made] if isinstance(made, int) else self.arena.extra(1 + number))
-            for number, made in enumerate(self._expressions)
-        ]
-        self.slots = [self.arena.leaves(self.arena.slot(self.local, number)) for number in range(slots)]
-        self.result = self.arena.leaves(self._result)
+        self.slots = [self.arena.leaves(self.arena.slot(self.local, number)) for number in range(self._places.each)]
+        self.result = self.arena.leaves(self._places.result)
         self._whole = self.slots, self.result
         self.travelling = layout
         self._figures = figures
@@ -142,15 +74,14 @@ class Group:
         self._net: Net | None = None
         if self._several and self.local == 0:
             assert listener is not None
-            numbered = {tree: number for number, tree in enumerate(tree for trees in node_trees for tree in trees)}
             self._net = Net(
                 self.node,
                 formation.addresses,
                 listener,
                 token=formation.token,
                 generation=formation.generation,
-                partials=[len(trees) for trees in node_trees],
-                total=expression((0, shards), numbered, split),
+                partials=[len(trees) for trees in formation.node_trees],
+                total=formation.total,
                 waiting=Waiting(formation.deadline_seconds, self.arena.check_abort),
                 wire=formation.wire,
             )
@@ -209,13 +140,12 @@ class Group:
         """Does this rank's part of adding the spans up inside its node."""
         arena = self.arena
         arena.barrier("bring its gradients")
-        made = self._partials if self._several else [(self._expressions[0], self._result)]
-        for total, slot in made:
-            if isinstance(total, int) and (self._several or (self._sources[total] == slot and divisor == 1.0)):
+        for total, slot in self._places.partials:
+            if isinstance(total, int) and (self._several or (self._places.sources[total] == slot and divisor == 1.0)):
                 continue  # one subtree is there as it is
             for span in spans:
                 share = span.share(self.local, arena.world)
-                sources = [arena.view(source, share) for source in self._sources]
+                sources = [arena.view(source, share) for source in self._places.sources]
                 add_up(total, sources, arena.view(slot, share), 1.0 if self._several else divisor, combine)
         if self._several:
             arena.barrier("add up its share")
@@ -229,8 +159,8 @@ class Group:
         """
         if self._net is None:
             return
-        parts = [[self.arena.view(slot, span) for _, slot in self._partials] for span in spans]
-        results = [self.arena.view(self._result, span) for span in spans]
+        parts = [[self.arena.view(slot, span) for _, slot in self._places.partials] for span in spans]
+        results = [self.arena.view(self._places.result, span) for span in spans]
         self._net.all_reduce(spans, parts, results, divisor=divisor, combine=combine, feed=feed)
 
     @property
@@ -241,7 +171,7 @@ class Group:
     @property
     def spare(self) -> list[int]:
         """Slots of this node that nothing is in between a ``finish`` and the next gradients: the result is the first."""
-        return [self._result, *(self.arena.slot(0, number) for number in range(len(self.slots)))]
+        return [self._places.result, *(self.arena.slot(0, number) for number in range(len(self.slots)))]
 
     def spread(self, slot: int, spans: Sequence[Sequence[Span]]) -> None:
         """Lets every node have in its ``slot`` what each rank has written into its ``spans`` of it, rank by rank."""

@@ -30,7 +30,8 @@ from ray.util.collective.types import (
 
 from ..engine import whereabouts
 from ..errors import DeadlineError
-from .group import Formation, Group
+from .formation import Formation
+from .group import Group
 from .layout import Layout, Span
 from .mesh import listen
 from .sums import in_turn
@@ -167,7 +168,7 @@ class RetapeGroup(BaseGroup):
             np.copyto(place, array)
         group.reduce([span], combine=combine)
         group.finish()
-        return group.arena.view(group.arena.extra(0), span).reshape(array.shape)
+        return group.arena.view(group.spare[0], span).reshape(array.shape)
 
     def _with_room(self, size: int) -> Group:
         """The group with memory for ``size`` bytes, formed anew where the present one has less."""

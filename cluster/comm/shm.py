@@ -104,10 +104,6 @@ class Arena:
         """The number of a rank's slot, counted over all slots."""
         return rank * self._slots + number
 
-    def extra(self, number: int = 0) -> int:
-        """The number of a slot behind the ranks' ones, counted over all slots."""
-        return self.world * self._slots + number
-
     def leaves(self, slot: int) -> list[np.ndarray]:
         """The leaves in a slot, as arrays in shared memory (no copy)."""
         base = self._control_bytes + slot * self.layout.slot_bytes

@@ -18,9 +18,7 @@ from .protocol import Model, ModelOptions
 
 # Most of what a step needs is its gradients, whose rows are more in some steps than in others: hence a budget with room.
 DEFAULTS = {
-    "layers": 1,
     "width": 64,
-    "heads": 1,
     "context": 4,
     "steps": 1500,
     "global_batch": 1024,

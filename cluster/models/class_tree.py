@@ -19,8 +19,6 @@ from .protocol import Model, ModelOptions
 DEFAULTS = {
     "layers": 2,
     "width": 32,
-    "heads": 1,
-    "context": 1,
     "steps": 300,
     "global_batch": 128,
     "rate": 3e-3,

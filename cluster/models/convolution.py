@@ -16,8 +16,6 @@ from .protocol import Model, ModelOptions
 DEFAULTS = {
     "layers": 2,
     "width": 16,
-    "heads": 1,
-    "context": 1,
     "steps": 300,
     "global_batch": 256,
     "rate": 5e-3,

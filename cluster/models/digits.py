@@ -17,8 +17,6 @@ from .protocol import Model, ModelOptions
 DEFAULTS = {
     "layers": 3,
     "width": 64,
-    "heads": 1,
-    "context": 1,
     "steps": 300,
     "global_batch": 256,
     "rate": 3e-3,

@@ -167,12 +167,16 @@ EIG = define(
 )
 
 
+# Up to NumPy 2.4, those of a real matrix are real where all of them are.
+_MAY_BE_REAL = np.linalg.eigvals(np.eye(1)).dtype.kind == "f"
+
+
 def _parts(a: Any) -> tuple:
-    """Return eigenvalues and eigenvectors, real where `a` and all eigenvalues are, as NumPy does."""
+    """Return eigenvalues and eigenvectors, real where NumPy's are."""
     check_matrices(a, square=True)
     packed = apply(EIG, (a,))
     w, v = part(packed, 0, slice(None)), part(packed, slice(1, None), slice(None))
-    if a.dtype.kind != "c":
+    if _MAY_BE_REAL and a.dtype.kind != "c":
         is_complex = np.any(np.not_equal(np.imag(apply(OPS["stop_gradient"], (w,))), 0))
         if not (read(is_complex, "whether eigenvalues are complex") if type(is_complex) is Array else is_complex):
             return np.real(w), np.real(v)
@@ -183,7 +187,7 @@ def _parts(a: Any) -> tuple:
 def eig(a: Any) -> Any:
     """Record the eigenvalues and eigenvectors of general matrices.
 
-    NumPy returns real ones of a real matrix when all eigenvalues are real: that is read off the values.
+    Up to 2.4, NumPy returns real ones of a real matrix when all eigenvalues are real: that is read off the values.
     """
     return _EigResult(*_parts(a))
 

@@ -65,8 +65,8 @@ def _fill(self: Array, value: Any) -> None:
         self[...] = value
 
 
-def _sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
-    repoint(self, np.sort(self, operator.index(axis), kind, order, stable=stable))  # pyright: ignore
+def _sort(self: Array, axis: int = -1, kind: Any = None, order: Any = None, **keywords: Any) -> None:
+    repoint(self, np.sort(self, operator.index(axis), kind, order, **keywords))  # pyright: ignore
 
 
 def _partition(self: Array, kth: Any, axis: int = -1, kind: str = "introselect", order: Any = None) -> None:

@@ -79,7 +79,12 @@ def _partition_order(x: np.ndarray, axis: int, kth: Any, kind: str) -> np.ndarra
     return _put(np.argsort(x, axis=axis, kind="stable"), np.argsort(parted, axis=axis, kind="stable"), axis)
 
 
-ORDER = _order_of("order", lambda x, axis, kind: np.ascontiguousarray(np.argsort(x, axis=axis, kind=kind)), "kind")
+def _order(x: np.ndarray, axis: int, kind: Any, descending: bool) -> np.ndarray:
+    further: dict[str, Any] = {"descending": True} if descending else {}
+    return np.ascontiguousarray(np.argsort(x, axis=axis, kind=kind, **further))
+
+
+ORDER = _order_of("order", _order, "kind", "descending")
 PARTITION_ORDER = _order_of(
     "partition_order",
     _partition_order,
@@ -99,15 +104,19 @@ def _line(a: Any, axis: Any) -> tuple[Any, int]:
 
 
 @implements(np.sort)
-def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
-    """Compose sorting of an order and a permutation; of equal values each keeps its own gradient."""
+def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None, descending: Any = None) -> Any:
+    """Compose sorting of an order and a permutation; of equal values each keeps its own gradient.
+
+    NumPy takes `descending` from 2.5 on.
+    """
     if order is not None:
         raise ValueError("Cannot specify order when the array has no fields.")
-    np.sort(np.empty(0), kind=kind, stable=stable)  # raises as NumPy does for what it does not know
+    further: dict[str, Any] = {} if descending is None else {"descending": descending}
+    np.sort(np.empty(0), kind=kind, stable=stable, **further)  # raises as NumPy does for what it does not know
     a, axis = _line(a, axis)
     # Equal values look alike in any order, so the kind is only that of who is who among them.
     kind = "stable" if stable else kind
-    return permuted(a, apply(ORDER, (a,), {"axis": axis, "kind": kind}), axis)
+    return permuted(a, apply(ORDER, (a,), {"axis": axis, "kind": kind, "descending": bool(descending)}), axis)
 
 
 @implements(np.partition)

@@ -36,6 +36,8 @@ NOT_APPLICABLE: dict[str, str] = {
     ),
     _TEXT,
 )  # fmt: skip
+if np.lib.NumpyVersion(np.__version__) >= "2.5.0":
+    NOT_APPLICABLE |= dict.fromkeys(("real", "imag"), "NumPy offers a function of this name that is no ufunc")
 _METHODS = {"reduce": reduce, "accumulate": accumulate, "reduceat": reduceat, "at": at}
 
 

@@ -83,7 +83,7 @@ def matmul(a: Any, b: Any) -> Any:
     Plain ``a @ x`` works within `retape.patched()` only: SciPy would convert a traced array.
 
     >>> import numpy as np, scipy.sparse, retape as rt
-    >>> from retape.runtime.scipy import sparse
+    >>> from retape.scipy import sparse
     >>> a = scipy.sparse.csr_array([[0.0, 2.0], [3.0, 0.0]])
     >>> rt.grad(lambda x: np.sum(sparse.matmul(a, x)))(np.ones(2)).tolist()
     [3.0, 2.0]

@@ -39,7 +39,7 @@ KEYWORDS = {
     "copy": Each((True, None)), "device": "cpu", "ndmin": 3, "ndmax": 64, "overwrite_input": True, "equal_nan": True,
     "rtol": 1e-3, "atol": 1e-3, "assume_unique": False, "max_work": 1, "k": 1, "offset": 1, "hermitian": False,
     "norm": Each(("ortho", "forward", "backward")), "weights": P, "like": X, "axis1": With(axis1=1, axis2=0),
-    "axis2": With(axis1=1, axis2=0),
+    "axis2": With(axis1=1, axis2=0), "descending": True,
 }  # fmt: skip
 # NumPy does not look at these when it asks who is to answer a call: traced alone, they reach NumPy's own code.
 NOT_HANDED_OVER = {"initial", "mean", "default"}

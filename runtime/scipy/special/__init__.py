@@ -1,7 +1,7 @@
 """scipy.special with derivatives: its ufuncs work on traced arrays as they are; its Python functions are offered here.
 
 >>> import numpy as np, retape as rt
->>> from retape.runtime.scipy import special
+>>> from retape.scipy import special
 >>> float(rt.grad(lambda x: special.logsumexp(special.gammaln(x)))(np.array([2.0]))[0]) == 1 - np.euler_gamma
 True
 """

@@ -15,7 +15,7 @@ class _Room(ModuleType):
         super().__init__(f"{__name__}.{room}")
         self._plain = importlib.import_module(f"scipy.{room}")
         try:
-            self._offered: Any = importlib.import_module(f"retape.runtime.scipy.{room}")
+            self._offered: Any = importlib.import_module(f"retape.scipy.{room}")
         except ModuleNotFoundError:
             self._offered = None
 
