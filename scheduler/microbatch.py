@@ -23,6 +23,7 @@ from .report import Report
 
 # Elements.
 _BLOCK = 2**15
+_DOUBTFUL = 1.25  # times the budget: what is said to be needed may be more than is
 
 
 def accumulate(
@@ -108,7 +109,7 @@ class Accumulate:
                         needed_bytes=error.needed_bytes,
                         budget_bytes=error.budget_bytes,
                     ) from None
-                size = -(-size // 2)
+                size = _smaller(size, error)
                 continue
             self._chosen[key] = size
             return result
@@ -231,6 +232,18 @@ def _add_scaled(total: np.ndarray, gradient: np.ndarray, share: float) -> None:
     flat, added = total.reshape(-1), gradient.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         flat[start : start + _BLOCK] += added[start : start + _BLOCK] * share
+
+
+def _smaller(size: int, error: MemoryBudgetError) -> int:
+    """Return the next size to try: half of what does not fit, and half of that again while it cannot be expected to fit.
+
+    What a batch needs is a constant and a share for each row: half of it needs more than half.
+    """
+    rows = size
+    while True:
+        rows = -(-rows // 2)
+        if rows == 1 or error.needed_bytes * rows <= _DOUBTFUL * error.budget_bytes * size:
+            return rows
 
 
 def row_count(batch: Any) -> int:

@@ -347,6 +347,22 @@ def test_microbatches_are_split_until_a_plan_fits():
     assert np.allclose(gradient[0], whole[0], rtol=1e-3, atol=1e-7)
 
 
+def test_sizes_that_cannot_be_expected_to_fit_are_not_tried():
+    tried = []
+
+    def f(w, x):
+        tried.append(len(x))
+        for _ in range(4):
+            x = np.tanh(x @ w)
+        return np.mean(x * x)
+
+    step = rt.accumulate(f, memory_budget="100KiB")
+    step(np.eye(32) / 2, np.ones((2048, 32)))
+    sizes = list(dict.fromkeys(tried))
+    assert sizes[0] == 2048 and sizes[-1] == step.report.microbatch < 256
+    assert len(sizes) <= 3
+
+
 @pytest.mark.parametrize("batch", [(np.ones(3), np.ones(4)), (), np.float64(1.0), np.ones((0, 3))])
 def test_a_batch_without_a_common_leading_axis_is_refused(batch):
     with pytest.raises(rt.InputError, match="batch"):

@@ -72,7 +72,7 @@ def unpack(header: bytes | bytearray | memoryview, key: bytes, *, generation: in
 def checksum(payload: bytes | memoryview) -> int:
     """The CRC-32 of the sums of a payload's rows and columns, laid out as a table of 64-bit words, and of what fills no row.
 
-    A word that was damaged changes both its sums. This is several times as fast as a CRC of all bytes, which took a fifth$
+    A word that was damaged changes both its sums. This is several times as fast as a CRC of all bytes, which took a fifth
     of the time of a sum.
     """
     rows = len(payload) // _ROW_BYTES
