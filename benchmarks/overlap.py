@@ -20,7 +20,8 @@ import slow_link
 import tables
 from ranks import chain, join_gloo, main
 
-_LAYERS, _WIDTH, _BATCH = 8, 1024, 160
+_LAYERS, _WIDTH = 8, 1024
+_BATCHES = (160, 480)  # the sum takes most of a step; about as long as the computation
 _ROUNDS = 12
 _COMPUTE, _REDUCE, _AFTER, _OVERLAPPED = "compute alone", "sum alone", "compute, then sum", "summed while computed"
 _TORCH, _DDP = "PyTorch: compute alone", "PyTorch DDP, buckets of 4 MiB"
@@ -32,17 +33,18 @@ def table(*, quick: bool) -> dict[str, Any] | None:
         tables.say("the overlap benchmark makes network namespaces, which takes root: left out")
         return None
     figures = slow_link.two_nodes(Path(__file__), quick=quick)
-    after = statistics.median(figures[_AFTER])
-    rows = [
-        [name, f"{1e3 * statistics.median(seconds):.0f}", f"{1e3 * min(seconds):.0f}", _ratio(name, seconds, after)]
-        for name, seconds in figures.items()
-    ]
-    tables.table(
-        f"One step of {_LAYERS} layers of {_WIDTH}x{_WIDTH} (32 MiB of gradients) on two nodes at 1 Gbit/s",
-        ["method", "ms", "least ms", "of compute, then sum"],
-        rows,
-        notes=[f"batch {_BATCH} a node; medians over {len(figures[_AFTER])} rounds; {os.cpu_count()} cores"],
-    )
+    for batch, found in figures.items():
+        after = statistics.median(found[_AFTER])
+        rows = [
+            [name, f"{1e3 * statistics.median(seconds):.0f}", f"{1e3 * min(seconds):.0f}", _ratio(name, seconds, after)]
+            for name, seconds in found.items()
+        ]
+        tables.table(
+            f"One step of {_LAYERS} layers of {_WIDTH}x{_WIDTH} (32 MiB of gradients), two nodes at 1 Gbit/s, batch {batch}",
+            ["method", "ms", "least ms", "of compute, then sum"],
+            rows,
+            notes=[f"medians over {len(found[_AFTER])} rounds; {os.cpu_count()} cores"],
+        )
     return figures
 
 
@@ -61,7 +63,7 @@ def _rank(options: argparse.Namespace) -> None:
 
     draw = np.random.default_rng(0)
     params = [draw.standard_normal((_WIDTH, _WIDTH), np.float32) / np.float32(32) for _ in range(_LAYERS)]
-    x = np.random.default_rng(options.rank).standard_normal((_BATCH, _WIDTH), np.float32)
+    rows = np.random.default_rng(options.rank).standard_normal((max(_BATCHES), _WIDTH), np.float32)
 
     def loss(params: Any, x: Any) -> Any:
         for w in params:
@@ -75,54 +77,55 @@ def _rank(options: argparse.Namespace) -> None:
     overlap = Overlap(group, buckets(range(_LAYERS)[::-1], [w.nbytes for w in params]))
     step = value_and_grad(loss)
 
-    def compute(tell: Callable[[int], None] | None = None) -> None:
+    def compute(x: np.ndarray, tell: Callable[[int], None] | None = None) -> None:
         step.into(group.landing(0, 1.0, tell), params, x)
 
     def summed() -> None:
         group.reduce(divisor=2)
         group.finish()
 
-    def after() -> None:
-        compute()
+    def after(x: np.ndarray) -> None:
+        compute(x)
         summed()
 
-    def overlapped() -> None:
+    def overlapped(x: np.ndarray) -> None:
         overlap.begin(2)
-        compute(overlap.ready)
+        compute(x, overlap.ready)
         overlap.finish()
         group.finish()
 
-    methods = {_COMPUTE: compute, _REDUCE: summed, _AFTER: after, _OVERLAPPED: overlapped}
+    methods = {_COMPUTE: compute, _REDUCE: lambda x: summed(), _AFTER: after, _OVERLAPPED: overlapped}
     if find_spec("torch") is not None:
-        methods |= _torch(options, params, x)
-    seconds: dict[str, list[float]] = {name: [] for name in methods}
-    for number in range((3 if options.quick else _ROUNDS) + 1):
-        for name, call in methods.items():
-            group.finish()
-            start = time.perf_counter()
-            call()
-            slowest = group.finish((time.perf_counter() - start,)).max()
-            if number:
-                seconds[name].append(float(slowest))
+        methods |= _torch(options, params)
+    figures: dict[int, dict[str, list[float]]] = {batch: {name: [] for name in methods} for batch in _BATCHES}
+    for batch, seconds in figures.items():
+        for number in range((3 if options.quick else _ROUNDS) + 1):
+            for name, call in methods.items():
+                group.finish()
+                start = time.perf_counter()
+                call(rows[:batch])
+                slowest = group.finish((time.perf_counter() - start,)).max()
+                if number:
+                    seconds[name].append(float(slowest))
     group.finish()
     overlap.close()
     group.close()
     if options.rank == 0:
-        (Path(options.folder) / "figures.json").write_text(json.dumps(seconds))
+        (Path(options.folder) / "figures.json").write_text(json.dumps(figures))
 
 
-def _torch(options: argparse.Namespace, params: list[np.ndarray], x: np.ndarray) -> dict[str, Callable[[], Any]]:
+def _torch(options: argparse.Namespace, params: list[np.ndarray]) -> dict[str, Callable[[np.ndarray], Any]]:
     import torch
 
     join_gloo(options, 2)
-    model, batch = chain(params), torch.from_numpy(x)
+    model = chain(params)
     wrapped = torch.nn.parallel.DistributedDataParallel(chain(params), bucket_cap_mb=4)
 
-    def run(model: Any) -> None:
+    def run(model: Any, x: np.ndarray) -> None:
         model.zero_grad()
-        model(batch).backward()
+        model(torch.from_numpy(x)).backward()
 
-    return {_TORCH: lambda: run(model), _DDP: lambda: run(wrapped)}
+    return {_TORCH: lambda x: run(model, x), _DDP: lambda x: run(wrapped, x)}
 
 
 if __name__ == "__main__":
