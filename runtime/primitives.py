@@ -85,7 +85,7 @@ class Primitive:
         """Return the op that gives the function Python numbers for the inputs at those places, as a call outside would."""
         if numbers not in self._on_numbers:
             run = functools.partial(_run, self.function, numbers)
-            infer = functools.partial(_on_numbers, self._infer, numbers) if self._infer else _trial(run)
+            infer = functools.partial(_called, self._infer, numbers) if self._infer else _trial(run)
             rules = [
                 dataclasses.replace(rule, fits_any_digits=True) if rule is not None and k in numbers else rule
                 for k, rule in enumerate(self.op.rules)
@@ -238,7 +238,7 @@ def _run(f: Callable, numbers: tuple[int, ...], *args: Any, **parameters: Any) -
 
     Raises `RuleError` for what is no array.
     """
-    y = _on_numbers(f, numbers, *args, **parameters)
+    y = _called(f, numbers, *args, **parameters)
     if isinstance(y, np.generic):
         return y
     if isinstance(y, (int, float, complex)):
@@ -249,7 +249,7 @@ def _run(f: Callable, numbers: tuple[int, ...], *args: Any, **parameters: Any) -
     return np.array(y, order="C") if shared or not y.flags.c_contiguous else y
 
 
-def _on_numbers(f: Callable, numbers: tuple[int, ...], *args: Any, **parameters: Any) -> Any:
+def _called(f: Callable, numbers: tuple[int, ...], *args: Any, **parameters: Any) -> Any:
     return f(*[a.item() if k in numbers and a.ndim == 0 else a for k, a in enumerate(args)], **parameters)
 
 

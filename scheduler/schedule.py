@@ -105,7 +105,8 @@ class _Actions:
 
 def _made_before(plan: Plan) -> bytearray:
     """Return marks, by value, of those that were made before the plan begins."""
-    return bytearray(b"\1") * plan.start_position + bytes(len(plan.program) - plan.start_position)
+    made = min(plan.start_position, len(plan.program))
+    return bytearray(b"\1") * made + bytes(len(plan.program) - made)
 
 
 def replay(made: Schedule) -> int:
