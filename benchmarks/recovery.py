@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tables
+from recovery_job import settings
 from recovery_peers import peers
 
 _KINDS = {
@@ -26,8 +26,6 @@ _KINDS = {
     "stopped, 1 spare": (signal.SIGSTOP, 1),
 }
 _PEER_FAULTS = 5
-_PARAMETERS = 250_000
-_PAUSE_SECONDS = 0.005
 
 
 def table(*, quick: bool) -> dict[str, Any]:
@@ -58,7 +56,7 @@ def table(*, quick: bool) -> dict[str, Any]:
 
 
 def _measure(strike: signal.Signals, spares: int, faults: int) -> dict[str, list[float]]:
-    from retape.cluster import adamw, train
+    from retape.cluster import train
 
     struck: list[float] = []
     notices: list[float] = []
@@ -68,13 +66,8 @@ def _measure(strike: signal.Signals, spares: int, faults: int) -> dict[str, list
         pids = Path(folder) / "pids"
         pids.mkdir()
 
-        def loss(params: Any, batch: Any) -> Any:
+        def note() -> None:
             (pids / str(os.getpid())).touch()
-            time.sleep(_PAUSE_SECONDS)
-            return np.mean((np.tanh(batch @ params["w"]) - 0.5) ** 2) + np.mean(params["big"] ** 2)
-
-        def init(seed: int) -> Any:
-            return {"w": np.full((5, 2), 0.1, np.float32), "big": np.ones(_PARAMETERS, np.float32)}
 
         def sabotage() -> None:
             draw, gone = random.Random(0), set()
@@ -94,13 +87,7 @@ def _measure(strike: signal.Signals, spares: int, faults: int) -> dict[str, list
 
         threading.Thread(target=sabotage, daemon=True).start()
         train(
-            loss=loss,
-            init=init,
-            data=np.ones((64, 5), np.float32),
-            optimizer=adamw(),
-            steps=10**6,
-            global_batch=8,
-            out=Path(folder) / "out",
+            **settings(Path(folder) / "out", note),
             workers=2,
             spares=spares,
             oversubscribe=True,

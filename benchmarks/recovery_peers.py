@@ -18,12 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+from recovery_job import PARAMETERS, PAUSE_SECONDS, settings
 
-_PARAMETERS = 250_000
-_PAUSE_SECONDS = 0.005
 _PATIENCE_SECONDS = 90.0
 _TORCHRUN, _RAY_TRAIN = "killed, torchrun", "killed, Ray Train"
 
@@ -117,8 +114,8 @@ def _torch_rank(folder: Path) -> None:
     torch.distributed.init_process_group("gloo")
     rank = torch.distributed.get_rank()
     while True:
-        gradient = torch.ones(_PARAMETERS)
-        time.sleep(2 * _PAUSE_SECONDS)  # a rank's two shards
+        gradient = torch.ones(PARAMETERS)
+        time.sleep(2 * PAUSE_SECONDS)  # a rank's two shards
         torch.distributed.all_reduce(gradient)
         scene.report(rank)
 
@@ -127,32 +124,18 @@ def _ray_train(faults: int) -> list[float]:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-    from retape.cluster import adamw
     from retape.cluster.engine import cluster
     from retape.cluster.ray_train import train_loop
 
     with tempfile.TemporaryDirectory() as folder, cluster(None, cpus=4, payload_bytes=0, oversubscribe=True):
         scene = _Scene(Path(folder))
 
-        def loss(params: Any, batch: Any) -> Any:
+        def note() -> None:
             from ray.train import get_context
 
             scene.report(get_context().get_world_rank())
-            time.sleep(_PAUSE_SECONDS)
-            return np.mean((np.tanh(batch @ params["w"]) - 0.5) ** 2) + np.mean(params["big"] ** 2)
 
-        def init(seed: int) -> Any:
-            return {"w": np.full((5, 2), 0.1, np.float32), "big": np.ones(_PARAMETERS, np.float32)}
-
-        loop = train_loop(
-            loss=loss,
-            init=init,
-            data=np.ones((64, 5), np.float32),
-            optimizer=adamw(),
-            steps=10**6,
-            global_batch=8,
-            out=Path(folder) / "out",
-        )
+        loop = train_loop(**settings(Path(folder) / "out", note))
         storage = RunConfig(name="run", storage_path=f"{folder}/ray", failure_config=FailureConfig(max_failures=faults))
         trainer = DataParallelTrainer(loop, scaling_config=ScalingConfig(num_workers=2), run_config=storage)
 
