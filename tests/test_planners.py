@@ -10,7 +10,7 @@ import pytest
 from retape.checkpoint.errors import MemoryBudgetError
 from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
-from retape.checkpoint.planners.bisection import bisections
+from retape.checkpoint.planners.revolve import least_plan
 from retape.checkpoint.planners.search import search
 from retape.checkpoint.program import Program
 from retape.checkpoint.steps import Compute, Drop
@@ -109,7 +109,7 @@ def test_every_plan_that_is_made_replays_within_its_budget(planner, name, share)
     budget = int(whole.projected_peak_bytes * share)
     plan = MAKERS[planner](program, budget)
     if plan is None:
-        is_uncut = planner in ("uniform", "boundaries", "bisection") and len(program) < 4
+        is_uncut = planner in ("uniform", "boundaries", "revolve") and len(program) < 4
         is_too_large = planner == "exact" and len(program) > 40
         is_no_chain = planner in ("binomial", "chain")
         assert share < 1.0 or is_uncut or is_too_large or is_no_chain, "every planner finds a plan when everything fits"
@@ -149,18 +149,27 @@ def test_uniform_needs_about_the_square_root_of_a_chain():
 
 
 @pytest.mark.parametrize("make", [chain, two_state_recurrence], ids=["chain", "two states"])
-def test_bisection_holds_a_few_states_more_of_a_loop_that_is_twice_as_long(make):
-    peaks = []
-    for n in (64, 128, 256):
-        program = make(n)
-        least = min(plan.projected_peak_bytes for plan in bisections(program))
-        plan = PLANNERS["bisection"](program, least)
-        assert plan is not None
-        assert replay(schedule(plan, list(range(len(program))))) == least
-        assert plan.extra_work <= math.log2(n) / 2  # half of the forward sweep a level, and that is half of the work
-        peaks.append(least)
+def test_revolve_runs_a_loop_in_a_few_states_a_doubling_of_its_length(make):
     state = 100 if make is chain else 200
-    assert all(longer - shorter <= 2 * state for shorter, longer in zip(peaks[:-1], peaks[1:], strict=True))
+    for doublings in (6, 7, 8):
+        program = make(2**doublings)
+        budget = (doublings + 5) * state + program.held_bytes
+        plan = PLANNERS["revolve"](program, budget)
+        assert plan is not None
+        assert replay(schedule(plan, list(range(len(program))))) <= budget
+        assert plan.extra_work <= doublings / 2  # half of the forward sweep a level, and that is half of the work
+
+
+@pytest.mark.parametrize("make", [chain, two_state_recurrence], ids=["chain", "two states"])
+def test_revolve_takes_still_less_memory_for_more_work(make):
+    program = make(256)
+    least = least_plan(program)
+    assert least is not None
+    held = PLANNERS["revolve"](program, 2 * least.projected_peak_bytes)
+    again = PLANNERS["revolve"](program, least.projected_peak_bytes)
+    assert held is not None and again is not None
+    assert replay(schedule(again, list(range(len(program))))) <= least.projected_peak_bytes
+    assert held.work_seconds < again.work_seconds <= least.work_seconds
 
 
 def exact_cost(program: Program, budget: int) -> float:
@@ -258,7 +267,7 @@ def test_a_schedule_reads_as_sentences():
 def test_an_unknown_planner_lists_the_known_ones():
     with pytest.raises(
         ValueError,
-        match="keep_all, binomial, exact, chain, uniform, bisection, boundaries, next_use, ancestors, staleness, search",
+        match="keep_all, binomial, exact, chain, uniform, revolve, boundaries, next_use, ancestors, staleness, search",
     ):
         best(chain(3), 10_000, "magic")
 

@@ -11,13 +11,13 @@ from ..shares import least_shares, shared
 from ..units import format_bytes
 from .ancestors import ancestors
 from .binomial import binomial
-from .bisection import bisection
 from .boundaries import boundaries
 from .chain import chain
 from .exact import exact
 from .floor import small_plan, smallest_budget
 from .keep_all import keep_all
 from .next_use import next_use
+from .revolve import revolve
 from .search import filled, search
 from .staleness import staleness
 from .uniform import uniform
@@ -30,7 +30,7 @@ PLANNERS: dict[str, Callable[[Program, float], Plan | None]] = {
     "exact": exact,
     "chain": chain,
     "uniform": uniform,
-    "bisection": bisection,
+    "revolve": revolve,
     "boundaries": boundaries,
     "next_use": next_use,
     "ancestors": ancestors,

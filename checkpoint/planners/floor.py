@@ -15,9 +15,9 @@ from ..program import Program
 from ..residency import Residency
 from ..shares import least_shares
 from ..simulation import MOST_STEPS, run_through
-from .bisection import bisections
 from .exact import exact, least_budget
 from .keep_all import keep_all
+from .revolve import least_plan
 from .search import Attempt, essential, search
 
 _PRECISION = 1 / 256
@@ -31,7 +31,7 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     """Return the least budget in bytes for which a plan is found, and that plan.
 
     No plan exists below it for programs of few values (see `exact`). For others there may be plans below it that are not
-    found, never below `Program.lower_bound_bytes`: it is the least peak of the bisections and of what rules reach. Up to 200
+    found, never below `Program.lower_bound_bytes`: it is the least peak of `revolve` and of what rules reach. Up to 200
     values a search finds none with a byte less, and rules alone none up to 1,500; for more, the rules are tried for about
     40,000 simulated steps, and 3 a value at least. Loops have their smallest shares.
     """
@@ -42,7 +42,7 @@ def smallest_budget(program: Program) -> tuple[int, Plan]:
     if least is not None:
         return least, exact(program, least) or kept
     descent = _Descent(program, kept)
-    descent.halve()
+    descent.cut()
     for attempt in essential(descent.ahead.program):
         descent.go_down(attempt)
     high, found = descent.found.projected_peak_bytes, descent.found
@@ -76,11 +76,11 @@ class _Descent:
         self.left = max(_STEPS, _STEPS_PER_VALUE * len(program))
         self.ahead = hoisting(program) or Hoisting(program, tuple(range(len(program))))
 
-    def halve(self) -> None:
-        """Take the plan of the least memory among the bisections."""
-        for plan in bisections(self.ahead.program):
-            if plan.projected_peak_bytes < self.found.projected_peak_bytes:
-                self.found = Plan(self.program, self.ahead.steps_for(self.program, plan.steps), "bisection")
+    def cut(self) -> None:
+        """Take the plan of the least memory among those of `revolve`."""
+        plan = least_plan(self.ahead.program)
+        if plan is not None and plan.projected_peak_bytes < self.found.projected_peak_bytes:
+            self.found = Plan(self.program, self.ahead.steps_for(self.program, plan.steps), "revolve")
 
     def go_down(self, attempt: Attempt) -> None:
         """Look for the least budget for which an attempt makes a plan, between what is proved and what is found."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 
 import numpy as np
@@ -12,8 +13,11 @@ _MOST_INSERTED = 3
 _MOST_CANDIDATES = 4
 
 
-def fill(timeline: Timeline, budget: float) -> int:
-    """Take out repeated computations as long as the peak stays within `budget`; return how many were looked at."""
+def fill(timeline: Timeline, budget: float, most: float = math.inf) -> int:
+    """Take out repeated computations as long as the peak stays within `budget`; return how many were looked at.
+
+    No more than `most` are, the dearest per byte first.
+    """
     costs, sizes, value = timeline.program.costs, timeline.program.sizes, timeline.value
     slots = timeline.repeated()
     slots.sort(key=lambda slot: -costs[value[slot]] / (sizes[value[slot]] + 1))
@@ -21,6 +25,8 @@ def fill(timeline: Timeline, budget: float) -> int:
     for slot in slots:
         if not _is_repeated(timeline, slot):
             continue
+        if looked_at >= most:
+            break
         looked_at += 1
         mark = timeline.mark()
         timeline.remove(slot)

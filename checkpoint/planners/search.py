@@ -27,11 +27,11 @@ from ..simulation import MOST_STEPS, run_through
 from ..steps import Compute
 from ..timeline import Timeline
 from .ancestors import RULE as PER_BYTE
-from .bisection import bisection
 from .boundaries import boundary_sets
 from .chain import chain
 from .moves import exchange, fill
 from .next_use import RULE as NEXT_USE
+from .revolve import revolve
 from .staleness import RULE as STALENESS
 from .uniform import uniform
 
@@ -42,6 +42,8 @@ _FUTILE = 30_000
 _LONG = 4_000  # values: one attempt that leads nowhere is futile by then
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
 _STEPS_OF_AN_EXCHANGE = 15
+_LONG_TIMELINE = 10_000  # values
+_REMOVALS_PER_VALUE = 2
 _SHARES = (0.999, 0.97, 0.94, 0.91, 0.88, 0.85, 0.82)
 _RATIO = 1.03
 _FACTORS = (0.1, 0.3, 3.0, 10.0)
@@ -105,11 +107,16 @@ class Search:
     def take(self, order: list[int]) -> float:
         """Fill up an order that fits; if it is the best, better it by exchanges and keep it. Return its cost."""
         timeline = Timeline(self.program, order)
-        self.effort -= _STEPS_OF_A_REMOVAL * fill(timeline, self.budget)
-        while timeline.cost < self.cost and self.effort >= _STEPS_OF_AN_EXCHANGE * len(timeline.repeated()) > 0:
+        # A move passes over the whole timeline, which tells on long ones: there, moves end with the effort.
+        count = len(self.program)
+        times = max(count // _LONG_TIMELINE, 1)
+        removal, exchanging = times * _STEPS_OF_A_REMOVAL, times * _STEPS_OF_AN_EXCHANGE
+        most = max(self.effort, 0) // removal if times > 1 else _REMOVALS_PER_VALUE * count
+        self.effort -= removal * fill(timeline, self.budget, most)
+        while timeline.cost < self.cost and self.effort >= exchanging * len(timeline.repeated()) > 0:
             before = timeline.cost
-            self.effort -= _STEPS_OF_AN_EXCHANGE * exchange(timeline, self.budget)
-            self.effort -= _STEPS_OF_A_REMOVAL * fill(timeline, self.budget)
+            self.effort -= exchanging * exchange(timeline, self.budget)
+            self.effort -= removal * fill(timeline, self.budget)
             if timeline.cost >= before:
                 break
         if timeline.cost < self.cost:
@@ -156,9 +163,9 @@ def _searched(program: Program, budget: float, effort: int | None) -> Plan | Non
         if state.effort <= 0 or state.is_done() or state.is_futile(effort):
             break
         tried.append((state.try_out(attempt), len(tried), attempt))
-    cuts = [bisection]
+    cuts = [revolve]
     if state.order is not None:
-        cuts = [uniform, chain, bisection] if state.effort > 0 and not state.is_done() else []
+        cuts = [uniform, chain, revolve] if state.effort > 0 and not state.is_done() else []
     for planner in cuts:
         state.effort -= 4 * len(program)
         cut = planner(program, budget)
