@@ -179,9 +179,9 @@ class Crew:
                 return [TookOver(number, value)]
             case "pulse":
                 self._pulses[number] = value
+                if number == self._writer:
+                    self._take_rows(value.rows)
                 return [Seen(number, value.step)]
-            case "rows":
-                self._take_rows(value)
         return []
 
     def _prepared(self, number: int, ready: Ready) -> Event:
@@ -215,9 +215,7 @@ class Crew:
         self._asked = now
         asked = self._unanswered()
         for number in self._actors.keys() - asked:
-            self._call("pulse", number)
-        if self._writer in self._actors and ("rows", self._writer) not in self._calls.values():
-            self._call("rows", self._writer, self._rows_after)
+            self._call("pulse", number, self._rows_after if number == self._writer else None)
         self._look(asked, now)
 
     def _unanswered(self) -> set[int]:
@@ -261,7 +259,6 @@ class Crew:
             wire=config.wire,
         )
         self._writer = form.numbers[0]
-        self._calls = {ref: call for ref, call in self._calls.items() if call[0] != "rows"}
         if len(form.nodes) == 1:
             for rank, number in enumerate(form.numbers):
                 self._call("run", number, formation, rank, form.shrink)

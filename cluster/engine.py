@@ -11,12 +11,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..scheduler.memory import keep_freed_memory
 from .errors import ClusterSizeError, RunError
+from .scratch import scratch_folder
 
 _START_SECONDS = 120.0
 _OBJECT_STORE_BYTES = 80 * 2**20
@@ -51,8 +53,8 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
     if ray.is_initialized():
         yield ray
         return
-    folder = None
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    folders = ExitStack()  # Ray's own goes after Ray
     try:
         if address in (None, "local"):
             if any(letter.isspace() for letter in sys.executable):
@@ -61,7 +63,9 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
                     "through a link without one, as make does, or move the virtual environment"
                 )
             os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-            folder = _temporary_folder()
+            # Ray puts sockets below it, and their paths are limited to 107 bytes.
+            is_short = len(tempfile.gettempdir()) < 30
+            folder = str(folders.enter_context(scratch_folder())) if is_short else None
             start(
                 ray,
                 num_cpus=max(_cores(), cpus) if oversubscribe else _cores(),
@@ -71,9 +75,9 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
                 **quiet,
             )
         else:
-            with tempfile.TemporaryDirectory(prefix="retape-") as place:
+            with scratch_folder("code-") as place:
                 try:
-                    ray.init(address=address, runtime_env=own_code(Path(place)), **quiet)
+                    ray.init(address=address, runtime_env=own_code(place), **quiet)
                 except ConnectionError as error:
                     raise RunError(
                         f"no Ray cluster answers at {address} ({error}): start one (ray start --head, or ray up), or leave "
@@ -82,8 +86,7 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
         yield ray
     finally:
         ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        folders.close()
 
 
 def start(ray: Any, **options: Any) -> None:
@@ -156,6 +159,9 @@ def _actor_class(plain: type) -> Any:
 
 def _environment(threads: int, local: bool) -> dict[str, Any]:
     variables = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    # A method runs in a thread, and glibc's heaps of threads are of 64 MiB each, unmapped and mapped again as they empty and
+    # fill: one heap for all threads grows as large as it has to, and memory settings mean all of it.
+    variables["MALLOC_ARENA_MAX"] = "1"
     return {"env_vars": variables | ({"PYTHONPATH": _module_path()} if local else {})}
 
 
@@ -167,16 +173,19 @@ def whereabouts() -> tuple[str, str]:
     return ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
 
 
-def end_when_told() -> None:
-    """Has SIGTERM end this process at once where it is a Ray actor's; called while the actor is made.
+def make_own(*, has_budget: bool) -> None:
+    """Makes this process a worker's where it is a Ray actor's; called while the actor is made.
 
-    Ray's own handler lets calls in progress end first, and a worker's is the run. In a thread of somebody else's actor, such
-    as Ray Train's, signals are that one's affair.
+    SIGTERM ends it at once: Ray's own handler lets calls in progress end first, and a worker's is the run. Without a memory
+    budget, freed memory stays for the next step. In a thread of somebody else's actor, such as Ray Train's, both are that
+    one's affair.
     """
     ray = sys.modules.get("ray")
     is_ours = threading.current_thread() is threading.main_thread()
     if is_ours and ray is not None and ray.is_initialized() and ray.get_runtime_context().get_actor_id() is not None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if not has_budget:
+            keep_freed_memory()
 
 
 def check_size(ray: Any, workers: int, threads: int) -> None:
@@ -238,12 +247,6 @@ def _is_up() -> bool:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _temporary_folder() -> str | None:
-    # Ray puts sockets below it, and their paths are limited to 107 bytes.
-    folder = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix="retape-", dir=folder) if len(folder) < 30 else None
 
 
 def _module_path() -> str:

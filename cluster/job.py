@@ -12,6 +12,7 @@ from .errors import ConfigError, RunError
 from .optimizers import Optimizer
 from .patience import Patience
 from .processes import Process
+from .rows import Row
 from .snapshot import Best, Where
 
 _SHARDS = 4
@@ -233,12 +234,13 @@ class Ready:
 
 @dataclass(frozen=True)
 class Pulse:
-    """A worker's sign of life: its process and node, the step that it has finished, and what it does now."""
+    """A worker's sign of life: its process and node, the step that it has finished, what it does now, and new ``rows``."""
 
     process: Process
     node: str
     step: int
     phase: str
+    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ them again, which takes it much longer than `train` needs to replace one.
 
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +24,7 @@ from .fingerprint import check_same, check_same_parameters
 from .folder import find_snapshot, held, newest_good, set_aside, set_aside_newer
 from .job import SNAPSHOT_FOLDER, Job, Outcome, Ready, TrainConfig
 from .optimizers import Optimizer, constant
+from .scratch import scratch_folder
 from .tables import UsedRows, check_by_rows
 from .worker import Worker
 
@@ -114,14 +114,14 @@ def _opened(out: Path, rank: int) -> Iterator[tuple[str, Any, Any]]:
 
     checkpoint = _ray_train().get_checkpoint()
     saved = out / SNAPSHOT_FOLDER
-    with tempfile.TemporaryDirectory(prefix="retape-") as place, held(out):
+    with scratch_folder() as place, held(out):
         resume = None
         if checkpoint is None:
             set_aside(out, saved)
         else:
             resume = newest_good(saved)
             if resume is None:
-                resume, _ = find_snapshot(checkpoint.to_directory(str(Path(place, "checkpoint"))), True)
+                resume, _ = find_snapshot(checkpoint.to_directory(str(place / "checkpoint")), True)
                 shutil.copytree(Path(str(resume)).parent, saved, dirs_exist_ok=True)  # for all ranks to see
                 resume = newest_good(saved)
             assert resume is not None
@@ -207,12 +207,13 @@ def _report(worker: Worker, step: int, rank: int, job: Job, training: Future[Out
             metrics |= row
     saved = job.out / SNAPSHOT_FOLDER
     name = f"step-{step:09d}"
-    with tempfile.TemporaryDirectory(prefix="retape-") as place:
-        checkpoint = None
+    with scratch_folder() as place:
+        files, checkpoint = place / name, None
+        files.mkdir()
         if rank == 0 and _is_written(saved / f"{name}.snapshot", training):
             for file in saved.glob(f"{name}[.-]*"):
-                shutil.copy(file, place)
-            checkpoint = train.Checkpoint.from_directory(place)
+                shutil.copy(file, files)
+            checkpoint = train.Checkpoint.from_directory(str(files))
         train.report(metrics, checkpoint=checkpoint)
 
 

@@ -3,6 +3,7 @@
 All workers make the same rows, so that whoever becomes the first rank after a fault can complete the file.
 """
 
+import itertools
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ class Rows:
 
     def since(self, step: int) -> tuple[Row, ...]:
         """The rows of ``step`` and the steps after it, as far as they are kept."""
-        return tuple(row for row in self._kept.copy() if row["step"] >= step)
+        newest = itertools.takewhile(lambda row: row["step"] >= step, reversed(self._kept.copy()))
+        return tuple(newest)[::-1]
 
     def take_over(self, rows: tuple[Row, ...]) -> None:
         """Goes on from another worker's rows."""

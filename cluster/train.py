@@ -2,12 +2,10 @@
 
 import atexit
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 
@@ -41,10 +39,15 @@ def _use_own_package(folder: Path) -> None:
     if found is not None and found.origin is not None and Path(found.origin).resolve().parent == root:
         return
     # A link, for a checkout may have any name; on the path, for workers on this machine look where this process does.
-    links = tempfile.mkdtemp(prefix="retape-code-")
-    atexit.register(shutil.rmtree, links, ignore_errors=True)
-    os.symlink(root, Path(links, "retape"))
-    sys.path.insert(0, links)
+    spec = spec_from_file_location("scratch", folder / "scratch.py")
+    assert spec is not None and spec.loader is not None
+    scratch = module_from_spec(spec)
+    spec.loader.exec_module(scratch)
+    links = scratch.scratch_folder("code-")
+    place = links.__enter__()
+    atexit.register(links.__exit__, None, None, None)
+    os.symlink(root, place / "retape")
+    sys.path.insert(0, str(place))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from . import snapshot as snapshots
 from .comm.formation import Formation
 from .comm.group import Group
 from .comm.mesh import Address, listen
-from .engine import end_when_told, whereabouts
+from .engine import make_own, whereabouts
 from .errors import AbortedError, DeadlineError, MessageError
 from .fingerprint import fingerprint
 from .gradients import Gradients
@@ -34,7 +34,7 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         """Holds the job; nothing is computed yet."""
-        end_when_told()
+        make_own(has_budget=job.config.memory_budget is not None)
         self.job = job
         self._process = own_process()
         self._node, self._host = whereabouts()
@@ -129,12 +129,13 @@ class Worker:
         """The metrics rows of ``step`` and the steps after it, as far as this worker still has them."""
         return self._rows.since(step)
 
-    def pulse(self) -> Pulse:
-        """A sign of life."""
+    def pulse(self, rows_of: int | None = None) -> Pulse:
+        """A sign of life, with the metrics rows of step ``rows_of`` and the steps after it."""
         replica, training = self._replica, self._training
         if replica is None:
             return Pulse(self._process, self._node, 0, "starting")
-        return Pulse(self._process, self._node, replica.step, "waiting" if training is None else training.phase)
+        rows = () if rows_of is None else self.rows(rows_of)
+        return Pulse(self._process, self._node, replica.step, "waiting" if training is None else training.phase, rows)
 
     def stop(self) -> None:
         """Asks for an end after the step in progress, with a snapshot; every rank stops at the same step."""
