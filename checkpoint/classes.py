@@ -6,7 +6,7 @@ which a value that returns takes its cost along, but never splits its class. Che
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from .program import Program
 
@@ -20,7 +20,7 @@ class EvictedClasses:
         self._parents: list[int] = []
         self._costs: list[float] = []
 
-    def enter(self, v: int, there: Sequence[int], made: Sequence[int], consumers: Sequence[int]) -> None:
+    def enter(self, v: int, there: Sequence[int], made: Sequence[int], consumers: Iterable[int]) -> None:
         """Take in an evicted value: it joins the classes of its evicted inputs and consumers."""
         node = len(self._parents)
         self._parents.append(node)
@@ -38,11 +38,11 @@ class EvictedClasses:
         if node >= 0:
             self._costs[self._find(node)] -= self.program.costs[v]
 
-    def cost(self, v: int, there: Sequence[int], made: Sequence[int], consumers: Sequence[int]) -> float:
+    def cost(self, v: int, there: Sequence[int], made: Sequence[int], consumers: Iterable[int]) -> float:
         """Return the cost of `v` and of the classes next to it."""
         return self.program.costs[v] + sum(self._costs[root] for root in self._around(v, there, made, consumers))
 
-    def _around(self, v: int, there: Sequence[int], made: Sequence[int], consumers: Sequence[int]) -> dict[int, None]:
+    def _around(self, v: int, there: Sequence[int], made: Sequence[int], consumers: Iterable[int]) -> dict[int, None]:
         roots = {self._find(self._node_of[p]): None for p in self.program.inputs[v] if not there[p] and p in self._node_of}
         for c in consumers:
             if not made[c]:

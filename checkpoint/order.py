@@ -23,14 +23,16 @@ def steps_of(program: Program, order: Sequence[int]) -> tuple[Step, ...]:
     """
     read_later = set(program.outputs)
     backwards: list[Step] = []
+    # The same few objects stand in the plan again and again.
+    computes, drops = [Compute(v) for v in range(len(program))], [Drop(v) for v in range(len(program))]
     for v in reversed(order):
         if v not in read_later:
             continue
         read_later.discard(v)
         last_used = [u for u in dict.fromkeys(program.inputs[v]) if u not in read_later]
         victim = program.overwrites[v] if program.overwrites[v] in last_used else -1
-        backwards += [Drop(u) for u in reversed(last_used) if u != victim]
-        backwards.append(Compute(v, victim))
+        backwards += [drops[u] for u in reversed(last_used) if u != victim]
+        backwards.append(computes[v] if victim < 0 else Compute(v, victim))
         read_later.update(last_used)
     if read_later:
         missing = min(read_later)

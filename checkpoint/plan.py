@@ -28,7 +28,7 @@ class Plan:
     """
 
     program: Program
-    steps: tuple[Step, ...]
+    steps: Sequence[Step]
     planner: str
     budget_bytes: int | None = None
     start: frozenset[int] = frozenset()

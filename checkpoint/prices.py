@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -31,7 +32,7 @@ class Prices:
         self._classes = EvictedClasses(program) if rule.cost == "classes" else None
         self._weights = weights
         self._holds = holds
-        self._scale: list[float] = []  # by value: weight / bytes
+        self._scale = array("d")  # by value: weight / bytes
         self._deep: dict[int, float] = {}  # costs of values in memory of which only the nearest part is counted: they last
         self._fallen: dict[int, float] = {}  # values in memory whose cost may have fallen, and by how many seconds at most
 
@@ -62,7 +63,7 @@ class Prices:
         """Return the seconds of computing `v` from what is in memory; of its evicted ancestors `deep` are counted."""
         there = self._uses.is_there
         if self._classes is not None:
-            return self._classes.cost(v, there, self._uses.made, self._uses.consumers[v])
+            return self._classes.cost(v, there, self._uses.made, self._uses.consumers(v))
         program_inputs, costs = self.program.inputs, self.program.costs
         cost = costs[v]
         stack = [p for p in program_inputs[v] if not there[p]]
@@ -87,7 +88,7 @@ class Prices:
         """Take note that `v` is no longer in memory."""
         self._deep.pop(v, None)
         if self._classes is not None:
-            self._classes.enter(v, self._uses.is_there, self._uses.made, self._uses.consumers[v])
+            self._classes.enter(v, self._uses.is_there, self._uses.made, self._uses.consumers(v))
 
     def note_return(self, v: int) -> None:
         """Take note that `v` is in memory again: the descendants in memory that counted its cost have become cheaper by it.
@@ -102,7 +103,7 @@ class Prices:
         seen = {v}
         looked = 0
         for u in queue:
-            for c in consumers[u]:
+            for c in consumers(u):
                 looked += 1
                 if not made[c] or looked > _DEEP:
                     break

@@ -6,7 +6,8 @@ evicted values as these are evicted and made again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush, heapreplace
 
 from .program import Program
@@ -34,12 +35,15 @@ class Uses:
         self.is_there = bytearray()
         self.wanted = bytearray()
         self.outputs: set[int] = set(program.outputs)
-        self.next: list[float] = []
-        self.consumers: list[list[int]] = []
+        self.next = array("d")
         self._inputs = program.inputs
         self._holds = holds
         self.changed: list[int] = []
-        self._pointers: list[int] = []  # by value: the first of its consumers that is not made for the first time yet
+        # Chains of consumers, a link for each value and input of it: lists of them would take several times the memory.
+        self._links = array("i")  # by link: who reads
+        self._after = array("i")  # by link: the same value's next one, or -1
+        self._first, self._last = array("i"), array("i")  # by value, or -1
+        self._pointers = array("i")  # by value: the link of its first consumer that is not made for the first time yet, or -1
         # By value, where some of its consumers are evicted: their next uses and numbers, the nearest first. Those that are
         # in memory again, and uses that have changed, are only noticed when they come up.
         self._through: dict[int, list[tuple[float, int]]] = {}
@@ -53,13 +57,23 @@ class Uses:
         new = count - first
         for marks in (self.made, self.is_there, self.wanted):
             marks.extend(bytes(new))
-        self._pointers.extend([0] * new)
         self.next.extend([NEVER] * new)
-        consumers, next_uses = self.consumers, self.next
+        for column in (self._first, self._last, self._pointers):
+            column.extend([-1] * new)
+        next_uses, inputs, links, after = self.next, self._inputs, self._links, self._after
         for v in range(first, count):
-            consumers.append([])
-            for u in dict.fromkeys(self._inputs[v]):
-                consumers[u].append(v)
+            for u in inputs[v] if len(inputs[v]) < 2 else dict.fromkeys(inputs[v]):
+                link = len(links)
+                links.append(v)
+                after.append(-1)
+                last = self._last[u]
+                self._last[u] = link
+                if last < 0:
+                    self._first[u] = link
+                else:
+                    after[last] = link
+                if self._pointers[u] < 0:
+                    self._pointers[u] = link
                 if v < next_uses[u]:
                     next_uses[u] = v
                     if self.is_there[u]:
@@ -68,12 +82,19 @@ class Uses:
                         self.lend(u)
         self.count = count
 
+    def consumers(self, v: int) -> Iterator[int]:
+        """Yield the values that are made from `v`, in order."""
+        link = self._first[v]
+        while link >= 0:
+            yield self._links[link]
+            link = self._after[link]
+
     def recount(self) -> None:
         """Count all next uses from nothing."""
         made, there, next_uses = self.made, self.is_there, self.next
         self._through = {}
         for v in range(self.count - 1, -1, -1):
-            through = [(next_uses[c], c) for c in self.consumers[v] if made[c] and not there[c] and next_uses[c] != NEVER]
+            through = [(next_uses[c], c) for c in self.consumers(v) if made[c] and not there[c] and next_uses[c] != NEVER]
             if through:
                 heapify(through)
                 self._through[v] = through
@@ -84,12 +105,10 @@ class Uses:
 
         The consumer `besides` is about to be in memory again.
         """
-        consumers, position = self.consumers[v], self.position
-        at, count = self._pointers[v], len(consumers)
-        while at < count and consumers[at] < position:
-            at += 1
-        self._pointers[v] = at
-        best = consumers[at] if at < count else NEVER
+        links, position, link = self._links, self.position, self._pointers[v]
+        while link >= 0 and links[link] < position:
+            link = self._pointers[v] = self._after[link]
+        best = links[link] if link >= 0 else NEVER
         through = self._through.get(v)
         if through is not None:
             there, next_uses = self.is_there, self.next

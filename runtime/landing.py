@@ -15,8 +15,8 @@ from .op import Op, Rule
 from .rules import fitted
 from .trail import WIDTH, Trail, step_back, step_back_one
 
-# A smaller gradient is copied to its place: that costs less than to see to it that it is written there.
-LEAST_BYTES = 32 * 1024
+# A smaller gradient is copied to its place: that costs less than to see to it that it is written there (some 40 us).
+LEAST_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,18 +9,20 @@ from .array import Array, record, traced
 from .op import OPS
 from .ops.fills import zeros_on
 from .sweep import pull
-from .tape import ShapesOnly, Tape
+from .tape import Keeper, ShapesOnly, Tape
 
 
-def record_reverse(tape: Tape, end: int | None, inputs: list[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def record_reverse(
+    tape: Tape, end: int | None, inputs: list[int], keeper: Keeper | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Append the reverse sweep from the scalar in slot `end` to `tape`.
 
     Return the slots of the gradients of `inputs`, and the numbers of those inputs that the scalar does not depend on.
 
     Every gradient is a storage of its own. The calls run the same kernels in the same order as the sweep without a
-    tape, so the numbers are the same bit for bit.
+    tape, so the numbers are the same bit for bit. A `keeper`, which computes nothing either, may count them.
     """
-    tape.keeper = ShapesOnly()
+    tape.keeper = keeper or ShapesOnly()
     before = len(tape.values)
     sums: list[Any] = [None] * before
     if end is not None and tape.active[end]:

@@ -158,37 +158,26 @@ def landings(steps: Sequence[Step], program: Program, values: Sequence[int]) -> 
     """
     if not values:
         return {}, {}
-    made: dict[int, list[int]] = {}
-    touched: dict[int, int] = {}
-    wanted = set(values)
-    for position, step in enumerate(steps):
-        if type(step) is Compute:
-            made.setdefault(step.value, []).append(position)
-            if step.value in wanted:
-                touched[step.value] = position
-            for read in program.inputs[step.value]:
-                if read in wanted:
-                    touched[read] = position
+    number_of = {value: number for number, value in enumerate(values)}  # each gradient is a storage of its own
+    awaited = dict(number_of)  # by value: the gradient that the next making of it, backwards, ends up in
     born: dict[int, int] = {}
-    finished: dict[int, list[int]] = {}
-    for number, value in enumerate(values):
-        if value not in made:
+    touched: dict[int, int] = {}
+    for position in range(len(steps) - 1, -1, -1):
+        step = steps[position]
+        if type(step) is not Compute:
             continue
-        finished.setdefault(touched[value], []).append(number)
-        position = made[value][-1]
-        while (victim := _overwritten(steps[position])) >= 0:
-            before = [other for other in made.get(victim, ()) if other < position]
-            if not before:
-                break
-            position = before[-1]
-        else:
+        for value in (step.value, *program.inputs[step.value]):
+            if value in number_of:
+                touched.setdefault(value, position)
+        number = awaited.pop(step.value, -1)
+        if number >= 0 and step.overwrites >= 0:
+            awaited[step.overwrites] = number
+        elif number >= 0:
             born[position] = number
+    finished: dict[int, list[int]] = {}
+    for value, position in touched.items():
+        finished.setdefault(position, []).append(number_of[value])
     return born, finished
-
-
-def _overwritten(step: Step) -> int:
-    assert type(step) is Compute
-    return step.overwrites
 
 
 @functools.cache

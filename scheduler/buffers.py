@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..runtime.op import Op
-from .memory import Heap
+from .memory import MOST_LEFT, Heap
 
 SMALLEST = 32 * 1024
 
@@ -67,8 +67,9 @@ class Ledger:
         self._limit = limit
         if self.idle and self.live + self.idle + extra > limit:
             self._give_back(self.live + self.idle + extra - limit)
-        if self._heap.left_bytes:
-            self._heap.trim()
+        heap = self._heap
+        if heap.left_bytes > MOST_LEFT or heap.hole_bytes > MOST_LEFT + limit - self.live - self.idle - extra:
+            heap.trim()
         self.peak = max(self.peak, self.live + self.idle + extra)
 
     def _give_back(self, count: int) -> None:
@@ -96,7 +97,13 @@ class Ledger:
         return owner.reshape(-1).view(dtype).reshape(shape)
 
     def count(self, nbytes: int) -> None:
-        """Note that `nbytes` are live from now on."""
+        """Note that an array of `nbytes` is live from now on."""
+        self.live += nbytes
+        self.peak = max(self.peak, self.live + self.idle)
+        self._heap.fill(nbytes)
+
+    def hold(self, nbytes: int) -> None:
+        """Note that `nbytes` of other memory are live from now on."""
         self.live += nbytes
         self.peak = max(self.peak, self.live + self.idle)
 
@@ -104,6 +111,7 @@ class Ledger:
         """Note that `value` is no longer live; keep its buffer for reuse when nobody else can see it."""
         self.live -= nbytes
         if nbytes < SMALLEST or type(value) is not np.ndarray:
+            self._heap.note(value, nbytes)
             return
         array, owner = _references(value)
         buffer = value if value.base is None else value.base
@@ -130,4 +138,15 @@ class Ledger:
                 self._heap.note(pile.pop(), size)
         self._free.clear()
         self.idle = 0
-        self._heap.trim(at_least=1)
+        if self._heap.left_bytes:
+            self._heap.trim()
+
+    def forget(self, value: Any) -> None:
+        """Note that `value` is about to be freed, and not kept for reuse."""
+        self.live -= value.nbytes
+        self._heap.note(value, value.nbytes)
+
+    def trim(self) -> None:
+        """Give the pages of arrays that were freed into the heap back to the system, where that is worth the call."""
+        if self._heap.left_bytes + self._heap.hole_bytes > MOST_LEFT:
+            self._heap.trim()

@@ -199,14 +199,18 @@ class Executor:
     def hold(self, nbytes: int, limit: int) -> None:
         """Count memory that the program itself has made and that stays to the end."""
         self.ledger.admit(max(limit, self.ledger.live + nbytes), nbytes)
-        self.ledger.count(nbytes)
+        self.ledger.hold(nbytes)
 
     def drop_all(self, held_bytes: int) -> None:
         """Let go of every value that a call has made, and of idle buffers; `held_bytes` of constants stay."""
-        for output in self.tape.calls.outputs:
-            self.tape.values[output] = None
+        values, aliases = self.tape.values, self.tape.aliases
+        for slot in self.tape.calls.outputs:
+            if values[slot] is not None and aliases[slot] < 0:
+                self.ledger.forget(values[slot])
+            values[slot] = None
         self.ledger.clear()
         self.ledger.live = held_bytes
+        self.ledger.trim()
 
     def drop(self, slots: Iterable[int]) -> None:
         """Let go of the values in `slots`, as far as they are there; views go with their bases."""

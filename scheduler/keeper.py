@@ -17,9 +17,8 @@ from ..runtime.tape import ShapesOnly, Tape
 from .actions import Layout
 from .captures import Captures
 from .executor import Executor
-from .lowering import Lowering, record_bytes
-
-_CALLS_AT_ONCE = 256
+from .lowering import Lowering
+from .records import CALLS_AT_ONCE, record_bytes, require_room
 
 
 class OnlineKeeper:
@@ -72,8 +71,8 @@ class OnlineKeeper:
 
     def admit(self, call: int) -> None:
         """Make the output of a call exist, if it is not a view."""
-        if call % _CALLS_AT_ONCE == 0:
-            self._count_records(call + _CALLS_AT_ONCE)
+        if call % CALLS_AT_ONCE == 0:
+            self.count_records(call + CALLS_AT_ONCE)
             if self.tape.keeper is not self:
                 return
         value = self.lowering.add_call(call)
@@ -149,9 +148,11 @@ class OnlineKeeper:
         """Count a constant that the call itself has made; what the caller passed in or already held is not counted."""
         self.hold(self.captures.weigh(slot, self.tape.values[slot]))
 
-    def _count_records(self, calls: int) -> None:
+    def count_records(self, calls: int) -> None:
+        """Make room for the records of so many calls. Raises `MemoryBudgetError` where they alone pass the budget."""
         more = record_bytes(calls) - self.record_bytes
         if more > 0:
+            require_room(calls, self.budget, self.captures.held_bytes)
             self.record_bytes += more
             self.hold(more)
 
@@ -251,8 +252,14 @@ class Refused(ShapesOnly):
         self.lowering = keeper.lowering
         self.layout = keeper.layout
         self.peak_bytes = keeper.peak_bytes
+        self._budget = keeper.budget
         self._captures = keeper.captures
         self._tape = keeper.tape
+
+    def admit(self, call: int) -> None:
+        """Raise `MemoryBudgetError` where there is no room for the records of so many calls."""
+        if call % CALLS_AT_ONCE == 0:
+            require_room(call, self._budget, self._captures.held_bytes)
 
     def capture(self, slot: int) -> None:
         """Count a constant that the call itself has made."""

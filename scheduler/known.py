@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -17,17 +17,18 @@ from ..checkpoint.planners import PLANNERS, refusal, with_best_shares
 from ..checkpoint.program import Program
 from ..checkpoint.saved import PlanMismatchError, SavedPlan, make_plan
 from ..checkpoint.spilling import elapsed_seconds, spilling
-from ..checkpoint.steps import Compute, Spill, Step
+from ..checkpoint.steps import Compute, Spill, Step, Steps
 from ..checkpoint.units import format_bytes
 from ..runtime.loops.on_tape import LOOP
 from ..runtime.op import Op
 from ..runtime.ops.casts import READ
 from ..runtime.primitives import is_opaque
 from ..runtime.reverse import record_reverse
-from ..runtime.tape import ShapesOnly, Tape
+from ..runtime.tape import Keeper, ShapesOnly, Tape
 from .actions import Action, Layout
-from .lowering import Lowering, record_bytes
+from .lowering import Lowering
 from .options import Options
+from .records import record_bytes
 from .schedule import replay, schedule
 from .spill import SpillError
 
@@ -101,6 +102,7 @@ class Known:
         """
         if self.plan is None:
             plan = self._planned(options)
+            plan = replace(plan, steps=Steps(plan.steps))
             replay(schedule(plan, self.lowering.call_of))
             self.plan = plan
         return self.plan
@@ -221,7 +223,7 @@ class Known:
         steps = self.plan.steps
         value = done = 0
         for op, inputs, parameters, output in islice(tape.calls, self.forward_calls):
-            due: tuple[Step, ...] = ()
+            due: Sequence[Step] = ()
             if tape.aliases[output] < 0:
                 stop = self.plan.stops[value]
                 due, done = steps[done:stop], stop
@@ -232,17 +234,25 @@ class Known:
 
 
 def complete(
-    tape: Tape, lowering: Lowering | None, end: int | None, kept: list[int], slots: list[int], held_bytes: int
+    tape: Tape,
+    lowering: Lowering | None,
+    end: int | None,
+    kept: list[int],
+    slots: list[int],
+    held_bytes: int,
+    *,
+    keeper: Keeper | None = None,
 ) -> Known:
     """Return the whole program of a recorded forward sweep: its reverse sweep recorded by shapes, and both lowered.
 
     `end` is the loss's slot, `kept` are those of auxiliary outputs, `slots` those of the inputs to differentiate.
+    `keeper` is asked while the reverse sweep is recorded.
     """
     lowering = lowering or Lowering(tape)
     lowering.add_calls()
     forward_calls, forward_slots = len(tape.calls), len(tape.values)
     lowering.program = replace(lowering.program, forward=len(lowering.program))
-    gradients, disconnected = record_reverse(tape, end, slots)
+    gradients, disconnected = record_reverse(tape, end, slots, keeper)
     lowering.add_calls()
     held_bytes += sum(v.nbytes for v in tape.values[forward_slots:] if isinstance(v, np.ndarray))
     held_bytes += record_bytes(len(tape.calls))

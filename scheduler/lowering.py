@@ -19,16 +19,6 @@ LEAST_SPILLED = 64 * 1024
 _SECONDS_PER_CALL = 2e-6
 _BLAS = frozenset(["matmul", "solve", "inv"])
 _MOST_KINDS = 4096
-_RECORD_BYTES = 1024
-_UNCOUNTED_BYTES = 8 * 2**20
-
-
-def record_bytes(calls: int) -> int:
-    """Return the bytes that the records of a program of so many calls count for: tape, lowering, policy, plan and script.
-
-    The first 8 MiB are not counted: with what is loaded, and planning's own lists, they stay within the resident set's noise.
-    """
-    return max(0, calls * _RECORD_BYTES - _UNCOUNTED_BYTES)
 
 
 class Lowering:
@@ -37,7 +27,7 @@ class Lowering:
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         self.program = Program()
-        self.value_of = array("i")
+        self.value_of: list[int] = []  # the program's inputs are made of these numbers: they are not made anew for it
         self.call_of = array("i")
         self.loops: dict[int, Loop] = {}  # by the slot of what runs them
         self._calls = 0

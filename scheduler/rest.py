@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..checkpoint.errors import DoesNotFit
 from ..checkpoint.plan import Plan
 from ..checkpoint.residency import Residency
-from ..checkpoint.steps import Step
+from ..checkpoint.steps import Steps
 from .known import Known
 
 # Steps (to compute, to drop) for each value, after which going on is given up: with so little memory left, as at the end of
@@ -20,15 +20,15 @@ def going_on(new: Known, residency: Residency, budget: int) -> Plan | None:
     """
     program = new.program
     position, start = program.forward, frozenset(residency.resident())
-    steps: list[Step] = []
+    steps = Steps()
     residency.most = residency.taken + _MOST_STEPS * len(program)
     try:
-        steps += residency.reveal(program)
+        steps.extend(residency.reveal(program))
         for v in range(position, len(program)):
-            steps += residency.make(v)
+            steps.extend(residency.make(v))
         for v in program.outputs:
             if not residency.is_resident(v):
-                steps += residency.make(v)
+                steps.extend(residency.make(v))
     except DoesNotFit:
         return None
-    return Plan(program, tuple(steps), "online", budget, start, position)
+    return Plan(program, steps, "online", budget, start, position)

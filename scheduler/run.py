@@ -32,6 +32,7 @@ from .loops.states import Files
 from .lowering import Lowering
 from .memory import pin_allocator
 from .options import Options
+from .records import Counting, require_room
 from .report import Report
 from .rest import going_on
 from .schedule import replay, schedule
@@ -193,15 +194,26 @@ class _Call:
                 return known, report, False
             keeper = keeper.leave()
         assert isinstance(keeper, (OnlineKeeper, Refused))
-        new = complete(self.tape, keeper.lowering, end, kept, slots, self.captures.held_bytes)
+        new = complete(
+            self.tape,
+            keeper.lowering,
+            end,
+            kept,
+            slots,
+            self.captures.held_bytes,
+            keeper=Counting(keeper.count_records) if isinstance(keeper, OnlineKeeper) else keeper,
+        )
         rest = None
         if isinstance(keeper, OnlineKeeper):
             # The constants and the records of the reverse sweep are there by now: what they displace goes first.
-            if keeper.hold(new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes):
+            is_refused = isinstance(self.tape.keeper, Refused)
+            if not is_refused and keeper.hold(new.program.held_bytes - self.captures.held_bytes - keeper.record_bytes):
                 rest = going_on(new, keeper.residency, budget)
             keeper.close()
         layout, peak_bytes = keeper.layout, keeper.peak_bytes
         del keeper  # what the online policy knows takes as much memory as the records, and has served its purpose
+        if rest is None:
+            self.executor.drop_all(new.program.held_bytes)
         plan = self._cheaper(new, rest)
         if plan is not rest:
             self.executor.drop_all(new.program.held_bytes)
@@ -240,8 +252,9 @@ class _Call:
         compared, except with a saved plan, which is refused at once where it is another program's. Raises
         `MemoryBudgetError` when neither fits.
         """
-        if rest is None and new.record_bytes and new.program.lower_bound_bytes() > self.request.options.budget_bytes:
-            raise self._too_many_records(new)
+        if rest is None:
+            besides = new.program.lower_bound_bytes() - new.record_bytes
+            require_room(len(self.tape.calls), self.request.options.budget_bytes, besides)
         is_given = isinstance(self.request.options.planner, SavedPlan)
         if rest is None or is_given or rest.work_seconds > new.program.work_seconds():
             try:
@@ -255,16 +268,6 @@ class _Call:
             assert rest is not None
         replay(schedule(rest, new.lowering.call_of))
         return rest
-
-    def _too_many_records(self, new: Known) -> MemoryBudgetError:
-        budget, needed = self.request.options.budget_bytes, new.program.lower_bound_bytes()
-        return MemoryBudgetError(
-            f"the program needs at least {format_bytes(needed)} ({needed} bytes), the budget is {format_bytes(budget)} "
-            f"({budget} bytes). {format_bytes(new.record_bytes)} of that are the records of {len(self.tape.calls)} calls: "
-            "loop with retape.scan or retape.fori_loop, which record one step at a time, or raise the budget",
-            needed_bytes=needed,
-            budget_bytes=budget,
-        )
 
 
 def _owned(output: Any, tape: Tape) -> Any:

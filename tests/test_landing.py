@@ -4,12 +4,18 @@ import numpy as np
 import pytest
 
 import retape as rt
-from retape.runtime import trees
+from retape.runtime import landing, trees
 from retape.runtime.errors import DisconnectedError, InputError
 from retape.runtime.landing import Landing
 
-WIDE = 128  # a matrix of it takes 64 KiB in float32, which is more than what is copied for being small
+WIDE = 128  # a matrix of it takes 64 KiB in float32
 draw = np.random.default_rng(3)
+
+
+@pytest.fixture(autouse=True)
+def matrices_are_large(monkeypatch):
+    """Lets small programs take the road of gradients that are too large to be copied."""
+    monkeypatch.setattr(landing, "LEAST_BYTES", 32 * 1024)
 
 
 def matrix(*shape, dtype: type = np.float32):

@@ -128,6 +128,26 @@ def test_the_allocator_is_pinned_unless_the_user_has_set_it(environment, is_pinn
     assert answer(["-c", PINNED], **environment) is is_pinned
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the settings are those of glibc")
+def test_a_loop_takes_no_new_pages_where_the_process_keeps_freed_memory():
+    script = """
+        import resource
+        from retape.scheduler.memory import keep_freed_memory
+        def faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        def turns():
+            start = faults()
+            for _ in range(20):
+                held = [np.ones(2**17) for _ in range(8)]  # each 1 MiB, 256 pages
+                del held
+            return faults() - start
+        kept = keep_freed_memory()
+        turns()
+        print(json.dumps([kept, turns()]))
+    """
+    assert answer(["-c", HEAD + textwrap.dedent(script)]) == [True, pytest.approx(0, abs=100)]
+
+
 def release(ledger, nbytes):
     """Count an array of `nbytes`, release it, and return where it was."""
     array = np.empty(nbytes // 8)

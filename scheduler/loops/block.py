@@ -26,9 +26,10 @@ from ..executor import Executor
 from ..follower import Follower
 from ..keeper import OnlineKeeper, Refused
 from ..known import Known
-from ..lowering import Lowering, record_bytes
+from ..lowering import Lowering
 from ..options import Options
 from ..paths import PATIENCE, is_same_path
+from ..records import record_bytes
 from ..rest import going_on
 from .parts import BlockProgram, Cotangents, Forward, Frame, Reverse, State, Unforeseen
 from .tracing import TracedBlock, traced_block
