@@ -52,6 +52,36 @@ import retape as rt
 from workspaces import growth, status
 """
 
+TRANSFORMS = (
+    HEAD
+    + """
+from retape.runtime.ops import fourier
+from retape.scheduler.memory import pin_allocator
+pin_allocator()
+found = []
+for name, op in (("fft", fourier.FFT), ("rfft", fourier.RFFT), ("irfft", fourier.IRFFT)):
+    for n in (2**19, 524287):  # smooth, and a prime
+        for dtype in ("float32", "float64") if name == "rfft" else ("complex64", "complex128"):
+            for lines in (1, 5):
+                x = np.ones((lines, n // 2 + 1 if name == "irfft" else n), dtype)
+                call = lambda: op.run(x, n, 1, None)
+                made, grown = min((growth(call) for _ in range(2)), key=lambda pair: pair[1])
+                declared = op.workspace(made, x, n, 1, None)
+                found.append((name, n, dtype, lines, grown - made.nbytes, declared))
+print(json.dumps(found))
+"""
+)
+
+
+@from_outside
+def test_a_transform_declares_what_its_length_takes():
+    found = answer(["-c", TRANSFORMS])
+    assert len(found) == 24
+    for *what, taken, declared in found:
+        assert taken <= declared + 2**19, what
+        assert declared <= 4 * taken + 2**20, what
+
+
 # Programs on 8 MiB arrays, run where an unbudgeted call has left holes in the heap: each was over its budget by 15 MiB
 # and more before arrays that fall into such holes were given back.
 PROGRAMS = """

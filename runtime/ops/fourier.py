@@ -58,9 +58,27 @@ def _result_dtype(transform: Any, dtype: np.dtype, norm: Any) -> np.dtype:
     return transform(np.zeros(2, dtype), norm=norm).dtype
 
 
+@lru_cache(maxsize=256)
+def _lines(n: int, lines: int, lanes: int) -> int:
+    """Return how many lines of `n` complex numbers a transform of so many lines takes for tables and copies, at most.
+
+    NumPy's pocketfft does `lanes` lines at once where there are so many, and goes through transforms of over twice the length
+    (Bluestein 1970) where `n` has a large prime factor.
+    """
+    at_once = lanes if lines >= lanes else 1
+    rest, factor = n, 2
+    while factor * factor <= rest:
+        if rest % factor:
+            factor += 1
+        else:
+            rest //= factor
+    return 1 + 2 * at_once if n < 50 or rest * rest <= n else 4 + 6 * at_once
+
+
 def _transform(name: str, rule: Any, points: Any) -> Op:
     """Define a transform that gives `points(n)` numbers for `n` along its axis."""
     transform = getattr(np.fft, name)
+    unscaled = ("forward",) if name.startswith("i") else (None, "backward")
 
     def infer(x: np.ndarray, n: int, axis: int, norm: Any) -> np.ndarray:
         shape = (*x.shape[:axis], points(n), *x.shape[axis + 1 :])
@@ -74,11 +92,15 @@ def _transform(name: str, rule: Any, points: Any) -> Op:
         return run_into(np.empty_like(made), x, n, axis, norm)
 
     def workspace(out: np.ndarray, x: np.ndarray, n: int, axis: int, norm: Any) -> int:
-        """Lines are copied one at a time, with a few tables of their length; an input of another dtype is cast whole."""
+        """A few lines are copied at a time, beside tables of their length; input and output are cast whole, if at all."""
         dtype = np.result_type(out.dtype, np.complex64)
-        taken = np.finfo(dtype).dtype if name == "rfft" else dtype
-        casts = 0 if x.dtype == taken else 2 if name == "irfft" else 1
-        return (16 * n + casts * x.size) * dtype.itemsize
+        is_real = name == "rfft"
+        if dtype == np.complex64 and (norm in unscaled or x.dtype != (np.float32 if is_real else dtype)):
+            dtype = np.dtype(np.complex128)  # NumPy has no scale, or no loop, of single precision there
+        made = np.empty(0, dtype).real.dtype if name == "irfft" else dtype
+        casts = x.size * dtype.itemsize // (1 + is_real) * (x.dtype != (np.empty(0, dtype).real.dtype if is_real else dtype))
+        casts += out.size * made.itemsize * (out.dtype != made)
+        return casts + _lines(n, out.size // out.shape[axis], 32 // dtype.itemsize) * n * dtype.itemsize
 
     return define(
         f"fft.{name}",
