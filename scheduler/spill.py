@@ -130,8 +130,8 @@ class SpillFile:
             raise SpillError(
                 error.errno, f"cannot take {format_bytes(nbytes)} in {folder} to spill into: {error.strerror}"
             ) from error
+        # It holds this object: it is started when there is something to do, and somebody who closes the file.
         self._thread = threading.Thread(target=self._run, name="retape-spill", daemon=True)
-        self._thread.start()
 
     def write(self, key: int, array: np.ndarray) -> None:
         """Begin to write an array, which must not change before it was waited for."""
@@ -145,6 +145,8 @@ class SpillFile:
 
     def _begin(self, key: int, call: Any, array: np.ndarray) -> None:
         done = self._pending[key] = threading.Event()
+        if self._thread.ident is None:
+            self._thread.start()
         self._jobs.put((call, self._places[key][0], _bytes_of(array), done))
 
     def wait(self, key: int) -> None:
@@ -185,5 +187,6 @@ class SpillFile:
         """Let go of the file and of every array; what has not been written yet never is."""
         self._is_closing = True
         self._jobs.put(None)
-        self._thread.join()
+        if self._thread.is_alive():  # or it ends at once, where an interrupt came while it was started
+            self._thread.join()
         self._file.close()

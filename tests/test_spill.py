@@ -4,6 +4,7 @@ import errno
 import gc
 import os
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -272,6 +273,29 @@ def test_files_and_memory_are_gone_after_an_error_in_the_middle_and_the_next_cal
     gc.collect()
     assert open_files() == before and list(tmp_path.iterdir()) == []
     assert same_bits(step(PARAMS, X), rt.grad(layers)(PARAMS, X))
+
+
+@pytest.mark.usefixtures("fast")
+def test_an_interrupt_while_the_spill_thread_starts_leaves_no_thread_and_no_file(tmp_path, monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        if thread.name == "retape-spill":
+            raise KeyboardInterrupt
+
+    step = rt.grad(layers, memory_budget="2MiB", spill=tmp_path)
+    step(PARAMS, X)
+    gc.collect()
+    before = open_files()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(threading.Thread, "start", interrupted)
+        step(PARAMS, X)
+    gc.collect()
+    assert open_files() == before
+    assert not any(thread.name == "retape-spill" for thread in threading.enumerate())
+    assert same_bits(step(PARAMS, X), rt.grad(layers)(PARAMS, X))
+    assert report_of(step).spilled_bytes > 0
 
 
 def full(*_):
