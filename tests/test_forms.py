@@ -22,8 +22,14 @@ FORMS = [
 
 def each(forms, *, one_in=1):
     """A test of each form; of those that are much alike, all but one in so many are slow."""
-    marked = [pytest.param(form, marks=[pytest.mark.slow] if number % one_in else []) for number, form in enumerate(forms)]
+    marked = [pytest.param(form, marks=_marks(form, number % one_in > 0)) for number, form in enumerate(forms)]
     return pytest.mark.parametrize("form", marked, ids=lambda form: f"{form.covers}: {form.text}")
+
+
+def _marks(form, is_slow):
+    wrong = form.covers in forms.WRONG_IN_NUMPY
+    marks = [pytest.mark.skip(reason=f"{form.covers} is wrong in NumPy on this processor")] if wrong else []
+    return [*marks, pytest.mark.slow] if is_slow else marks
 
 
 each_form = each(FORMS)
