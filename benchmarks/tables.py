@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-_PLAIN_WIDTH = 140
+_PLAIN_WIDTH = 200
 _console = Console(highlight=False)
 if not _console.is_terminal:
     _console = Console(highlight=False, width=_PLAIN_WIDTH)
