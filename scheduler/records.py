@@ -8,7 +8,7 @@ from ..checkpoint.errors import MemoryBudgetError
 from ..checkpoint.units import format_bytes
 from ..runtime.tape import ShapesOnly
 
-_RECORD_BYTES = 540
+_RECORD_BYTES = 640
 _UNCOUNTED_BYTES = 8 * 2**20
 CALLS_AT_ONCE = 256
 

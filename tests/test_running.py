@@ -238,7 +238,7 @@ def test_the_records_of_a_program_take_no_more_than_they_count_for(monkeypatch):
     step = rt.grad(chain, memory_budget="64MiB")
     for _ in range(2):
         taken = measured(lambda: step(x, steps))
-        calls = report_of(step).peak_bytes // 540
+        calls = report_of(step).peak_bytes // records._RECORD_BYTES
         assert calls > 3 * steps  # what is counted is the records, mostly
         assert taken < report_of(step).peak_bytes + calls * header
 
