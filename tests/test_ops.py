@@ -526,3 +526,23 @@ def test_nan_in_gives_nan_out(f):
 def test_a_negative_base_has_no_derivative_in_its_exponent():
     with pytest.warns(RuntimeWarning, match="invalid value"):
         assert np.isnan(rt.grad(lambda b: (-2.0) ** b)(2.0))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int32", "uint8", "complex64"])
+def test_a_long_choice_has_the_bits_of_numpys_whether_made_anew_or_into_a_buffer(dtype):
+    generator = np.random.default_rng(0)
+    special = np.array([0.0, -0.0, np.nan, np.inf, 1.5, -2.5] if np.dtype(dtype).kind in "fc" else [0, 1, 250])
+    a, b = (generator.choice(special, (300, 40)).astype(dtype) for _ in range(2))
+    mask = generator.random((300, 40)) > 0.5
+    zero, minus = np.zeros((), dtype), np.full((), -0.0 if np.dtype(dtype).kind == "f" else 0, dtype)
+    choices = [(a, b), (a, 0), (0, b), (a, zero), (minus, b), (a, 1.0), (a, b[:1]), (a.T.copy().T, b), (a[::2, :], b[::2, :])]
+    with np.errstate(invalid="ignore"):
+        for condition in (mask, mask.astype(int), np.asfortranarray(mask), mask[:, :1]):
+            for x, y in choices:
+                chosen = condition[: len(x if np.ndim(x) else y)]
+                expected = np.where(chosen, x, y)
+                made = OPS["where"].run(chosen, x, y)
+                assert made.dtype == expected.dtype and made.strides == expected.strides
+                assert made.tobytes() == expected.tobytes()
+                into = OPS["where"].run_into
+                assert into is not None and into(np.empty_like(expected), chosen, x, y).tobytes() == expected.tobytes()

@@ -17,6 +17,7 @@ from ..python_numbers import cast_together
 from .conversion import asarray
 from .parts import combine
 
+_LEAST_BY_BITS = 8192  # elements
 _WHERE_RULES = (None, lambda g, condition: np.where(condition, g, 0), lambda g, condition: np.where(condition, 0, g))
 
 
@@ -24,10 +25,59 @@ def _promoted(*operands: Any) -> np.dtype:
     return np.result_type(*[o.dtype if isinstance(o, np.ndarray) and o.ndim == 0 else o for o in operands])
 
 
+def _by_bits(condition: Any, a: Any, b: Any) -> list | None:
+    """Return the bits of `a` and `b`, None for zero bits, where choosing by bits pays and is possible; None where not."""
+    arrays = [x for x in (a, b) if isinstance(x, np.ndarray) and x.ndim]
+    if not arrays or type(condition) is not np.ndarray or condition.size < _LEAST_BY_BITS or condition.dtype != bool:
+        return None
+    dtype = arrays[0].dtype
+    if not condition.flags.c_contiguous or dtype.kind not in "fiu" or dtype.itemsize == 1 or _promoted(a, b) != dtype:
+        return None
+    bits = np.dtype(f"u{dtype.itemsize}")
+    made = []
+    for x in (a, b):
+        if not isinstance(x, np.ndarray) or x.ndim == 0:
+            x = np.asarray(x, dtype)
+            made.append(x.view(bits) if x.view(bits) else None)
+        elif x.shape == condition.shape and x.dtype == dtype and x.flags.c_contiguous:
+            made.append(x.view(bits))
+        else:
+            return None
+    return made
+
+
+def _where_into(out: np.ndarray, condition: Any, a: Any, b: Any) -> np.ndarray:
+    bits = _by_bits(condition, a, b)
+    if bits is None or not out.flags.c_contiguous:
+        np.copyto(out, b)
+        np.copyto(out, a, where=np.asarray(condition, bool))
+        return out
+    first, second = bits
+    chosen = out.view(f"u{out.itemsize}")
+    if first is None or second is None:
+        np.multiply(second if first is None else first, condition, out=chosen)
+    else:
+        np.bitwise_xor(first, second, out=chosen)
+        np.multiply(chosen, condition, out=chosen)
+    if second is not None:
+        np.bitwise_xor(chosen, second, out=chosen)
+    return out
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    """Choose by arithmetic on bits, whose time does not depend on the condition: `np.where` is up to ten times slower where
+    a processor cannot foretell it."""
+    if np.size(condition) >= _LEAST_BY_BITS and _by_bits(condition, a, b) is not None:
+        return _where_into(np.empty(condition.shape, _promoted(a, b)), condition, a, b)
+    return np.where(condition, a, b)
+
+
 WHERE = define(
     "where",
-    np.where,
+    _where,
     inputs="condition a b",
+    run_into=_where_into,
+    workspace=lambda out, condition, a, b: 0 if np.asarray(condition).dtype == bool else np.size(condition),
     rules=_WHERE_RULES,
     infer=lambda condition, a, b: phantom.elementwise(
         [p for p in (condition, a, b) if isinstance(p, np.ndarray)], _promoted(a, b)

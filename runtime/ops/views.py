@@ -24,6 +24,12 @@ def _infer_reshape(x: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, b
         return phantom.contiguous(shape, x.dtype), False
 
 
+def _reshape_into(out: np.ndarray, x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Where it has to copy."""
+    out.reshape(x.shape)[...] = x
+    return out
+
+
 RESHAPE = define(
     "reshape",
     lambda x, shape: np.reshape(x, shape),
@@ -32,6 +38,7 @@ RESHAPE = define(
     rules=lambda g, x_shape: np.reshape(g, x_shape),
     infer=_infer_reshape,
     is_view=True,
+    run_into=_reshape_into,
     jvp="linear",
 )
 TRANSPOSE = define(
