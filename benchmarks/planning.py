@@ -1,4 +1,4 @@
-"""Makes the tables of planning: work by graph, budget and rule, ours beside them; the smallest budgets; seconds by size.
+"""Makes the tables of planning: work by graph, budget and rule, ours beside them; the smallest budgets; seconds by size; the policy's cost.
 
 `python benchmarks/planning.py [--logs FOLDER] [--budgets 50,35,20] [--effort STEPS]`. A dash: no plan within the budget.
 """
@@ -13,13 +13,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import tables
 from operator_logs import read_log
 
+import retape as rt
 from retape.checkpoint.plan import Plan
 from retape.checkpoint.planners import PLANNERS, best, smallest_budget
 from retape.checkpoint.planners.search import search
 from retape.checkpoint.program import Program
+from retape.scheduler.records import record_bytes
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import graphs  # noqa: E402
@@ -50,7 +53,7 @@ def table(*, quick: bool = False) -> dict[str, list]:
     """Print the tables; return their rows."""
     made = {name: make() for name, make in list(LARGE.items())[: 2 if quick else None]}
     work = compare(made, [0.5, 0.2] if quick else [0.8, 0.5, 0.35, 0.2], None)
-    return {"work": work, "floors": floors(made), "seconds": scale(quick=quick)}
+    return {"work": work, "floors": floors(made), "seconds": scale(quick=quick), "policy": policy(quick=quick)}
 
 
 def compare(programs: dict[str, Program], shares: list[float], effort: int | None) -> list:
@@ -134,6 +137,46 @@ def scale(*, quick: bool = False) -> list:
     return rows
 
 
+def policy(*, quick: bool = False) -> list:
+    """Print the table of what evicting costs in a first call, which is not planned; return its rows."""
+    count = 2_000 if quick else 10_000
+    x = np.linspace(0.0, 1.0, 128)
+
+    def chain(x: np.ndarray) -> np.ndarray:
+        values = [x]
+        for _ in range(count):
+            values.append(np.sin(values[-1]))
+        return np.sum(values[-1])
+
+    def first_call(budget: int) -> tuple[float, float]:
+        step = rt.grad(chain, memory_budget=budget)
+        begun = time.process_time()
+        step(x)
+        assert step.report is not None
+        return time.process_time() - begun, step.report.extra_work
+
+    ops = 3 * count  # forward and reverse
+    first_call(2**40)
+    without, _ = first_call(2**40)
+    rows = [("room for all", f"{1e6 * without / ops:.1f}", "-", "1.000")]
+    for share in (0.9, 0.5, 0.25):
+        seconds, extra = first_call(int(share * count * x.nbytes) + record_bytes(ops))
+        rows.append(
+            (
+                f"{100 * share:.0f} %",
+                f"{1e6 * seconds / ops:.1f}",
+                f"{1e6 * (seconds - without) / ops:.1f}",
+                f"{1 + extra:.3f}",
+            )
+        )
+    columns = ("budget", "CPU us\nan op", "more than\nwith room", "work")
+    notes = (
+        f"A first call, recorded and evicted as it goes: {count:,} live values of 1 KiB, {ops:,} ops with the reverse sweep.",
+    )
+    tables.table("The policy's cost", columns, rows, notes=notes)
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--logs", type=Path, help="a folder of operator logs (*.log), to plan too")
@@ -151,6 +194,7 @@ def main() -> None:
     floors(programs)
     if not options.logs and not options.only:
         scale()
+        policy()
 
 
 if __name__ == "__main__":
