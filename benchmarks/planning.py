@@ -1,4 +1,4 @@
-"""Makes the tables of planning: work by graph, budget and rule, ours beside them; the smallest budgets; seconds by size; the policy's cost.
+"""Makes the tables of planning: work by graph, budget and rule, ours beside them; the smallest budgets; what planning costs.
 
 `python benchmarks/planning.py [--logs FOLDER] [--budgets 50,35,20] [--effort STEPS]`. A dash: no plan within the budget.
 """
