@@ -80,6 +80,27 @@ def test_what_goes_wrong_with_an_example_is_raised_in_its_turn_with_its_index(ah
             feed.next()
 
 
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (lambda indices: {"x": indices, "y": indices[1:]}, r"batch\['y'\] of shape \(5,\)"),
+        (lambda indices: np.repeat(indices, 2), r"batch of shape \(12,\)"),
+        (lambda indices: indices[:, None].T, r"batch of shape \(1, 6\)"),
+        (lambda indices: (indices, 0.5), r"batch\[1\] of shape \(\)"),
+        (lambda indices: {}, "no arrays"),
+    ],
+)
+@pytest.mark.parametrize("ahead_bytes", [0, 10**9])
+def test_a_batch_of_other_rows_than_were_asked_for_is_refused_with_its_source_and_both_numbers(batch, said, ahead_bytes):
+    source = Source()
+    source.batch = batch
+    with (
+        Feed(source, iter([np.arange(9, 3, -1)]), ahead_bytes=ahead_bytes) as feed,
+        pytest.raises(DataError, match=rf"Source.batch was asked for 6 examples \(9, 8, 7, 6, 5, ...\) and returned {said}"),
+    ):
+        feed.next()
+
+
 def test_a_batch_that_does_not_come_is_waited_for_until_the_deadline():
     release, source = threading.Event(), Source()
     ready = source.batch
