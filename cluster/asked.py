@@ -58,7 +58,7 @@ def asked_job(
     if used_rows is not None:
         function("used_rows", used_rows, "batch")
         check_by_rows(optimizer, config)
-    if not isinstance(out, str | Path) or "\0" in str(out):
+    if not isinstance(out, str | Path) or out == "" or "\0" in str(out):
         raise ConfigError(f"out is {shown(out)}; it must be the path of a folder")
     source = as_source(data)
     if len(source) < config.global_batch:
