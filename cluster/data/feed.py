@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.trees import flatten, flatten_with_paths
-from ..errors import DataError, RunError
+from ..errors import DataError, RunError, no_exit
 from .files import ArrayFiles
 from .images import ImageFolder
 from .parquet import ParquetFiles
@@ -137,7 +137,8 @@ class Feed:
 
     def _make(self, indices: np.ndarray) -> "_Made":
         try:
-            batch = fetch(self._source, indices)
+            with no_exit():
+                batch = fetch(self._source, indices)
         except Exception as error:
             return _Made(None, 0, error)
         size = sum(np.asarray(leaf).nbytes for leaf in flatten(batch)[0])
