@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import snapshot as snapshots
 from .checking import flag, shown, whole
-from .comm.shm import remove_arenas
+from .comm.arena_files import remove_arenas
 from .crew import Crew
 from .engine import cluster, placement, room
 from .errors import ConfigError
