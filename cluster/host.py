@@ -125,7 +125,7 @@ def free_bytes() -> int | None:
 
 
 def shortage(workers: Sequence[Ready], budget: int | None) -> str | None:
-    """What to tell of ``workers`` that have begun on one host, when their budgets together are more than it has free, with what would fit.
+    """What to tell of ``workers`` that have begun on one host when their budgets together are more than it has free.
 
     >>> from retape.cluster.processes import own_process
     >>> ready = Ready(own_process(), "node", "10.0.0.7", {}, step=0, shards=4, free_bytes=2**30)
