@@ -140,7 +140,7 @@ def _supervise(
         if stop.requested and not told:
             events.append(EndRun())
             told = True
-        wanted = staff.workers if resize is None else whole("resize(step)", resize(seen.step))
+        wanted = wanted_workers(staff, resize, seen.step, state)
         if wanted != state.wanted:
             events.append(Resize(wanted))
         instructions = []
@@ -150,6 +150,16 @@ def _supervise(
         status.show(state, crew.pulses())
     crew.last_rows()
     return state
+
+
+def wanted_workers(staff: Staff, resize: Callable[[int], int] | None, step: int, state: State) -> int:
+    """How many workers are wanted after ``step``: those that were asked for until they have begun, whom there is room for;
+    then what ``resize`` says, but no more than there are logical shards. Raises ``ConfigError`` for what is no such number.
+    """
+    if resize is None or not state.generation:
+        return staff.workers
+    shards = [member.ready.shards for member in state.workers.values() if member.ready is not None]
+    return min([whole("resize(step)", resize(step)), *shards])
 
 
 def _step_of(snapshot: snapshots.Where | None) -> int:

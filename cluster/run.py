@@ -99,7 +99,8 @@ def train(
     The parameters after a step have the same bits for any number of ``workers`` and through any faults, as long as
     ``shards``, the seed, the data and the memory settings are the same. A worker that dies, stands still or is cut off is
     replaced by one of the ``spares``, which hold CPUs and wait, or by a new one; until that is ready the others go on
-    without. ``resize(step)``, asked now and then with the newest step, returns how many workers are wanted from now on.
+    without. ``resize(step)``, asked now and then with the newest step once they have begun, returns how many workers are
+    wanted from now on; more than there are ``shards`` would have nothing to do and are not started.
 
     Into ``out`` go ``metrics.jsonl``, ``snapshots/`` and, last of all, ``result.json``, which says how the run ended, that
     of one that failed included. On a cluster, ``out`` must be a folder that all nodes see.

@@ -3,14 +3,20 @@
 import math
 import re
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from test_worker import crew, job, together
 
 from retape.cluster import ConfigError, DataError, Optimizer, SnapshotError, adamw, sgd, train, warmup_cosine
 from retape.cluster import command as commands
 from retape.cluster import run as runs
+from retape.cluster.job import Ready
+from retape.cluster.leading import Staff, wanted_workers
 from retape.cluster.optimizers import rate_at
+from retape.cluster.processes import own_process
+from retape.cluster.supervisor import Member, begin
 
 X = np.random.default_rng(0).standard_normal((64, 3))
 LOCK = threading.Lock()
@@ -163,6 +169,26 @@ def test_a_schedules_rate_is_looked_at_again_in_each_step():
     assert rate_at(lambda step: np.float64(0.5), 3) == 0.5
     with pytest.raises(ValueError, match="the learning rate of step 3 is nan; it must be finite, 0 or more"):
         rate_at(lambda step: math.nan, 3)
+
+
+@pytest.mark.parametrize("returned", [0.5, {"val_loss": "low"}, {3: 0.5}, None, ["val_loss"]])
+def test_what_evaluate_must_return_is_said(tmp_path, returned):
+    [worker] = crew(1, replace(job(tmp_path, steps=1), evaluate=lambda params, batch: returned))
+    [outcome] = together([worker])
+    assert outcome.status == "failed"
+    assert outcome.failure.text.endswith("it must be a dict of numbers by name") and repr(returned) in outcome.failure.text
+
+
+def test_workers_are_wanted_as_asked_until_they_have_begun_and_then_at_most_one_for_each_shard():
+    staff = Staff(2, 0, 1, None, False)
+    state, _ = begin(2)
+    assert wanted_workers(staff, lambda step: 9, 0, state) == 2
+    ready = Ready(own_process(), "node", "host", {}, step=0, shards=4)
+    state = replace(state, generation=1, workers={0: Member("running", ready=ready)})
+    assert [wanted_workers(staff, lambda step, count=count: count, 7, state) for count in (1, 4, 9)] == [1, 4, 4]
+    for wrong in (0, None, 1.5):
+        with pytest.raises(ConfigError, match=re.escape(f"resize(step) is {wrong}; it must be a whole number")):
+            wanted_workers(staff, lambda step, wrong=wrong: wrong, 7, state)
 
 
 @pytest.mark.parametrize(
