@@ -78,23 +78,23 @@ def train(
 ) -> TrainResult:
     """Trains data-parallel: every worker differentiates its shards of each global batch, and all apply the same update.
 
-    ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters,
-    a pytree of float32 or float64 arrays. ``data`` is a source (``__len__`` and ``batch(indices)``), a pytree of arrays, a
-    list of examples, or the path of ``.npy``, ``.npz`` or ``.parquet`` files or of a folder of images (see
-    :func:`~retape.cluster.data.as_source`). ``memory_budget`` bounds one worker's gradient call: bytes,
-    "512MiB", or "auto" for a fair share of what this host has free, less what the run holds besides, as if all workers were
-    on it (a run that goes on from a snapshot keeps that one's while there is room). ``rate`` is a number or a function of
-    the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the run goes on bit for bit as
-    if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew where there is none, so
-    that the same call, made again after the driver was lost, completes the run. ``snapshots_at`` is another folder for the
-    snapshots, or the URL of one in an object store. ``evaluate(params, batch)`` returns means by name for ``validation``.
-    ``numbers`` are further fields of :class:`TrainConfig`. Without ``address`` (or RAY_ADDRESS) Ray is started on this
-    machine. ``on_row`` gets each metrics row, ``on_event`` sentences about the start and about faults, in this process.
-    SIGINT and SIGTERM end the run after the step in progress, with a snapshot. ``conclude`` is called with the result while
-    the folder is still held; what it returns goes into ``result.json``. ``metrics_to`` names where the metrics go besides:
-    "tensorboard" (event files in ``out``), "prometheus" (Ray's own metrics). ``used_rows(batch)`` maps
-    names of tables among the parameters to the row numbers that the batch uses: of those tables only the rows that a step
-    uses are differentiated, travel and are updated (see :mod:`retape.cluster.tables`).
+    ``loss(params, batch)`` is the mean over the batch's leading axis, in plain NumPy; ``init(seed)`` makes its parameters, a
+    pytree of float32 or float64 arrays, on every worker, and here to look at them before one is started. ``data`` is a source
+    (``__len__`` and ``batch(indices)``), a pytree of arrays, a list of examples, or the path of ``.npy``, ``.npz`` or
+    ``.parquet`` files or of a folder of images (see :func:`~retape.cluster.data.as_source`). ``memory_budget`` bounds one
+    worker's gradient call: bytes, "512MiB", or "auto" for a fair share of what this host has free, less what the run holds
+    besides, as if all workers were on it (a run that goes on from a snapshot keeps that one's while there is room). ``rate``
+    is a number or a function of the step. ``resume`` is ``True`` for the newest snapshot in ``out``, or a file or folder: the
+    run goes on bit for bit as if it had never stopped; with ``"auto"`` it does so where there is a snapshot, and starts anew
+    where there is none, so that the same call, made again after the driver was lost, completes the run. ``snapshots_at`` is
+    another folder for the snapshots, or the URL of one in an object store. ``evaluate(params, batch)`` returns means by name
+    for ``validation``. ``numbers`` are further fields of :class:`TrainConfig`. Without ``address`` (or RAY_ADDRESS) Ray is
+    started on this machine. ``on_row`` gets each metrics row, ``on_event`` sentences about the start and about faults, in
+    this process. SIGINT and SIGTERM end the run after the step in progress, with a snapshot. ``conclude`` is called with the
+    result while the folder is still held; what it returns goes into ``result.json``. ``metrics_to`` names where the metrics
+    go besides: "tensorboard" (event files in ``out``), "prometheus" (Ray's own metrics). ``used_rows(batch)`` maps names of
+    tables among the parameters to the row numbers that the batch uses: of those tables only the rows that a step uses are
+    differentiated, travel and are updated (see :mod:`retape.cluster.tables`).
 
     The parameters after a step have the same bits for any number of ``workers`` and through any faults, as long as
     ``shards``, the seed, the data and the memory settings are the same. A worker that dies, stands still or is cut off is
