@@ -67,6 +67,7 @@ wheel: .venv/.made-in ## build the wheel into dist/
 	@ls dist/*.whl
 
 clean: ## remove .venv, built files and caches (runs/ stays)
+	rm -f "$(LINK)"
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,23 +1,24 @@
 """Makes values from the texts of the command line, or the reason why a text is none."""
 
 from argparse import ArgumentTypeError
+from reprlib import repr as shown
 
 from ..checkpoint.units import parse_bytes
 
 
 def count(text: str) -> int:
     """A whole number of 1 or more."""
-    value = int(text) if text.strip().lstrip("+-").isdigit() else 0
-    if value < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    value = _integer(text)
+    if value is None or value < 1:
+        raise ArgumentTypeError(f"{shown(text)} is not a whole number of 1 or more")
     return value
 
 
 def whole(text: str) -> int:
     """A whole number of 0 or more."""
-    value = int(text) if text.strip().lstrip("+-").isdigit() else -1
-    if value < 0:
-        raise ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    value = _integer(text)
+    if value is None or value < 0:
+        raise ArgumentTypeError(f"{shown(text)} is not a whole number of 0 or more")
     return value
 
 
@@ -50,7 +51,7 @@ def microbatch(text: str) -> int | str:
 def size(text: str) -> int:
     """Bytes: a whole number, or a size such as "64MiB"."""
     try:
-        return parse_bytes(int(text) if text.isdigit() else text)
+        return parse_bytes(text, name="size")
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
 
@@ -82,6 +83,13 @@ def resolve_budget(text: str, unbudgeted_bytes: int) -> int:
             raise ValueError(f"the memory budget {text!r} is not a percentage above 0% and up to 100%")
         return int(unbudgeted_bytes * share)
     return parse_bytes(text)
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
 def _number(text: str) -> float:

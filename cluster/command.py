@@ -7,22 +7,16 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
 from ..checkpoint.errors import MemoryBudgetError
-from ..checkpoint.plan import Plan
 from ..checkpoint.units import format_bytes
 from ..runtime.trees import flatten
-from ..scheduler.planning import plan
-from .arguments import resolve_budget
-from .data import Order, take
 from .ending import RESULT_NAME, status_of
 from .errors import ConfigError, RunError
-from .folder import find_snapshot
-from .host import automatic
-from .job import SNAPSHOT_FOLDER, TrainConfig
+from .job import TrainConfig
 from .metrics import METRICS_NAME, read_rows
 from .models import Model, ModelOptions, build
 from .optimizers import DECAYS, OPTIMIZERS, Optimizer, warmup
@@ -31,8 +25,7 @@ from .pictures import draw_loss
 from .progress import ProgressLine
 from .report import REPORT_NAME, show_report, write_report
 from .run import TrainResult, train
-from .snapshot import absolute, join, settings
-from .tables import Tables
+from .step_plan import StepPlan, plan_step, snapshot_to_resume
 from .watching import show_status
 
 SAMPLE_NAME, _SAMPLE_LINES = "sample.txt", 12
@@ -41,13 +34,8 @@ FAILED, BAD_ARGUMENTS = 1, 2
 ENDINGS = {"finished": 0, "stopped early": 0, "interrupted": 130, "preempted": 143}
 
 
-@dataclass(frozen=True)
-class StepPlan:
-    """The plan of a microbatch, what a logical shard of a step needs without a budget, and the budget."""
-
-    microbatch: Plan
-    needed_bytes: int
-    budget_bytes: int
+# The fields of TrainConfig that have another name as a flag.
+_FLAGS = {"clip_norm": "clip", "deadline_seconds": "deadline", "silence_seconds": "silence", "ahead_bytes": "ahead"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,15 +76,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.show_config:
         print(settings_text(options), end="")
         return 0
+    numbers = _numbers(options)
+    config = TrainConfig(**numbers)  # before the data is read
     sizes = {name: value for name in ("layers", "width", "heads", "context") if (value := getattr(options, name)) is not None}
-    model = build(
-        options.model,
-        ModelOptions(**sizes, data=options.data, data_limit_bytes=options.data_limit),
-    )
+    model = build(options.model, ModelOptions(**sizes, data=options.data, data_limit_bytes=options.data_limit))
     print(f"{model.name}: {options.workers} workers, {options.steps} steps of {options.global_batch} examples")
     for name, fact in model.facts.items():
         print(f"{name}: {fact}")
-    step_plan = _plan_step(options, model)
+    step_plan = _plan_step(options, model, config)
     with ProgressLine(steps=options.steps, unit=model.unit, goal=model.goal[0]) as progress:
         result = train(
             loss=model.loss,
@@ -104,18 +91,9 @@ def _run(options: argparse.Namespace) -> int:
             data=model.train,
             optimizer=_optimizer(options),
             rate=warmup(DECAYS[options.decay](options.rate, options.steps - options.warmup), steps=options.warmup),
-            steps=options.steps,
-            global_batch=options.global_batch,
-            workers=options.workers,
-            threads=options.threads,
-            microbatch=options.microbatch,
             memory_budget=step_plan.budget_bytes,
-            shards=options.shards,
             spares=options.spares,
-            nonfinite=options.nonfinite,
-            loss_limit=math.inf if options.loss_limit == "none" else options.loss_limit,
-            wire=options.wire,
-            shard_optimizer=options.shard_optimizer,
+            threads=options.threads,
             out=options.out,
             resume=options.resume,
             snapshots_at=options.snapshots_at,
@@ -123,26 +101,13 @@ def _run(options: argparse.Namespace) -> int:
             evaluate=model.evaluate,
             address=options.address,
             oversubscribe=options.oversubscribe,
-            seed=options.seed,
-            clip_norm=None if options.clip == "none" else options.clip,
-            snapshot_every=options.snapshot_every,
-            validate_every=options.validate_every,
-            validate_examples=options.validate_examples,
-            check_every=options.check_every,
-            keep=options.keep,
-            best=options.best,
-            patience=options.patience,
-            min_delta=options.min_delta,
-            last_batch=options.last_batch,
-            ahead_bytes=options.ahead,
             units=model.units,
-            deadline_seconds=options.deadline,
-            silence_seconds=options.silence,
             metrics_to=[name.strip() for name in options.metrics_to.split(",")] if options.metrics_to else (),
             on_row=progress.row,
             on_event=progress.say,
             conclude=partial(_conclude, options, model, step_plan),
             used_rows=model.used_rows,
+            **numbers,
         )
     try:
         write_report(result.out)
@@ -152,55 +117,29 @@ def _run(options: argparse.Namespace) -> int:
     return ENDINGS[result.status]
 
 
-def _plan_step(options: argparse.Namespace, model: Model) -> StepPlan:
-    """Prints and returns the plan of one gradient call of a worker, a microbatch of a logical shard of the first step."""
-    config = TrainConfig(
-        steps=options.steps,
-        global_batch=options.global_batch,
-        workers=options.workers,
-        microbatch=options.microbatch,
-        shards=options.shards,
-        shard_optimizer=options.shard_optimizer,
-        ahead_bytes=options.ahead,
-    )
-    loss, params = model.loss, (whole := model.init(options.seed))
-    indices, _ = take(Order(options.seed), options.global_batch, len(model.train))
-    layout = None
-    if model.used_rows is not None:
-        tables = Tables(loss, model.used_rows, params, model.train.batch(indices[:1]), len(indices))
-        layout = tables.layout(whole)
-        loss, params = tables.loss, tables.small(params, model.train.batch(indices))
-    share = model.train.batch(indices[: config.shard_batch])
-    needed = plan(loss, params, share, memory_budget=None).unbudgeted_peak_bytes
-    if options.memory_budget == "auto":
-        folder = absolute(options.snapshots_at or join(absolute(options.out), SNAPSHOT_FOLDER))
-        resume_from, _ = find_snapshot(folder, options.resume)
-        before = None if resume_from is None else settings(resume_from).get("memory_budget")
-        optimizer = _optimizer(options)
-        budget = automatic(config, whole, optimizer, model.train, layout=layout, spares=options.spares, before=before)
-    else:
-        budget = resolve_budget(options.memory_budget, needed)
+def _numbers(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of ``TrainConfig`` that flags set, but for the memory budget, which may follow from the model's plan."""
+    names = {field.name for field in fields(TrainConfig)} - {"units", "memory_budget"}
+    numbers = {name: getattr(options, _FLAGS.get(name, name)) for name in names}
+    if numbers["loss_limit"] == "none":
+        numbers["loss_limit"] = math.inf
+    if numbers["clip_norm"] == "none":
+        numbers["clip_norm"] = None
+    return numbers
+
+
+def _plan_step(options: argparse.Namespace, model: Model, config: TrainConfig) -> StepPlan:
+    """Makes the plan of a worker's gradient call and prints it."""
+    budget = options.memory_budget
+    before = snapshot_to_resume(options.out, options.snapshots_at, options.resume) if budget == "auto" else None
+    made = plan_step(model, config, _optimizer(options), budget, spares=options.spares, snapshot_before=before)
     print(
-        f"memory budget: {format_bytes(budget)} for one worker's gradients, {budget / needed:.0%} of the "
-        f"{format_bytes(needed)} that the {config.shard_batch} examples of a shard need without one"
+        f"memory budget: {format_bytes(made.budget_bytes)} for one worker's gradients, "
+        f"{made.budget_bytes / made.needed_bytes:.0%} of the {format_bytes(made.needed_bytes)} that the {config.shard_batch} "
+        "examples of a shard need without one"
     )
-    size = config.shard_batch if config.microbatch == "auto" else int(config.microbatch)
-    sum_bytes = sum(leaf.nbytes for leaf in flatten(params)[0])
-    allowed = budget if size == config.shard_batch else max(1, budget - sum_bytes)
-    refusal: MemoryBudgetError | None = None
-    while True:
-        try:
-            chosen = plan(loss, params, model.train.batch(indices[:size]), memory_budget=allowed)
-            break
-        except MemoryBudgetError as error:
-            refusal = refusal or error
-        # Several microbatches add up into a second set of gradients, which comes out of the same budget.
-        allowed = budget - sum_bytes
-        if config.microbatch != "auto" or size == 1 or allowed <= 0:
-            raise refusal
-        size = -(-size // 2)
-    print(f"plan of one microbatch of {size}:\n{chosen}")
-    return StepPlan(chosen, needed, budget)
+    print(f"plan of one microbatch of {made.examples}:\n{made.microbatch}")
+    return made
 
 
 def _optimizer(options: argparse.Namespace) -> Optimizer:

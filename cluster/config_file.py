@@ -3,10 +3,10 @@
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from .checking import nearest
 from .errors import ConfigError
 
 
@@ -22,12 +22,13 @@ def file_arguments(path: str | Path, known: Sequence[str]) -> list[str]:
         raise ConfigError(f"the config file {path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the config file {path} is not TOML: {error}") from error
-    unknown = [key for key in values if key.replace("-", "_") not in known]
+    names = {key: key.replace("-", "_") for key in values}
+    unknown = [f"there is no setting {key!r}: {nearest(name, known)}" for key, name in names.items() if name not in known]
     if unknown:
-        raise ConfigError(f"{path}: {'; '.join(_unknown(key, known) for key in unknown)}")
+        raise ConfigError(f"{path}: {'; '.join(unknown)}")
     arguments = []
     for key, value in values.items():
-        flag = "--" + key.replace("_", "-")
+        flag = "--" + names[key].replace("_", "-")
         if isinstance(value, bool):
             arguments += [flag] if value else []  # none of these is on by itself
         elif isinstance(value, int | float | str):
@@ -54,9 +55,3 @@ def _is_set(value: Any) -> bool:
 def _value(value: Any) -> str:
     # JSON's texts, numbers and truth values are TOML's, but for one character that TOML wants escaped.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _unknown(key: str, known: Sequence[str]) -> str:
-    near = get_close_matches(key.replace("-", "_"), known, n=1)
-    cure = f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(known)}"
-    return f"there is no setting {key!r}: {cure}"

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ..scheduler.memory import keep_freed_memory
-from .errors import ClusterSizeError, RunError
+from .errors import ClusterSizeError, ConfigError, RunError
 from .scratch import scratch_folder
 
 _START_SECONDS = 120.0
+_ANSWER_SECONDS = 15.0
 _OBJECT_STORE_BYTES = 80 * 2**20
 
 
@@ -76,17 +77,32 @@ def cluster(address: str | None, *, cpus: int, payload_bytes: int, oversubscribe
             )
         else:
             with scratch_folder("code-") as place:
-                try:
-                    ray.init(address=address, runtime_env=own_code(place), **quiet)
-                except ConnectionError as error:
-                    raise RunError(
-                        f"no Ray cluster answers at {address} ({error}): start one (ray start --head, or ray up), or leave "
-                        "the address out to start Ray on this machine"
-                    ) from error
+                join(ray, address, runtime_env=own_code(place), **quiet)
         yield ray
     finally:
         ray.shutdown()
         folders.close()
+
+
+def join(ray: Any, address: str, **options: Any) -> None:
+    """Connects to the cluster at ``address``.
+
+    Raises ``RunError`` where none answers, and ``ConfigError`` for what is no address.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        if host and "/" not in host and port.isdigit():
+            _knock(host.strip("[]"), int(port))  # Ray itself would try for two minutes
+        ray.init(address=address, **options)
+    except ValueError as error:
+        raise ConfigError(
+            f"{address!r} is no address of a Ray cluster ({error}): give its head's host and port, such as 10.0.0.7:6379"
+        ) from error
+    except ConnectionError as error:
+        raise RunError(
+            f"no Ray cluster answers at {address} ({error}): start one (ray start --head, or ray up), or leave the address "
+            "out to start Ray on this machine"
+        ) from error
 
 
 def start(ray: Any, **options: Any) -> None:
@@ -196,8 +212,8 @@ def check_size(ray: Any, workers: int, threads: int) -> None:
         raise ClusterSizeError(
             f"{workers} workers of {threads} CPU each need {workers * threads} CPUs; the cluster has {len(sizes)} "
             f"node{'s' if len(sizes) != 1 else ''}, the largest with {max(sizes, default=0):g} CPUs, and room for {fitting} "
-            f"such worker{'s' if fitting != 1 else ''}: use {max(1, fitting)} or fewer, or on one machine let workers share "
-            "CPUs with oversubscribe (--oversubscribe)"
+            f"such worker{'s' if fitting != 1 else ''}: use {f'{fitting} or fewer' if fitting else 'fewer threads'}, or on "
+            "one machine let workers share CPUs with oversubscribe (--oversubscribe)"
         )
 
 
@@ -232,6 +248,14 @@ def own_code(place: Path) -> dict[str, Any]:
     package = Path(__file__).resolve().parent.parent
     shutil.copytree(package, place / "retape", ignore=others)
     return {"py_modules": [str(place / "retape")]}
+
+
+def _knock(host: str, port: int) -> None:
+    """Raises ``ConnectionError`` when nothing listens there."""
+    try:
+        socket.create_connection((host, port), timeout=_ANSWER_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _is_up() -> bool:

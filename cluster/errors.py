@@ -1,5 +1,8 @@
 """Makes the errors of a run: each says what happened, the numbers, and the nearest cure."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class RunError(RuntimeError):
     """A run could not start or go on; every error of this floor that a user can cure is one of these."""
@@ -47,3 +50,18 @@ class MessageError(RunError):
 
 class MismatchError(RunError):
     """The workers would not compute the same bits: their code, NumPy, BLAS or arithmetic differ."""
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Has what would end a worker's process, ``sys.exit()`` in a loss for example, be an error that ends the run.
+
+    A worker that is gone would be replaced, and its replacement would go the same way.
+    """
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RunError(
+            f"a function of the job raised {error!r}, which would end its worker: raise an error to end the run, "
+            "or stop its driver"
+        ) from error

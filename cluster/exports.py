@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from .checking import one_of, shown
 from .errors import ConfigError
 from .phases import phases
 
@@ -115,10 +116,13 @@ EXPORTS: dict[str, Callable[[Path, int], Export]] = {
 
 
 def check_exports(names: Sequence[str]) -> None:
-    """Raises ``ConfigError`` for a name that is not known."""
+    """Raises ``ConfigError`` for a name that is not known, or names that are no list."""
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise ConfigError(
+            f"metrics_to is {shown(names)}; it must be a list of names, the known ones are {', '.join(EXPORTS)}"
+        )
     for name in names:
-        if name not in EXPORTS:
-            raise ConfigError(f"metrics_to has {name!r}; the known ones are {', '.join(EXPORTS)}")
+        one_of("metrics_to", name, tuple(EXPORTS))
 
 
 @contextmanager

@@ -125,20 +125,22 @@ def free_bytes() -> int | None:
 
 
 def shortage(workers: Sequence[Ready], budget: int | None) -> str | None:
-    """What to tell of ``workers`` that have begun on one host, when their budgets together are more than it has free.
+    """What to tell of ``workers`` that have begun on one host when their budgets together are more than it has free.
 
     >>> from retape.cluster.processes import own_process
     >>> ready = Ready(own_process(), "node", "10.0.0.7", {}, step=0, shards=4, free_bytes=2**30)
     >>> shortage([ready, ready], 2**30)
-    '10.0.0.7 has 1.0 GiB free, and 2 workers with a memory budget of 1.0 GiB each: they may be killed for want of memory'
+    '10.0.0.7 has 1.0 GiB free, and 2 workers with a memory budget of 1.0 GiB each: they may be killed for want of memory; \
+a budget of at most 512.0 MiB fits there'
     """
     free = workers[-1].free_bytes
     if budget is None or free is None or len(workers) * budget <= free:
         return None
+    fitting = free // len(workers) // 2**20 * 2**20  # rounded down, for the text rounds
     count = f"{len(workers)} workers" if len(workers) > 1 else "a worker"
     return (
         f"{workers[-1].host} has {format_bytes(free)} free, and {count} with a memory budget of {format_bytes(budget)} each: "
-        "they may be killed for want of memory"
+        f"they may be killed for want of memory; a budget of at most {format_bytes(fitting)} fits there"
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .checking import flag, one_of, real, whole
 from .comm.net import WIRES
 from .data import Source
 from .errors import ConfigError, RunError
@@ -16,6 +17,17 @@ from .rows import Row
 from .snapshot import Best, Where
 
 _SHARDS = 4
+_COUNTS = (
+    "steps",
+    "global_batch",
+    "workers",
+    "snapshot_every",
+    "validate_every",
+    "validate_examples",
+    "check_every",
+    "keep",
+    "units",
+)
 SNAPSHOT_FOLDER = "snapshots"
 
 
@@ -70,21 +82,31 @@ class TrainConfig:
     ahead_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        """Checks the numbers."""
-        for name in (
-            "steps",
-            "global_batch",
-            "workers",
-            "snapshot_every",
-            "validate_every",
-            "check_every",
-            "keep",
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} is {value!r}; it must be a whole number, 1 or more")
-        if self.shards is not None and (not isinstance(self.shards, int) or self.shards < 1):
-            raise ConfigError(f"shards is {self.shards!r}; it must be a whole number, 1 or more")
+        """Checks the numbers, and makes NumPy's plain."""
+        checked: dict[str, Any] = {name: whole(name, getattr(self, name)) for name in _COUNTS}
+        for name, least in (("shards", 1), ("patience", 1), ("memory_budget", 1), ("ahead_bytes", 0)):
+            if getattr(self, name) is not None:
+                checked[name] = whole(name, getattr(self, name), least=least, otherwise="None")
+        checked["seed"] = whole("seed", self.seed, least=0, most=2**64 - 1)
+        if self.microbatch != "auto":
+            checked["microbatch"] = whole("microbatch", self.microbatch, otherwise="'auto'")
+        if self.clip_norm is not None:
+            checked["clip_norm"] = real("clip_norm", self.clip_norm, "above 0, or None", lambda bound: bound > 0)
+        checked["loss_limit"] = real(
+            "loss_limit", self.loss_limit, "a number, inf for no limit", lambda limit: limit == limit
+        )
+        checked["min_delta"] = real("min_delta", self.min_delta, "finite, 0 or more", lambda delta: 0 <= delta < math.inf)
+        for name in ("deadline_seconds", "silence_seconds"):
+            checked[name] = real(name, getattr(self, name), "finite and above 0", lambda seconds: 0 < seconds < math.inf)
+        for name, known in (("nonfinite", ("stop", "skip")), ("wire", tuple(WIRES)), ("last_batch", ("drop", "keep"))):
+            one_of(name, getattr(self, name), known)
+        flag("shard_optimizer", self.shard_optimizer)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Raises ``ConfigError`` for numbers that contradict each other."""
         if self.shard_count > self.global_batch:
             raise ConfigError(
                 f"a global batch of {self.global_batch} cannot be cut into {self.shard_count} shards of at least one "
@@ -95,36 +117,17 @@ class TrainConfig:
                 f"{self.workers} workers have only {self.shard_count} logical shards to share: use "
                 f"{self.shard_count} workers or fewer, or shards={self.workers}"
             )
-        if self.best is not None:
-            Best.of(self.best)
-        if self.patience is not None:
-            if not isinstance(self.patience, int) or self.patience < 1:
-                raise ConfigError(
-                    f"patience is {self.patience!r}; it must be a whole number of validations, 1 or more, or None"
-                )
-            if self.best is None:
-                raise ConfigError(
-                    'patience says how long the best figure may stay the best: say which with best, such as "lowest val_loss"'
-                )
-        if not (self.min_delta >= 0 and math.isfinite(self.min_delta)):
-            raise ConfigError(f"min_delta is {self.min_delta}; it must be finite, 0 or more")
-        for name, known in (("nonfinite", ("stop", "skip")), ("wire", WIRES), ("last_batch", ("drop", "keep"))):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; the known ones are {', '.join(known)}")
-        if self.microbatch != "auto" and not (isinstance(self.microbatch, int) and self.microbatch >= 1):
-            raise ConfigError(f"microbatch is {self.microbatch!r}; it must be 'auto' or a whole number, 1 or more")
         if isinstance(self.microbatch, int) and self.microbatch > self.shard_batch:
             raise ConfigError(
                 f"a microbatch of {self.microbatch} is more than the {self.shard_batch} examples of a logical shard "
                 f"({self.global_batch} in {self.shard_count} shards)"
             )
-        if self.ahead_bytes is not None and not (isinstance(self.ahead_bytes, int) and self.ahead_bytes >= 0):
-            raise ConfigError(f"ahead_bytes is {self.ahead_bytes!r}; it must be a number of bytes, 0 for none, or None")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ConfigError(f"clip_norm is {self.clip_norm}; it must be above 0, or None")
-        for name in ("deadline_seconds", "silence_seconds"):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be finite and above 0")
+        if self.best is not None:
+            Best.of(self.best)
+        elif self.patience is not None:
+            raise ConfigError(
+                'patience says how long the best figure may stay the best: say which with best, such as "lowest val_loss"'
+            )
 
     @property
     def shard_count(self) -> int:

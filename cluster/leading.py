@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from . import snapshot as snapshots
-from .comm.shm import remove_arenas
+from .checking import flag, shown, whole
+from .comm.arena_files import remove_arenas
 from .crew import Crew
-from .engine import cluster, payload_size, placement, room
+from .engine import cluster, placement, room
+from .errors import ConfigError
 from .exports import exported
 from .fingerprint import source_digest
 from .instructions import Resize
@@ -24,13 +26,25 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Staff:
-    """Whom a run wants: workers and spares of so many threads, on the cluster at an address or (``None``) on this machine."""
+    """Whom a run wants: workers and spares of so many threads, on the cluster at an address or (``None``) on this machine.
+
+    Raises ``ConfigError`` for what cannot be wanted.
+    """
 
     workers: int
     spares: int
     threads: int
     address: str | None
     oversubscribe: bool
+
+    def __post_init__(self) -> None:
+        """Checks it."""
+        whole("workers", self.workers)
+        whole("spares", self.spares, least=0)
+        whole("threads", self.threads)
+        flag("oversubscribe", self.oversubscribe)
+        if self.address is not None and not isinstance(self.address, str):
+            raise ConfigError(f'address is {shown(self.address)}; it must be a cluster\'s, such as "10.0.0.7:6379", or None')
 
 
 class SeenRows:
@@ -64,6 +78,7 @@ def lead(
     *,
     stop: Stop,
     resize: Callable[[int], int] | None,
+    payload_bytes: int,
     seen: SeenRows,
     status: StatusFile,
     metrics_to: Sequence[str],
@@ -71,13 +86,14 @@ def lead(
 ) -> State:
     """Connects to Ray or starts it, has the workers run the job, and ends them; returns the supervisor's last state.
 
-    ``stop`` ends the run after a step, ``resize(step)`` tells how many workers are wanted; rows go to ``seen``, the state of
-    things to ``status``, sentences to ``say``, and metrics to those named in ``metrics_to``. Raises ``ClusterSizeError``.
+    ``stop`` ends the run after a step, ``resize(step)`` tells how many workers are wanted, ``payload_bytes`` is what travels
+    to each. Rows go to ``seen``, the state of things to ``status``, sentences to ``say``, and metrics to those named in
+    ``metrics_to``. Raises ``ClusterSizeError``.
     """
     started = time.perf_counter()
     cpus = (staff.workers + staff.spares) * staff.threads
     token, source = secrets.token_hex(32), source_digest()
-    with cluster(staff.address, cpus=cpus, payload_bytes=payload_size(job), oversubscribe=staff.oversubscribe) as ray:
+    with cluster(staff.address, cpus=cpus, payload_bytes=payload_bytes, oversubscribe=staff.oversubscribe) as ray:
         stop.interrupt_at_once()  # again, for Ray has set a handler of its own
         say(f"Ray is up after {time.perf_counter() - started:.1f} s; starting {staff.workers} workers")
         with (
@@ -124,7 +140,7 @@ def _supervise(
         if stop.requested and not told:
             events.append(EndRun())
             told = True
-        wanted = staff.workers if resize is None else resize(seen.step)
+        wanted = wanted_workers(staff, resize, seen.step, state)
         if wanted != state.wanted:
             events.append(Resize(wanted))
         instructions = []
@@ -134,6 +150,16 @@ def _supervise(
         status.show(state, crew.pulses())
     crew.last_rows()
     return state
+
+
+def wanted_workers(staff: Staff, resize: Callable[[int], int] | None, step: int, state: State) -> int:
+    """How many workers are wanted after ``step``: those that were asked for until they have begun, whom there is room for;
+    then what ``resize`` says, but no more than there are logical shards. Raises ``ConfigError`` for what is no such number.
+    """
+    if resize is None or not state.generation:
+        return staff.workers
+    shards = [member.ready.shards for member in state.workers.values() if member.ready is not None]
+    return min([whole("resize(step)", resize(step)), *shards])
 
 
 def _step_of(snapshot: snapshots.Where | None) -> int:

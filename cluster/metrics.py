@@ -16,7 +16,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """The rows of a metrics file; a last line that was cut short by a killed process is left out."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return _parsed(text)
 

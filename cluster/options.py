@@ -2,11 +2,12 @@
 
 import argparse
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .arguments import bound, budget, count, microbatch, not_negative, positive, size, size_or_none, whole
+from .checking import nearest
 from .comm.net import WIRES
 from .config_file import as_toml, file_arguments
 from .errors import ConfigError
@@ -39,7 +40,9 @@ def parse_options(argv: Sequence[str] | None = None) -> Namespace:
     file.
     """
     parser = _parser()
-    given = parser.parse_args(argv)
+    given, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.error(_unknown(unknown[0], vars(given)))
     if given.config is not None:
         for name, value in vars(_from_file(given.config)).items():
             if getattr(given, name) is None:
@@ -64,6 +67,13 @@ def parse_options(argv: Sequence[str] | None = None) -> Namespace:
 def settings_text(options: Namespace) -> str:
     """The settings as the text of a TOML file that ``--config`` takes; those that are not set are left out."""
     return as_toml({name: value for name, value in vars(options).items() if name not in _ACTIONS})
+
+
+def _unknown(word: str, settings: Iterable[str]) -> str:
+    name = word.partition("=")[0]
+    if not name.startswith("--"):
+        return f"{word!r} is no flag: see --help"
+    return f"there is no flag {name}: {nearest(name, ['--' + each.replace('_', '-') for each in settings])}"
 
 
 def _from_file(path: str) -> Namespace:
@@ -172,7 +182,7 @@ def _parser(*, exit_on_error: bool = True) -> argparse.ArgumentParser:
     )
     add(group, "--weight-decay", "decoupled weight decay", type=not_negative, metavar="X")
     add(group, "--clip", 'bound on the gradient\'s global norm, or "none"', type=bound, metavar="X")
-    add(group, "--seed", "seed of the parameters and the data order", type=int, metavar="N")
+    add(group, "--seed", "seed of the parameters and the data order", type=whole, metavar="N")
     add(group, "--validate-every", "steps between validations", type=count, metavar="N")
     add(group, "--validate-examples", "examples of a validation before the last, which takes all", type=count, metavar="N")
 

@@ -15,17 +15,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint.units import parse_bytes
+from .asked import asked_job, check_names, sent_bytes
 from .comm.formation import Formation
 from .comm.mesh import Address
-from .data import as_source
-from .errors import RunError
+from .errors import ConfigError, RunError
 from .fingerprint import check_same, check_same_parameters
 from .folder import find_snapshot, held, newest_good, set_aside, set_aside_newer
-from .job import SNAPSHOT_FOLDER, Job, Outcome, Ready, TrainConfig
-from .optimizers import Optimizer, constant
+from .job import SNAPSHOT_FOLDER, Job, Outcome, Ready
+from .optimizers import Optimizer
 from .scratch import scratch_folder
-from .tables import UsedRows, check_by_rows
+from .tables import UsedRows
 from .worker import Worker
 
 _POLL_SECONDS = 0.05
@@ -71,28 +70,32 @@ def train_loop(
         checkpoint = trainer.fit().checkpoint
     """
     _ray_train()
-    budget = parse_bytes(memory_budget) if memory_budget is not None else None
-    config = TrainConfig(steps=steps, global_batch=global_batch, workers=1, memory_budget=budget, **numbers)
-    if used_rows is not None:
-        check_by_rows(optimizer, config)
-    template = Job(
+    check_names(train_loop, numbers)
+    if "workers" in numbers:
+        raise ConfigError("Ray Train says how many workers there are: ScalingConfig(num_workers=...)")
+    template = asked_job(
         loss=loss,
         init=init,
-        data=as_source(data),
+        data=data,
         optimizer=optimizer,
-        rate=rate if callable(rate) else constant(rate),
-        config=config,
-        out=Path(out).absolute(),
-        validation=as_source(validation) if validation is not None else None,
+        rate=rate,
+        out=out,
+        memory_budget=memory_budget,
+        validation=validation,
         evaluate=evaluate,
         used_rows=used_rows,
+        steps=steps,
+        global_batch=global_batch,
+        workers=1,
+        **numbers,
     )
+    sent_bytes(template)
 
     def loop(_: Any = None) -> None:
         context = _ray_train().get_context()
         rank, world = context.get_world_rank(), context.get_world_size()
         with _opened(template.out, rank) as (token, resume, meeting):
-            job = replace(template, config=replace(config, workers=world), resume=resume)
+            job = replace(template, config=replace(template.config, workers=world), resume=resume)
             worker = Worker(job)
             ready = worker.prepare()
             formation = _meet(meeting, worker, ready, rank, world, token, job)

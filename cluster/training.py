@@ -14,7 +14,7 @@ from .data import Feed, check_length, take
 from .errors import NonFiniteLossError
 from .gradients import Gradients
 from .job import Job, TrainConfig
-from .optimizers import clipped, global_norm
+from .optimizers import clipped, global_norm, rate_at
 from .replica import Replica
 from .rows import Row, Rows
 from .saving import Saver
@@ -169,7 +169,7 @@ class Training:
         check_used_rows(told.rows_checksum)
         by_shards = by_shard(group.formation.runs, table[:, COLUMNS:], 1)
         loss = sum(float(each[0]) * len(piece) for each, piece in zip(by_shards, pieces, strict=True)) / len(indices)
-        rate = job.rate(replica.step)
+        rate = rate_at(job.rate, replica.step)
         norm, problem = self._update(loss, rate)
         if problem is not None and config.nonfinite == "stop":
             raise problem

@@ -1,5 +1,8 @@
 """Makes the means of a user's figures over validation data, from what each rank finds on its shards of it."""
 
+from reprlib import repr as shown
+from typing import Any
+
 import numpy as np
 
 from .comm.group import Group
@@ -34,8 +37,8 @@ def validated(job: Job, replica: Replica, group: Group, *, is_whole: bool) -> tu
         sums: dict[str, float] = {}
         for start in range(0, len(piece), size):
             indices = piece[start : start + size]
-            for name, mean in job.evaluate(replica.params, fetch(job.validation, indices)).items():
-                sums[name] = sums.get(name, 0.0) + float(mean) * len(indices) * weight
+            for name, mean in _means(job.evaluate(replica.params, fetch(job.validation, indices))).items():
+                sums[name] = sums.get(name, 0.0) + mean * len(indices) * weight
             group.beat()
         names = sorted(sums)
         if len(names) > MOST_NAMES:
@@ -46,3 +49,13 @@ def validated(job: Job, replica: Replica, group: Group, *, is_whole: bool) -> tu
     check_best(config.best, names)
     means = np.sum(by_shard(group.formation.runs, table[:, 1:], MOST_NAMES), axis=0) / count
     return {name: float(mean) for name, mean in zip(names, means[: len(names)], strict=True)}, count
+
+
+def _means(returned: Any) -> dict[str, float]:
+    """What ``evaluate`` returned, as plain numbers by name."""
+    try:
+        if all(isinstance(name, str) for name in returned):
+            return {name: float(mean) for name, mean in returned.items()}
+    except (AttributeError, TypeError, ValueError):
+        pass
+    raise RunError(f"evaluate returned {shown(returned)}; it must be a dict of numbers by name")

@@ -16,7 +16,7 @@ from .comm.formation import Formation
 from .comm.group import Group
 from .comm.mesh import Address, listen
 from .engine import make_own, whereabouts
-from .errors import AbortedError, DeadlineError, MessageError
+from .errors import AbortedError, DeadlineError, MessageError, no_exit
 from .fingerprint import fingerprint
 from .gradients import Gradients
 from .host import free_bytes
@@ -58,7 +58,8 @@ class Worker:
 
         Raises ``SnapshotError`` for a bad snapshot and ``RunError`` for parameters that cannot be trained.
         """
-        replica = self._replica = Replica.of(self.job, resume or self.job.resume)
+        with no_exit():
+            replica = self._replica = Replica.of(self.job, resume or self.job.resume)
         self._rows.keep_until(replica.step)
         shards = replica.config.shard_count
         place = self._process, self._node, self._host
@@ -103,7 +104,8 @@ class Worker:
             gradients = Gradients(step, group, seed=config.seed)
             means = {"rows": self._rows, "saver": self._saver, "stop": lambda: self._stop}
             self._training = training = Training(self.job, replica, group, gradients, **means)
-            status = training.run()
+            with no_exit():
+                status = training.run()
             return Outcome(rank, status, replica.step)
         except Exception as error:
             if group is not None:

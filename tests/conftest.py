@@ -8,6 +8,7 @@ import pytest
 
 # What starts processes, shared memory and ports of the machine, and looks whether all are gone.
 ONE_AFTER_ANOTHER = {
+    "test_bad_settings",
     "test_cluster_data",
     "test_cluster_docs",
     "test_cluster_models",
@@ -18,6 +19,7 @@ ONE_AFTER_ANOTHER = {
     "test_early_stopping",
     "test_ending",
     "test_faults",
+    "test_feed",
     "test_host",
     "test_jobs",
     "test_nodes",

@@ -4,7 +4,10 @@ import gc
 import os
 import secrets
 import socket
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from functools import reduce
 from pathlib import Path
@@ -15,12 +18,13 @@ import pytest
 
 from retape.cluster.comm import frames, mesh, shm
 from retape.cluster.comm.adding import BLOCK_BYTES, add_up
+from retape.cluster.comm.arena_files import arena_path, remove_abandoned, remove_arenas
 from retape.cluster.comm.bfloat16 import rounded, widened
 from retape.cluster.comm.formation import Formation
 from retape.cluster.comm.group import Group
 from retape.cluster.comm.layout import Layout
 from retape.cluster.comm.mesh import listen
-from retape.cluster.comm.shm import Arena, arena_path, remove_arenas
+from retape.cluster.comm.shm import Arena
 from retape.cluster.comm.sums import balanced, even_runs, expression, in_turn, puts, slot_count, subtrees
 from retape.cluster.errors import AbortedError, DeadlineError, MessageError, RunError
 
@@ -364,6 +368,36 @@ def test_a_formation_removes_the_memory_that_older_ones_have_left():
     found = left.exists(), later.exists()
     remove_arenas(formation.token)
     assert found == (False, True) and not later.exists()
+
+
+OWNER = """
+import sys
+import numpy as np
+from retape.cluster.comm.arena_files import arena_path
+from retape.cluster.comm.layout import Layout
+from retape.cluster.comm.shm import Arena
+Arena(arena_path(sys.argv[1]), 0, 2, Layout.of([np.zeros(9)]), deadline_seconds=60)
+"""
+
+
+def test_the_memory_of_a_job_that_was_killed_while_its_workers_met_is_removed_by_the_next_formation():
+    token = secrets.token_hex(16)
+    path, begun = arena_path(token), arena_path(secrets.token_hex(16))
+    begun.touch()  # one that is being made
+    try:
+        with subprocess.Popen([sys.executable, "-P", "-c", OWNER, token]) as owner:
+            until = time.monotonic() + 30
+            while not (path.exists() and path.stat().st_size) and time.monotonic() < until:
+                time.sleep(0.01)
+            remove_abandoned()
+            kept = path.exists()
+            owner.kill()
+        assert kept
+        Group(formed(1, (1,)), 0, Layout.of([np.zeros(3)])).close()
+        assert not path.exists() and begun.exists()
+    finally:
+        for left in (path, begun):
+            left.unlink(missing_ok=True)
 
 
 def test_strangers_on_the_port_are_refused_and_do_not_disturb_the_run(monkeypatch):

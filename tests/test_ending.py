@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import signal
 
 import numpy as np
 import pytest
 
-from retape.cluster import NonFiniteLossError, sgd, train
+from retape.cluster import NonFiniteLossError, RunError, sgd, train
 from retape.cluster.ending import ending, status_of, write_json
 from retape.cluster.job import TrainConfig
 from retape.cluster.stopping import Preempted, stop_signals
@@ -58,6 +59,21 @@ def test_a_failed_runs_result_names_the_error_and_the_last_good_snapshot(ray, tm
     assert (found["status"], found["error"]["class"]) == ("failed", "NonFiniteLossError")
     assert "the loss is inf" in found["error"]["message"]
     assert found["snapshot"].endswith("step-000000000.snapshot")
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+def test_a_loss_that_would_end_its_worker_ends_the_run_instead(ray, tmp_path, end):
+    calls = tmp_path / "calls"
+
+    def ending_loss(params, batch):
+        with calls.open("a") as file:
+            file.write("x")
+        raise end
+
+    with pytest.raises(RunError, match=re.escape(f"a function of the job raised {end!r}")) as caught:
+        train(**{**PROBLEM, "loss": ending_loss}, steps=4, workers=1, out=tmp_path / "out")
+    assert calls.read_text() == "x" and "in ending_loss" in "".join(caught.value.__notes__)
+    assert result_of(tmp_path / "out")["status"] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Batches that are made in the background: the same ones in the same order, no more bytes than allowed, errors in turn."""
 
+import sys
 import threading
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from test_worker import bits, crew, facts, job, together
 
-from retape.cluster import Arrays, DataError
+from retape.cluster import Arrays, DataError, RunError
 from retape.cluster.data import Feed, Order, take
 from retape.cluster.data.feed import pays
 
@@ -77,6 +78,39 @@ def test_what_goes_wrong_with_an_example_is_raised_in_its_turn_with_its_index(ah
         for _ in range(4):
             feed.next()
         with pytest.raises(DataError, match="example 18 .*OSError: a bad sector"):
+            feed.next()
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (lambda indices: {"x": indices, "y": indices[1:]}, r"batch\['y'\] of shape \(5,\)"),
+        (lambda indices: np.repeat(indices, 2), r"batch of shape \(12,\)"),
+        (lambda indices: indices[:, None].T, r"batch of shape \(1, 6\)"),
+        (lambda indices: (indices, 0.5), r"batch\[1\] of shape \(\)"),
+        (lambda indices: {}, "no arrays"),
+    ],
+)
+@pytest.mark.parametrize("ahead_bytes", [0, 10**9])
+def test_a_batch_of_other_rows_than_were_asked_for_is_refused_with_its_source_and_both_numbers(batch, said, ahead_bytes):
+    source = Source()
+    source.batch = batch
+    with (
+        Feed(source, iter([np.arange(9, 3, -1)]), ahead_bytes=ahead_bytes) as feed,
+        pytest.raises(DataError, match=rf"Source.batch was asked for 6 examples \(9, 8, 7, 6, 5, ...\) and returned {said}"),
+    ):
+        feed.next()
+
+
+@pytest.mark.parametrize("ahead_bytes", [0, 10**9])
+def test_data_that_would_end_the_process_is_an_error_in_its_turn(ahead_bytes):
+    source = Source()
+    ready = source.batch
+    source.batch = lambda indices: sys.exit("no more") if indices[0] >= 8 else ready(indices)
+    with Feed(source, wanted(), ahead_bytes=ahead_bytes, deadline_seconds=20) as feed:
+        feed.next()
+        feed.next()
+        with pytest.raises(RunError, match=r"raised SystemExit\('no more'\)"):
             feed.next()
 
 

@@ -9,7 +9,9 @@ from retape.cluster import host as hosts
 from retape.cluster import snapshot as snapshots
 from retape.cluster.data import as_source
 from retape.cluster.errors import ConfigError
-from retape.cluster.host import automatic, fair_budget, held
+from retape.cluster.host import automatic, fair_budget, held, shortage
+from retape.cluster.job import Ready
+from retape.cluster.processes import own_process
 from retape.cluster.tables import Tables
 from retape.cluster.training import Training
 
@@ -93,3 +95,10 @@ def test_a_snapshot_tells_the_budget_it_was_made_with(tmp_path):
     assert together(crew(1, made))[0].status == "finished"
     file, _ = snapshots.latest(made.snapshot_folder)
     assert snapshots.settings(file)["memory_budget"] == 2**22
+
+
+@pytest.mark.parametrize(("free_bytes", "fits"), [(3 * 2**30 - 1, "1023.0 MiB"), (2**30, "341.0 MiB"), (3 * 2**30, None)])
+def test_a_host_that_is_short_of_memory_is_named_with_the_budget_that_would_fit_it(free_bytes, fits):
+    ready = Ready(own_process(), "node", "10.0.0.7", {}, step=0, shards=4, free_bytes=free_bytes)
+    said = shortage([ready] * 3, 2**30)
+    assert said is None if fits is None else f"a budget of at most {fits} fits there" in said and "10.0.0.7" in said

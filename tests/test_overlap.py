@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from test_worker import SHARDS, bits, crew, facts, job, together
 
+from retape.cluster.comm.arena_files import remove_arenas
 from retape.cluster.comm.buckets import buckets
 from retape.cluster.comm.formation import Formation
 from retape.cluster.comm.group import Group
 from retape.cluster.comm.layout import Layout
 from retape.cluster.comm.mesh import listen
 from retape.cluster.comm.overlap import Overlap
-from retape.cluster.comm.shm import remove_arenas
 from retape.cluster.comm.sums import balanced
 from retape.cluster.errors import AbortedError, DeadlineError
 

@@ -12,12 +12,13 @@ import numpy as np
 
 from ...runtime.landing import Landing
 from .adding import add_scaled, add_up
+from .arena_files import arena_path, remove_abandoned, remove_arenas
 from .feed import Feed
 from .formation import Formation
 from .layout import Layout, Span
 from .mesh import Waiting
 from .net import Net
-from .shm import Arena, arena_path, remove_arenas
+from .shm import Arena
 from .slots import Slots
 from .sums import puts
 
@@ -53,6 +54,7 @@ class Group:
         if self.local == 0:
             # A formation whose first rank died before all had met has left its memory to the next one.
             remove_arenas(formation.token, before=formation.generation)
+            remove_abandoned()
         self.arena = Arena(
             arena_path(formation.token, self.node, formation.generation),
             self.local,

@@ -17,7 +17,6 @@ import mmap
 import os
 import platform
 import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import AbortedError, DeadlineError, RunError
+from .arena_files import create
 from .layout import PAGE, Layout, Span
 
 _MAGIC = 0x5245544150450002  # "RETAPE", layout 2
@@ -35,8 +35,6 @@ _WORD_MAGIC, _WORD_GENERATION, _WORD_WORLD, _WORD_BYTES, _WORD_ABORT = range(5)
 _SHARED_WORDS = 64
 _WORD_ARRIVED, _WORD_BEAT = 0, 8
 _RANK_WORDS = 16
-# How much of a job's token a file's name shows.
-_SHOWN = 12
 _KEEPS_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 # A rank that waits yields the processor this often before it begins to sleep.
 _YIELDS = 50
@@ -45,7 +43,7 @@ _YIELDS = 50
 class Arena:
     """One rank's view of the shared memory of a node.
 
-    ``path`` is a file that rank 0 creates and the others open, in ``/dev/shm`` where there is one (see :func:`arena_path`);
+    ``path`` is a file that rank 0 creates and the others open, in ``/dev/shm`` where there is one (see ``arena_path``);
     ``generation`` tells one formation of workers from the next, so that a rank of an older one is refused. There are
     ``slots`` for each rank, ``extra`` ones behind them, and a table of ``figures`` (rows, columns). Methods that wait raise
     ``DeadlineError`` after ``deadline_seconds`` and ``AbortedError`` once any rank has called :meth:`abort`, or when
@@ -206,7 +204,7 @@ class Arena:
                 f"({(self.total_bytes - self._control_bytes) // self.layout.slot_bytes} slots of {self.layout.slot_bytes}), "
                 f"and {self.path.parent} has {free} free; free some, or use fewer workers"
             )
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = create(self.path)
         try:
             # A sparse file would kill the process (SIGBUS) at the first write that finds the memory gone.
             os.posix_fallocate(descriptor, 0, self.total_bytes)
@@ -267,26 +265,3 @@ class Arena:
             f"rank {self.rank} waited {self.deadline_seconds:g} s for {', '.join(missing)} to {errand}; if a step may "
             "take that long, raise deadline_seconds"
         )
-
-
-def arena_path(token: str, node: int = 0, generation: int = 0) -> Path:
-    """The file name for a formation's arena on a node: in ``/dev/shm`` where there is one, else in the temporary folder.
-
-    Only the beginning of the job's secret token is in it.
-    """
-    return _folder() / f"retape-{token[:_SHOWN]}-{node}-{generation}"
-
-
-def remove_arenas(token: str, before: int | None = None) -> None:
-    """Removes the files of a job's arenas from this machine: those of formations whose first rank died before all had met.
-
-    With ``before``, only those of generations before that.
-    """
-    for path in _folder().glob(f"retape-{token[:_SHOWN]}-*"):
-        if before is None or int(path.name.rpartition("-")[2]) < before:
-            path.unlink(missing_ok=True)
-
-
-def _folder() -> Path:
-    shared_memory = Path("/dev/shm")
-    return shared_memory if os.access(shared_memory, os.W_OK) else Path(tempfile.gettempdir())

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.trees import flatten
-from ..errors import DataError, RunError
+from ...runtime.trees import flatten, flatten_with_paths
+from ..errors import DataError, RunError, no_exit
 from .files import ArrayFiles
 from .images import ImageFolder
 from .parquet import ParquetFiles
@@ -28,9 +28,12 @@ _NAMED_EXAMPLES = 5
 
 
 def fetch(source: Source, indices: np.ndarray) -> Any:
-    """The examples at ``indices``, or a ``DataError`` that names the example which could not be made."""
+    """The examples at ``indices``.
+
+    Raises ``DataError`` that names the example which could not be made, or the array that has other rows than were asked for.
+    """
     try:
-        return source.batch(indices)
+        batch = source.batch(indices)
     except RunError:
         raise
     except Exception as error:
@@ -41,8 +44,11 @@ def fetch(source: Source, indices: np.ndarray) -> Any:
                 raise DataError(f"example {index} of the data could not be read: {_text(cause)}") from cause
         if len(indices) == 1:
             raise DataError(f"example {indices[0]} of the data could not be read: {_text(error)}") from error
-        some = ", ".join(map(str, indices[:_NAMED_EXAMPLES])) + (", ..." if len(indices) > _NAMED_EXAMPLES else "")
-        raise DataError(f"the examples {some} of the data make no batch: {_text(error)}") from error
+        raise DataError(f"the examples {_some(indices)} of the data make no batch: {_text(error)}") from error
+    leaves = flatten(batch)[0]
+    if not leaves or any(np.shape(leaf)[:1] != (len(indices),) for leaf in leaves):
+        raise _other_rows(source, indices, batch)
+    return batch
 
 
 def pays(source: Source, batches: int, data_seconds: float, all_seconds: float) -> bool:
@@ -131,7 +137,8 @@ class Feed:
 
     def _make(self, indices: np.ndarray) -> "_Made":
         try:
-            batch = fetch(self._source, indices)
+            with no_exit():
+                batch = fetch(self._source, indices)
         except Exception as error:
             return _Made(None, 0, error)
         size = sum(np.asarray(leaf).nbytes for leaf in flatten(batch)[0])
@@ -164,6 +171,23 @@ class _Made:
     batch: Any
     size_bytes: int
     error: Exception | None
+
+
+def _other_rows(source: Source, indices: np.ndarray, batch: Any) -> DataError:
+    """The error for a batch of other rows than were asked for: the mean over it would be one over other examples."""
+    paths, leaves, _ = flatten_with_paths(batch)
+    wrong = next(
+        ((path, leaf) for path, leaf in zip(paths, leaves, strict=True) if len(indices) not in np.shape(leaf)[:1]), None
+    )
+    got = "no arrays" if wrong is None else f"batch{wrong[0]} of shape {np.shape(wrong[1])}"
+    return DataError(
+        f"{type(source).__name__}.batch was asked for {len(indices)} examples ({_some(indices)}) and returned {got}: every "
+        f"array of the batch must have {len(indices)} rows, one for each example, in the order that was asked for"
+    )
+
+
+def _some(indices: np.ndarray) -> str:
+    return ", ".join(map(str, indices[:_NAMED_EXAMPLES])) + (", ..." if len(indices) > _NAMED_EXAMPLES else "")
 
 
 def _text(error: Exception) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 from ...runtime.trees import flatten, flatten_with_paths, map_leaves, unflatten
 from ..errors import DataError
 
+_NAMED = 5
+
 
 @runtime_checkable
 class Source(Protocol):
@@ -35,7 +37,12 @@ class Arrays:
         paths, leaves, _ = flatten_with_paths(self.tree)
         lengths = {path: (len(leaf) if np.ndim(leaf) else None) for path, leaf in zip(paths, leaves, strict=True)}
         if len(set(lengths.values())) != 1 or None in lengths.values():
-            raise DataError(f"the arrays of a data set must share their leading axis; here they have {lengths}")
+            some = ", ".join(f"data{path}: {length}" for path, length in [*lengths.items()][:_NAMED])
+            more = f" and {len(lengths) - _NAMED} more" if len(lengths) > _NAMED else ""
+            cure = " (a list counts as many numbers: np.asarray makes it one array)" if None in lengths.values() else ""
+            raise DataError(
+                f"the arrays of a data set must share their leading axis; here they have {some or 'no arrays'}{more}{cure}"
+            )
 
     def __len__(self) -> int:
         """The number of examples."""

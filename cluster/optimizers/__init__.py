@@ -9,7 +9,7 @@ from .lars import lars
 from .momentum import momentum
 from .norms import block_sums, global_norm, root
 from .protocol import Optimizer
-from .rates import Rate, constant, cosine, linear_scaling, square_root_scaling, staircase, warmup, warmup_cosine
+from .rates import Rate, constant, cosine, linear_scaling, rate_at, square_root_scaling, staircase, warmup, warmup_cosine
 from .sgd import sgd
 
 # What the command line can choose from to follow the warm-up, from the peak rate and the steps that are left.
@@ -25,6 +25,7 @@ __all__ = [
     "DECAYS",
     "OPTIMIZERS",
     "Optimizer",
+    "Rate",
     "adamw",
     "block_sums",
     "clip_by_global_norm",
@@ -36,6 +37,7 @@ __all__ = [
     "lars",
     "linear_scaling",
     "momentum",
+    "rate_at",
     "root",
     "sgd",
     "square_root_scaling",

@@ -3,8 +3,24 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from numbers import Real
 
 Rate = Callable[[int], float]
+
+
+def rate_at(rate: Rate, step: int) -> float:
+    """The rate of a step. Raises ``ValueError`` unless that is a finite number, 0 or more.
+
+    >>> rate_at(constant(0.1), 7)
+    0.1
+    """
+    try:
+        value = rate(step)
+    except Exception as error:
+        raise ValueError(f"the learning rate of step {step} cannot be told: {type(error).__name__}: {error}") from error
+    if not isinstance(value, Real) or not 0.0 <= value < math.inf:
+        raise ValueError(f"the learning rate of step {step} is {value!r}; it must be finite, 0 or more")
+    return float(value)
 
 
 def constant(rate: float) -> Rate:

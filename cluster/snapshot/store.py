@@ -29,7 +29,7 @@ class Best:
     @staticmethod
     def of(text: str) -> "Best":
         """What "lowest val_loss" or "highest val_accuracy" says. Raises ``ConfigError`` for anything else."""
-        words = text.split()
+        words = text.split() if isinstance(text, str) else ()
         if len(words) != 2 or words[0] not in ("lowest", "highest"):
             raise ConfigError(
                 f"the best snapshot is {text!r}; write lowest or highest and the name of a validation figure, for example "
