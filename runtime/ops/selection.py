@@ -25,7 +25,7 @@ def _promoted(*operands: Any) -> np.dtype:
     return np.result_type(*[o.dtype if isinstance(o, np.ndarray) and o.ndim == 0 else o for o in operands])
 
 
-def _by_bits(condition: Any, a: Any, b: Any) -> list | None:
+def _by_bits(condition: Any, a: Any, b: Any) -> list[Any] | None:
     """Return the bits of `a` and `b`, None for zero bits, where choosing by bits pays and is possible; None where not."""
     arrays = [x for x in (a, b) if isinstance(x, np.ndarray) and x.ndim]
     if not arrays or type(condition) is not np.ndarray or condition.size < _LEAST_BY_BITS or condition.dtype != bool:
@@ -34,7 +34,7 @@ def _by_bits(condition: Any, a: Any, b: Any) -> list | None:
     if not condition.flags.c_contiguous or dtype.kind not in "fiu" or dtype.itemsize == 1 or _promoted(a, b) != dtype:
         return None
     bits = np.dtype(f"u{dtype.itemsize}")
-    made = []
+    made: list[Any] = []
     for x in (a, b):
         if not isinstance(x, np.ndarray) or x.ndim == 0:
             x = np.asarray(x, dtype)
@@ -54,11 +54,10 @@ def _where_into(out: np.ndarray, condition: Any, a: Any, b: Any) -> np.ndarray:
         return out
     first, second = bits
     chosen = out.view(f"u{out.itemsize}")
-    if first is None or second is None:
-        np.multiply(second if first is None else first, condition, out=chosen)
+    if first is not None and second is not None:
+        np.multiply(np.bitwise_xor(first, second, out=chosen), condition, out=chosen)
     else:
-        np.bitwise_xor(first, second, out=chosen)
-        np.multiply(chosen, condition, out=chosen)
+        np.multiply(first if second is None else second, condition, out=chosen)
     if second is not None:
         np.bitwise_xor(chosen, second, out=chosen)
     return out
