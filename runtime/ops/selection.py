@@ -54,10 +54,9 @@ def _where_into(out: np.ndarray, condition: Any, a: Any, b: Any) -> np.ndarray:
         return out
     first, second = bits
     chosen = out.view(f"u{out.itemsize}")
-    if first is not None and second is not None:
-        np.multiply(np.bitwise_xor(first, second, out=chosen), condition, out=chosen)
-    else:
-        np.multiply(first if second is None else second, condition, out=chosen)
+    either = second if first is None else first if second is None else np.bitwise_xor(first, second, out=chosen)
+    assert either is not None
+    np.multiply(either, condition, out=chosen)
     if second is not None:
         np.bitwise_xor(chosen, second, out=chosen)
     return out
