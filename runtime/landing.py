@@ -85,7 +85,8 @@ def pull_into(
         if g is not None:
             step = calls[call]
             if ending and (step is step_back or step is step_back_one):
-                _land_shares(g, sums, calls[call : call + WIDTH], {slot: landing.places[numbers[slot]] for slot in ending})
+                places = {slot: landing.places[numbers[slot]] for slot in ending}
+                ending = _land_shares(g, sums, calls[call : call + WIDTH], places, hand_over)
             else:
                 step(g, sums, *calls[call + 1 : call + WIDTH])
         for slot in ending:
@@ -117,28 +118,44 @@ def _last_shares(trail: Trail) -> dict[int, int]:
     return found
 
 
-def _land_shares(g: Any, sums: dict, entries: list, targets: dict[int, np.ndarray | None]) -> None:
-    """Run the rules of one call, those whose share is the last of a gradient into its place."""
+def _land_shares(
+    g: Any, sums: dict, entries: list, places: dict[int, np.ndarray | None], hand_over: Callable[[int], None]
+) -> list[int]:
+    """Run the rules of one call, first those whose share is the last of a gradient, and hand that over at once.
+
+    Return the slots of `places` that are not handed over.
+    """
     step, first, second, third, fourth = entries
     shares = first if step is step_back else ((first, second, third, *fourth),)
     slots = [share[0] for share in shares]
     for share in shares:
-        slot, rule, arguments, shape, dtype = share
-        target = targets.get(slot)
-        is_large = target is not None and target.nbytes >= LEAST_BYTES and slots.count(slot) == 1
-        # A user's rule may ask its cotangent what only a plain array answers.
-        if not is_large or rule.is_strict or rule.takes or rule.adds and slot in sums:
+        slot = share[0]
+        if slot in places and slots.count(slot) == 1:
+            _land(g, sums, share, places[slot])
+            hand_over(slot)
+    for share in shares:
+        if share[0] not in places or slots.count(share[0]) > 1:
             step_back(g, sums, (share,))
-            continue
-        assert target is not None
-        if rule.adds:
-            target[...] = 0
-            sums[slot] = rule.function(target, g, *arguments)
-        elif slot in sums:
-            total = sums.pop(slot)
-            sums[slot] = np.add(total, fitted(rule.function(g, *arguments), shape, dtype, rule), out=target)
-        else:
-            sums[slot] = _written(target, g, rule, arguments)
+    return [slot for slot in places if slots.count(slot) != 1]
+
+
+def _land(g: Any, sums: dict, share: tuple, target: np.ndarray | None) -> None:
+    """Run a rule whose share is the last of a gradient: into its place, where that is large."""
+    slot, rule, arguments, shape, dtype = share
+    is_large = target is not None and target.nbytes >= LEAST_BYTES
+    # A user's rule may ask its cotangent what only a plain array answers.
+    if not is_large or rule.is_strict or rule.takes or rule.adds and slot in sums:
+        step_back(g, sums, (share,))
+        return
+    assert target is not None
+    if rule.adds:
+        target[...] = 0
+        sums[slot] = rule.function(target, g, *arguments)
+    elif slot in sums:
+        total = sums.pop(slot)
+        sums[slot] = np.add(total, fitted(rule.function(g, *arguments), shape, dtype, rule), out=target)
+    else:
+        sums[slot] = _written(target, g, rule, arguments)
 
 
 def _written(target: np.ndarray, g: Any, rule: Rule, arguments: Any) -> Any:
