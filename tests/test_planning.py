@@ -54,6 +54,17 @@ def test_no_published_rule_finds_a_plan_with_less_work(name, share):
         assert plan is None or work <= plan.work_seconds + 1e-9, rule
 
 
+def test_a_long_programs_plan_is_no_dearer_than_any_rules():
+    program = graphs.lstm(350)
+    assert len(program) > 10_000
+    budget = int(0.2 * peak_of(program))
+    found = search(program, budget)
+    assert found is not None
+    for rule in RULES:
+        plan = PLANNERS[rule](program, budget)
+        assert plan is None or found.work_seconds <= plan.work_seconds + 1e-9, rule
+
+
 @pytest.mark.parametrize(
     "name", ["transformer", "DenseNet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("U-Net", "Inception"))]
 )

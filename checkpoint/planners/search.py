@@ -11,7 +11,7 @@ counted in steps: the same program and budget give the same plan on any machine,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,7 @@ from .uniform import uniform
 
 _EFFORT = 100_000
 _MOST_EFFORT_PER_VALUE = 200
-_LEAST_EFFORT_PER_VALUE = 15
+_LEAST_EFFORT_PER_VALUE = 22
 _FUTILE = 30_000
 _LONG = 4_000  # values: one attempt that leads nowhere is futile by then
 _STEPS_OF_A_REMOVAL = 4  # one takes about as long as so many simulated steps
@@ -79,10 +79,10 @@ class Search:
         """Tell whether no plan is found though so much of the effort that was `given` is spent that none is likely."""
         return self.order is None and given - self.effort > _FUTILE
 
-    def try_out(self, attempt: Attempt) -> float:
+    def try_out(self, attempt: Attempt, *, fills: bool = True) -> float:
         """Return the cost of the attempt's plan, filled up to the budget; infinity where it does not fit."""
         order = self._order(attempt)
-        return math.inf if order is None else self.take(order)
+        return math.inf if order is None else self.take(order, fills=fills)
 
     def _order(self, attempt: Attempt) -> list[int] | None:
         """Return the order of computations that an attempt leads to, or None where it does not fit."""
@@ -104,14 +104,21 @@ class Search:
         finally:
             self.effort -= residency.taken
 
-    def take(self, order: list[int]) -> float:
+    def take(self, order: list[int], *, fills: bool = True) -> float:
         """Fill up an order that fits; if it is the best, better it by exchanges and keep it. Return its cost."""
         timeline = Timeline(self.program, order)
+        if fills:
+            self._fill(timeline)
+        if timeline.cost < self.cost:
+            self.cost, self.order = timeline.cost, timeline.computations()
+        return timeline.cost
+
+    def _fill(self, timeline: Timeline) -> None:
         # A move passes over the whole timeline, which tells on long ones: there, moves end with the effort.
         count = len(self.program)
         times = max(count // _LONG_TIMELINE, 1)
         removal, exchanging = times * _STEPS_OF_A_REMOVAL, times * _STEPS_OF_AN_EXCHANGE
-        most = max(self.effort, 0) // removal if times > 1 else _REMOVALS_PER_VALUE * count
+        most = max(self.effort, 0) // (2 * removal) if times > 1 else _REMOVALS_PER_VALUE * count
         self.effort -= removal * fill(timeline, self.budget, most)
         while timeline.cost < self.cost and self.effort >= exchanging * len(timeline.repeated()) > 0:
             before = timeline.cost
@@ -119,16 +126,13 @@ class Search:
             self.effort -= removal * fill(timeline, self.budget)
             if timeline.cost >= before:
                 break
-        if timeline.cost < self.cost:
-            self.cost, self.order = timeline.cost, timeline.computations()
-        return timeline.cost
 
 
 def search(program: Program, budget: float, *, effort: int | None = None) -> Plan | None:
     """Return the best plan found with about `effort` simulated steps, or None when no rule finds a way within `budget`.
 
     Ten thousand steps take about a tenth of a second; 100,000 are spent by default, fewer on programs of less than 500
-    values, more on those of more than 6,700. However small the effort, the essential rules are tried until one fits, or
+    values, more on those of more than 4,500. However small the effort, the essential rules are tried until one fits, or
     30,000 steps have led nowhere.
     Where hoisting helps (see `hoisting`), the search is made in that order of values, and the program's own only compared.
 
@@ -155,26 +159,36 @@ def _searched(program: Program, budget: float, effort: int | None) -> Plan | Non
         effort = max(min(_EFFORT, _MOST_EFFORT_PER_VALUE * len(program)), _LEAST_EFFORT_PER_VALUE * len(program))
     state = Search(program, budget, effort)
     tried: list[tuple[float, int, Attempt]] = []
+    # Filling up a long order takes longer than finding it: there, only the best of all is filled up.
+    is_long = len(program) >= _LONG_TIMELINE
     for attempt in essential(program):
-        tried.append((state.try_out(attempt), len(tried), attempt))
+        tried.append((state.try_out(attempt, fills=not is_long), len(tried), attempt))
         if state.is_done() or state.is_futile(effort):
             break
+    if is_long and state.order is not None:
+        _cut(state, (uniform,), fills=False)
+        state.take(state.order)
     for attempt in variations(program):
         if state.effort <= 0 or state.is_done() or state.is_futile(effort):
             break
         tried.append((state.try_out(attempt), len(tried), attempt))
-    cuts = [revolve]
-    if state.order is not None:
-        cuts = [uniform, chain, revolve] if state.effort > 0 and not state.is_done() else []
-    for planner in cuts:
-        state.effort -= 4 * len(program)
-        cut = planner(program, budget)
-        if cut is not None:
-            state.take([step.value for step in cut.steps if type(step) is Compute])
+    if state.order is None:
+        _cut(state, (revolve,))
+    elif not is_long and state.effort > 0 and not state.is_done():
+        _cut(state, (uniform, chain, revolve))
     if state.order is None:
         return None
     improve(state, [(cost, attempt) for cost, _, attempt in sorted(tried, key=lambda row: row[:2]) if cost < math.inf])
     return _plan(state)
+
+
+def _cut(state: Search, planners: Iterable[Callable[[Program, float], Plan | None]], *, fills: bool = True) -> None:
+    """Take the plans of planners that cut the program into segments."""
+    for planner in planners:
+        state.effort -= 4 * len(state.program)
+        made = planner(state.program, state.budget)
+        if made is not None:
+            state.take([step.value for step in made.steps if type(step) is Compute], fills=fills)
 
 
 def filled(plan: Plan, budget: float) -> Plan:
